@@ -1,0 +1,15 @@
+//! `vmbisect demo`.
+
+use std::process::ExitCode;
+
+use super::Output;
+
+/// Arguments of `vmbisect demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
+    let _ = (args, output);
+    anyhow::bail!("nothing here yet")
+}

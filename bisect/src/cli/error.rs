@@ -1,0 +1,69 @@
+//! Errors as a user reads them: what was wrong, why, and what to do about it.
+
+use std::fmt;
+
+/// An error with a sentence that says what to do about it.
+#[derive(Debug)]
+struct Hinted {
+    error: anyhow::Error,
+    hint: String,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for Hinted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// Adds a hint to whatever can fail.
+pub(crate) trait WithHint<T> {
+    /// Says, should it fail, what the user can do about it.
+    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
+    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
+        self.map_err(|error| anyhow::Error::new(Hinted { error: error.into(), hint: hint.into() }))
+    }
+}
+
+/// Prints the error, its causes and its hint on standard error, or as JSON on standard output.
+pub(crate) fn print(error: &anyhow::Error, json: bool) {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let hint = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|h| &h.hint);
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({ "error": causes[0], "causes": causes[1..], "hint": hint })
+        );
+        return;
+    }
+    eprintln!("error: {}", causes.join(": "));
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::{Hinted, WithHint};
+
+    #[test]
+    fn a_hint_survives_context() {
+        let io = std::io::Error::other("disk on fire");
+        let error =
+            Err::<(), _>(io).hint("put it out").context("can't write the journal").unwrap_err();
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        assert_eq!(causes, ["can't write the journal", "disk on fire"]);
+        let hint = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).unwrap();
+        assert_eq!(hint.hint, "put it out");
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line: one file a subcommand.
+//!
+//! Results go to standard output, as text for people or, with `--json`, as JSON; progress and
+//! errors go to standard error. Exit status: 0 the question has a good answer, 1 it has a bad one
+//! (a crash was found, no culprit could be named), 2 it could not be answered, 130 interrupted.
+
+mod bisect;
+mod boot;
+mod build;
+mod classify;
+mod demo;
+mod doctor;
+mod error;
+mod output;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use error::WithHint;
+pub(crate) use output::Output;
+
+/// Finds the commit that broke a Linux kernel: builds candidates, boots each in a virtual machine
+/// of its own, reads what the kernel prints and weighs the evidence.
+#[derive(Debug, Parser)]
+#[command(name = "vmbisect", version, max_term_width = 100, subcommand_required = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Print JSON on standard output instead of text
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Print no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find the commit that brought in a crash
+    Bisect(bisect::Args),
+    /// Boot a kernel once and say how it ended
+    Boot(boot::Args),
+    /// Build a kernel from a revision and a configuration
+    Build(build::Args),
+    /// Find the crashes in console logs
+    Classify(classify::Args),
+    /// Plant a bug in a kernel history and find it again
+    Demo(demo::Args),
+    /// Say what this machine can do and what it lacks
+    Doctor(doctor::Args),
+    /// Run trials for another vmbisect: jobs on standard input, events on standard output
+    #[command(hide = true)]
+    Worker(worker::Args),
+}
+
+/// Runs the program and gives its exit status.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.json, cli.quiet);
+    let result = match &cli.command {
+        Command::Bisect(args) => bisect::run(args, &output),
+        Command::Boot(args) => boot::run(args, &output),
+        Command::Build(args) => build::run(args, &output),
+        Command::Classify(args) => classify::run(args, &output),
+        Command::Demo(args) => demo::run(args, &output),
+        Command::Doctor(args) => doctor::run(args, &output),
+        Command::Worker(args) => worker::run(args, &output),
+    };
+    result.unwrap_or_else(|error| {
+        error::print(&error, output.json);
+        ExitCode::from(2)
+    })
+}

@@ -1,0 +1,40 @@
+//! How a subcommand talks: results, progress, notes.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How a subcommand talks.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Whether results are JSON.
+    pub(crate) json: bool,
+    quiet: bool,
+}
+
+impl Output {
+    /// An output that prints JSON or text, and progress unless `quiet`.
+    pub(crate) fn new(json: bool, quiet: bool) -> Output {
+        Output { json, quiet }
+    }
+
+    /// A line of what is going on now, redrawn in place; nothing where standard error is not a
+    /// terminal.
+    pub(crate) fn progress(&self) -> ProgressBar {
+        let bar = ProgressBar::new_spinner();
+        if self.quiet || !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4} {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar
+    }
+
+    /// A line that stays, on standard error.
+    pub(crate) fn note(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{}", line.as_ref());
+        }
+    }
+}

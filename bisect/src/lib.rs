@@ -1,0 +1,10 @@
+//! The library behind `vmbisect`: from a history, a configuration and a workload to the commit
+//! that broke the kernel.
+//!
+//! The data goes one way: [`history`] gives candidates, [`search`] says what to try, [`kernel`]
+//! builds it, [`trial`] boots it, [`crash`] reads what it printed, and [`journal`] keeps what
+//! happened; [`session`] is the loop around them.
+
+pub mod cancel;
+pub mod crash;
+pub mod trial;

@@ -1,0 +1,7 @@
+//! vmbisect: finds the commit that broke a Linux kernel.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,77 @@
+//! What is to be tried and what was seen, as JSON: the same for every launcher.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use vmm::{BootMode, ConsoleLine, Milestone, PvFeatures, Summary};
+
+use super::{Outcome, Target};
+use crate::crash::Crash;
+
+/// One trial to run. Paths are as the place that runs it sees them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Chosen by whoever submits it; events carry it back.
+    pub id: u64,
+    /// The image: bzImage or ELF vmlinux.
+    pub kernel: PathBuf,
+    /// The initramfs with the agent and the workload.
+    pub initramfs: PathBuf,
+    /// Appended to the command line that every trial gets.
+    #[serde(default)]
+    pub append: String,
+    /// How the kernel is entered.
+    #[serde(default)]
+    pub boot: BootMode,
+    /// Number of vCPUs.
+    pub vcpus: u8,
+    /// Guest memory in MiB.
+    pub memory_mib: u64,
+    /// Paravirtual features that the guest is shown.
+    #[serde(default)]
+    pub pv_features: PvFeatures,
+    /// Seconds until a trial that still runs is ended.
+    pub timeout_s: u64,
+    /// What the bisection looks for.
+    pub target: Target,
+    /// Whether the trial is only valid with PV spinlocks on.
+    #[serde(default)]
+    pub require_pv_spinlocks: bool,
+}
+
+/// What a trial says while it runs and, last, at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum TrialEvent {
+    /// The console printed a line.
+    Line(ConsoleLine),
+    /// A milestone was passed.
+    Milestone {
+        /// Which one.
+        milestone: Milestone,
+        /// Microseconds since the machine was started.
+        at_us: u64,
+    },
+    /// The classifier found a crash.
+    Crash(Box<Crash>),
+    /// The trial is over.
+    Done(Box<TrialReport>),
+}
+
+/// What is left of a trial when it is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialReport {
+    /// What it says about the target.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Every crash, in the order they were printed.
+    pub crashes: Vec<Crash>,
+    /// How the machine stopped and what it took; none if it was never started.
+    pub machine: Option<Summary>,
+    /// Milestones passed, with microseconds since the start.
+    pub milestones: Vec<(Milestone, u64)>,
+    /// CPUs that the guest says it brought up.
+    pub cpus_online: Option<u32>,
+    /// Whether the guest's PV spinlocks are on, if it said so.
+    pub pv_spinlocks: Option<bool>,
+}

@@ -1,0 +1,63 @@
+//! What a machine is made of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Kernel, PvFeatures};
+
+/// How the kernel is entered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BootMode {
+    /// The VMM decompresses the payload and enters the ELF kernel at its own entry. Fast, and
+    /// symbols are where System.map says.
+    #[default]
+    Direct,
+    /// The image's own decompressor runs, entered at its 64-bit entry (boot.rst).
+    Native,
+}
+
+/// What a machine is made of. [`MachineConfig::new`] gives one vCPU and 256 MiB.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// The kernel, read and checked; many machines can share one.
+    pub kernel: Arc<Kernel>,
+    /// How it is entered.
+    pub boot: BootMode,
+    /// The initial RAM file system, if any.
+    pub initramfs: Option<Arc<[u8]>>,
+    /// The kernel command line, complete: the machine adds nothing.
+    pub command_line: String,
+    /// Number of vCPUs, from 1.
+    pub vcpus: u8,
+    /// Guest memory in bytes; a multiple of 1 MiB.
+    pub memory: u64,
+    /// Which of KVM's paravirtual features the guest is shown.
+    pub pv_features: PvFeatures,
+    /// Wall-clock time after which a machine that still runs ends as `TimedOut`.
+    pub deadline: Duration,
+    /// What the agent's reports must carry; see `guest_init::protocol`.
+    pub nonce: String,
+    /// Bytes of console output after which the machine ends.
+    pub console_limit: u64,
+}
+
+impl MachineConfig {
+    /// A machine for `kernel` with one vCPU, 256 MiB, every paravirtual feature and a minute.
+    pub fn new(kernel: Arc<Kernel>) -> MachineConfig {
+        MachineConfig {
+            kernel,
+            boot: BootMode::default(),
+            initramfs: None,
+            command_line: String::new(),
+            vcpus: 1,
+            memory: 256 << 20,
+            pv_features: PvFeatures::default(),
+            deadline: Duration::from_secs(60),
+            nonce: String::new(),
+            console_limit: 16 << 20,
+        }
+    }
+}
