@@ -5,6 +5,7 @@
 //! builds it, [`trial`] boots it, [`crash`] reads what it printed, and [`journal`] keeps what
 //! happened; [`session`] is the loop around them.
 
+pub mod cache;
 pub mod cancel;
 pub mod crash;
 pub mod trial;

@@ -4,6 +4,7 @@
 //! errors go to standard error. Exit status: 0 the question has a good answer, 1 it has a bad one
 //! (a crash was found, no culprit could be named), 2 it could not be answered, 130 interrupted.
 
+mod args;
 mod bisect;
 mod boot;
 mod build;
