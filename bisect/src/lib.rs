@@ -8,4 +8,5 @@
 pub mod cache;
 pub mod cancel;
 pub mod crash;
+pub mod history;
 pub mod trial;
