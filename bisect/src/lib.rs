@@ -9,4 +9,6 @@ pub mod cache;
 pub mod cancel;
 pub mod crash;
 pub mod history;
+pub mod journal;
+pub mod search;
 pub mod trial;
