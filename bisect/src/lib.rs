@@ -11,4 +11,5 @@ pub mod crash;
 pub mod history;
 pub mod journal;
 pub mod search;
+pub mod session;
 pub mod trial;
