@@ -99,7 +99,7 @@ impl Read for Lzop<'_> {
 }
 
 /// Decompresses one LZO1X stream of at most `limit` bytes into the empty `out`.
-fn lzo1x(input: &[u8], limit: usize, out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn lzo1x(input: &[u8], limit: usize, out: &mut Vec<u8>) -> io::Result<()> {
     let mut input = Input(input);
     // Literals that the last instruction copied: 0 to 3, or 4 for "4 or more".
     let mut literals = 0;

@@ -295,3 +295,5 @@ fn decompressed(
     Ok(fresh)
 }
 
+#[cfg(test)]
+mod tests;
