@@ -1,0 +1,44 @@
+//! Memory managed badly: leaks, slabs, pages, user copies (mm/).
+
+use super::{Example, Find, Kind, Rule, Stack};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        header: "BUG: memory leak",
+        line: r"BUG: memory leak",
+        more: &[r"unreferenced object"],
+        title: "memory leak in {frame}",
+        frame: &[Find::TraceAfter("backtrace")],
+        kind: &[("", Kind::Leak)],
+        examples: &[Example {
+            title: "memory leak in loser",
+            log: "BUG: memory leak\nunreferenced object 0xffff888000000000 (size 32):\n\
+                  \u{20} comm \"a\", pid 1, jiffies 42 (age 8s)\n  backtrace:\n\
+                  \u{20}   [<000000001234abcd>] kmalloc+0x1/0x2\n\
+                  \u{20}   [<000000001234abcd>] loser+0x1/0x2\n\
+                  \u{20}   [<000000001234abcd>] caller+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: Bad page state",
+        title: "BUG: Bad page state in {frame}",
+        frame: &[Find::Trace],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: Bad page map",
+        title: "BUG: Bad page map in {frame}",
+        frame: &[Find::Trace],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: Dentry .* still in use.* \[unmount of",
+        title: "BUG: Dentry still in use in unmount",
+        stack: Stack::Optional,
+        ..Rule::NEW
+    },
+];
