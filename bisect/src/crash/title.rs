@@ -30,6 +30,7 @@ pub(super) fn judge(
     let rule = compiled.rule;
     let mut known = header.clone();
     let mut corrupted = None;
+    let mut lost = false;
     let mut at = 1;
     for pattern in compiled.more() {
         let mut captures = pattern.create_captures();
@@ -42,7 +43,10 @@ pub(super) fn judge(
                 at = index;
                 known.extend(groups(pattern, &captures, line.as_bytes()));
             }
-            None => corrupted = Some("a line that such a report has is missing".to_owned()),
+            None => {
+                lost = true;
+                corrupted = Some("a line that such a report has is missing".to_owned());
+            }
         }
     }
     let mut frame = None;
@@ -63,6 +67,15 @@ pub(super) fn judge(
     }
     let name = frame.as_deref().map(frames::canonical);
     let fill = |template: &str| fill(template, name.as_deref().unwrap_or(NO_FRAME), &known);
+    if lost {
+        // Too little is left for the title: the line itself must do.
+        let line = report.lines(true).next().unwrap_or_default();
+        let from = line.find("KASAN:").or_else(|| line.find(rule.header)).unwrap_or(0);
+        let from =
+            if line.contains("WARNING:") { line.find("WARNING:").unwrap_or(0) } else { from };
+        let title = stable(line.get(from..).unwrap_or_default());
+        return Some(Verdict { title, alts: Vec::new(), frame: None, corrupted });
+    }
     let title = fill(rule.title);
     let mut alts: Vec<String> = rule.alts.iter().map(|alt| fill(alt)).collect();
     if let (Some(raw), Some(name)) = (&frame, &name)
@@ -131,6 +144,7 @@ fn guilty(
     let ok = |function: &str| {
         !frames::is_innocent(function) && !frames::is_in(function, compiled.rule.skip)
     };
+    let stack = damage(report).is_none();
     for (find, pattern) in compiled.finds() {
         let found = match find {
             Find::Header | Find::More => header
@@ -203,6 +217,7 @@ fn is_other(line: &str) -> bool {
         "The buggy address",
         "Showing all locks",
         "---[ end",
+        "Kernel panic",
         "Uninit was",
         "Memory state",
     ]
@@ -230,10 +245,20 @@ fn trace_frames(
         .filter_map(|line| pointer(line).or_else(|| trace::parse(line).map(|frame| frame.function)))
 }
 
+/// The function by which to call a CPU that hangs: what its stack was before the interrupt that
+/// found out, from the innermost function to the one that something was dispatched to.
 fn stalled(report: &Report, questionable: bool) -> Option<String> {
+    let interrupted = |line: &str| line.contains("apic_timer_interrupt");
+    entry(trace_frames(report, questionable, interrupted))
+        .or_else(|| entry(trace_frames(report, questionable, is_trace)))
+}
+
+fn entry<'a>(trace: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut below: Option<&str> = None;
-    let mut fallback = None;
-    for function in trace_frames(report, questionable, is_trace) {
+    for function in trace {
+        if function.starts_with("smp_call_function") {
+            return Some(function.to_owned());
+        }
         if frames::is_dispatcher(function) {
             if let Some(below) = below {
                 return Some(below.to_owned());
@@ -242,10 +267,9 @@ fn stalled(report: &Report, questionable: bool) -> Option<String> {
         }
         if !frames::is_innocent(function) {
             below = Some(function);
-            fallback = fallback.or(Some(function));
         }
     }
-    fallback.map(str::to_owned)
+    below.map(str::to_owned)
 }
 
 /// What is wrong with the stack of a report that should have one.

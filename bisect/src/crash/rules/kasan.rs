@@ -11,7 +11,7 @@ const KIND: &[(&str, Kind)] = &[
     ("use-after-free Write", Kind::KasanUseAfterFreeWrite),
     (" Read", Kind::KasanRead),
     (" Write", Kind::KasanWrite),
-    ("", Kind::KasanUnknown),
+    ("", Kind::KasanRead),
 ];
 
 pub(super) const RULES: &[Rule] = &[
@@ -41,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "BUG:",
-        line: r"BUG: KASAN: (?P<bug>[a-z-]+) (?:on address|in|on) {func}",
+        line: r"BUG: KASAN: (?P<bug>[a-z-]+) in {func}",
         more: &[r"(?P<access>Read|Write) (?:of size|at addr)"],
         title: "KASAN: {bug} {access} in {frame}",
         alts: &["bad-access in {frame}"],
@@ -54,6 +54,17 @@ pub(super) const RULES: &[Rule] = &[
                   CPU: 0 PID: 1 Comm: a\nCall Trace:\n dump_stack+0x1/0x2\n\
                   \u{20}memcmp+0x10/0x20\n reader+0x1/0x2\n\nAllocated by task 1:\n f+0x1/0x2\n",
         }],
+        ..Rule::NEW
+    },
+    // Until 4.4.
+    Rule {
+        header: "BUG:",
+        line: r"BUG: KASAN: (?P<bug>[a-z-]+) on address",
+        more: &[r"(?P<access>Read|Write) of size"],
+        title: "KASAN: {bug} {access}",
+        alts: &[],
+        stack: Stack::Corrupted,
+        kind: KIND,
         ..Rule::NEW
     },
     Rule {

@@ -109,7 +109,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "nvalid wait context",
         line: r"BUG: [Ii]nvalid wait context",
-        title: "WARNING: invalid wait context in {frame}",
+        title: "WARNING: locking bug in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW

@@ -9,6 +9,7 @@ pub(super) const RULES: &[Rule] = &[
         more: &[r"unreferenced object"],
         title: "memory leak in {frame}",
         frame: &[Find::TraceAfter("backtrace")],
+        skip: &["*alloc*", "*_strdup*", "kobject_*", "dst_init"],
         kind: &[("", Kind::Leak)],
         examples: &[Example {
             title: "memory leak in loser",
@@ -30,8 +31,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "BUG:",
         line: r"BUG: Bad page map",
-        title: "BUG: Bad page map in {frame}",
-        frame: &[Find::Trace],
+        title: "BUG: Bad page map",
+        frame: &[],
         ..Rule::NEW
     },
     Rule {
@@ -39,6 +40,16 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: Dentry .* still in use.* \[unmount of",
         title: "BUG: Dentry still in use in unmount",
         stack: Stack::Optional,
+        ..Rule::NEW
+    },
+    // What SLUB prints of an object's past, without the line that says what is wrong with it.
+    Rule {
+        header: "INFO: ",
+        line: r"INFO: (?P<what>Allocated|Freed) in {func} age={num} cpu={num} pid={num}",
+        title: "INFO: {what} in {frame} age=NUM cpu=NUM pid=NUM",
+        frame: &[Find::Header],
+        stack: Stack::Corrupted,
+        continues: true,
         ..Rule::NEW
     },
 ];

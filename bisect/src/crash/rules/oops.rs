@@ -9,7 +9,7 @@ const DOS: &[(&str, Kind)] = &[("", Kind::DoS)];
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "nable to handle kernel",
-        line: r"(?:BUG: u|U)nable to handle kernel NULL pointer dereference",
+        line: r"(?:BUG: )?[uU]nable to handle kernel NULL pointer dereference",
         title: "BUG: unable to handle kernel NULL pointer dereference in {frame}",
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "nable to handle kernel",
-        line: r"(?:BUG: u|U)nable to handle kernel (?:paging request|access to (?P<user>user memory))",
+        line: r"(?:BUG: )?[uU]nable to handle kernel (?:paging request|access to (?P<user>user memory))",
         title: "BUG: unable to handle kernel paging request in {frame}",
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
@@ -138,7 +138,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: (?:[A-Z]+ )?stack guard page was hit",
         title: "BUG: stack guard page was hit in {frame}",
         alts: &["stack-overflow in {frame}"],
-        frame: ACCESS,
+        frame: &[Find::Stalled],
         ..Rule::NEW
     },
     Rule {

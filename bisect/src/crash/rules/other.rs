@@ -19,6 +19,23 @@ pub(super) const RULES: &[Rule] = &[
         kind: &[("", Kind::DoS)],
         ..Rule::NEW
     },
+    // The firmware under an arm kernel, which prints to the kernel's log.
+    Rule {
+        header: "trusty: panic",
+        line: r"trusty: panic.*ASSERT FAILED at .*?\): ?(?P<what>.*)",
+        title: "trusty: ASSERT FAILED: {what}",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "SYZFATAL:",
+        line: r"SYZFATAL: (?P<what>.*)",
+        title: "SYZFATAL: {what}",
+        stack: Stack::Optional,
+        kind: &[("", Kind::SyzFailure)],
+        ..Rule::NEW
+    },
     Rule {
         header: "BUG:",
         line: r"BUG: (?P<rest>.*)",

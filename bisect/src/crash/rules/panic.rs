@@ -5,11 +5,21 @@ use super::{Example, Find, Kind, Rule, Stack};
 const DOS: &[(&str, Kind)] = &[("", Kind::DoS)];
 
 pub(super) const RULES: &[Rule] = &[
+    // Said after the report of what really happened, which is missing here.
     Rule {
         header: "Kernel panic",
-        line: r"Kernel panic - not syncing: stack-protector:.* corrupted in: {func}",
+        line: r"Kernel panic - not syncing: (?:kernel: )?(?P<why>Fatal exception|Fatal machine check|panic_on_warn set|hung_task: blocked tasks|softlockup: hung tasks|panic_on_oops)",
+        title: "kernel panic: {why}",
+        stack: Stack::Corrupted,
+        kind: DOS,
+        continues: true,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "Kernel panic",
+        line: r"Kernel panic - not syncing: stack-protector:.* corrupted in: (?:{func})?",
         title: "kernel panic: stack is corrupted in {frame}",
-        frame: &[Find::Header, Find::Trace],
+        frame: &[Find::Trace, Find::Header],
         kind: DOS,
         continues: true,
         ..Rule::NEW
@@ -18,7 +28,8 @@ pub(super) const RULES: &[Rule] = &[
         header: "Kernel panic",
         line: r"Kernel panic - not syncing: corrupted stack end detected inside scheduler",
         title: "kernel panic: corrupted stack end in {frame}",
-        frame: &[Find::Trace],
+        alts: &["stack-overflow in {frame}"],
+        frame: &[Find::Stalled],
         kind: DOS,
         continues: true,
         ..Rule::NEW

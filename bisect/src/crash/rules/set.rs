@@ -55,8 +55,8 @@ impl RuleSet {
         let lines: Vec<&str> = rules.iter().map(|rule| rule.line).collect();
         RuleSet {
             headers: literals(&headers),
-            lines: compile(&lines),
-            harmless: compile(harmless()),
+            lines: compile(&lines, r"\b"),
+            harmless: compile(harmless(), ""),
             rules: rules
                 .into_iter()
                 .map(|rule| Compiled { rule, more: OnceLock::new(), finds: OnceLock::new() })
@@ -95,14 +95,14 @@ pub(in crate::crash) const PANIC: &str = "Kernel panic - not syncing";
 impl Compiled {
     /// The patterns of the further lines.
     pub(in crate::crash) fn more(&self) -> &[Regex] {
-        self.more.get_or_init(|| self.rule.more.iter().map(|line| compile(&[line])).collect())
+        self.more.get_or_init(|| self.rule.more.iter().map(|line| compile(&[line], "")).collect())
     }
 
     /// The places where the guilty function may be, with their patterns.
     pub(in crate::crash) fn finds(&self) -> impl Iterator<Item = (Find, Option<&Regex>)> {
         let patterns = self.finds.get_or_init(|| {
             let pattern = |find: &Find| match find {
-                Find::Line(line) | Find::TraceAfter(line) => Some(compile(&[line])),
+                Find::Line(line) | Find::TraceAfter(line) => Some(compile(&[line], "")),
                 _ => None,
             };
             self.rule.frame.iter().map(pattern).collect()
@@ -125,8 +125,9 @@ pub(in crate::crash) fn groups(regex: &Regex, captures: &Captures, text: &[u8]) 
 }
 
 #[expect(clippy::expect_used, reason = "the patterns are constants, and a test compiles each")]
-fn compile(patterns: &[&str]) -> Regex {
-    let patterns: Vec<String> = patterns.iter().map(|text| pattern::expand(text)).collect();
+fn compile(patterns: &[&str], before: &str) -> Regex {
+    let whole = |text: &&str| format!("{before}(?:{})", pattern::expand(text));
+    let patterns: Vec<String> = patterns.iter().map(whole).collect();
     Regex::builder()
         .configure(Regex::config().utf8_empty(false))
         .syntax(syntax::Config::new().unicode(false).utf8(false))
