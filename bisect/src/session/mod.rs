@@ -5,6 +5,7 @@
 //! same way; so a resumed session believes and decides what an uninterrupted one would have.
 
 mod fold;
+mod kernel;
 mod run;
 mod tried;
 mod work;
