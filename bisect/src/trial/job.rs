@@ -92,3 +92,17 @@ pub struct TrialReport {
     /// Whether the guest's PV spinlocks are on, if it said so.
     pub pv_spinlocks: Option<bool>,
 }
+
+impl TrialReport {
+    /// The report of a trial whose machine was never started.
+    pub fn without_machine(outcome: Outcome) -> TrialReport {
+        TrialReport {
+            outcome,
+            crashes: Vec::new(),
+            machine: None,
+            milestones: Vec::new(),
+            cpus_online: None,
+            pv_spinlocks: None,
+        }
+    }
+}

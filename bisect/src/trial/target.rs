@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::crash::Crash;
+use crate::crash::{Crash, Kind};
 
 /// What counts as the bug showing itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,18 +20,6 @@ pub enum Target {
     ExitStatus(Option<u8>),
 }
 
-/// How the kernel's own hang detectors begin their titles: RCU's stall detector, khungtaskd, the
-/// two lockup watchdogs and the workqueue watchdog.
-const HANG_TITLES: [&str; 7] = [
-    "INFO: rcu",
-    "INFO: task hung",
-    "INFO: task can't die",
-    "BUG: soft lockup",
-    "BUG: workqueue lockup",
-    "BUG: hard lockup",
-    "NMI watchdog",
-];
-
 impl Target {
     /// Whether this crash is what is looked for.
     ///
@@ -44,7 +32,8 @@ impl Target {
                 titles.any(|title| wanted.iter().any(|pattern| matches_pattern(pattern, title)))
             }
             Target::AnyCrash => !crash.suppressed,
-            Target::Hang => titles.any(|title| HANG_TITLES.iter().any(|t| title.starts_with(t))),
+            // The kernel's own watchdogs: stalls, lockups, hung tasks.
+            Target::Hang => crash.kind == Kind::Hang,
             Target::NoBoot | Target::ExitStatus(_) => false,
         }
     }
@@ -72,6 +61,7 @@ fn matches_pattern(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Target, matches_pattern};
+    use crate::crash::Kind;
     use crate::trial::tests::crash;
 
     #[test]
@@ -94,7 +84,8 @@ mod tests {
         assert!(Target::AnyCrash.matches(&seen));
         assert!(!Target::Hang.matches(&seen));
         assert!(!Target::NoBoot.matches(&seen));
-        assert!(Target::Hang.matches(&crash("INFO: rcu detected stall in corrupted")));
+        seen.kind = Kind::Hang;
+        assert!(Target::Hang.matches(&seen));
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub enum LaunchError {
 /// A trial keeps about one CPU busy: it boots on one, and the races that are looked for want more
 /// vCPUs than CPUs. Memory that a guest has not touched yet may well be touched later, so it
 /// counts in full, and an eighth of what is free stays so.
-fn machines_at_a_time(cpus: usize, free_mib: u64, _vcpus: u8, memory_mib: u64) -> usize {
+fn machines_at_a_time(cpus: usize, free_mib: u64, memory_mib: u64) -> usize {
     let by_memory = (free_mib - free_mib / 8) / memory_mib.max(1);
     cpus.min(usize::try_from(by_memory).unwrap_or(usize::MAX)).max(1)
 }

@@ -110,13 +110,13 @@ impl<P: Place> Launcher for Remote<P> {
         }
     }
 
-    fn capacity(&self, vcpus: u8, memory_mib: u64) -> usize {
+    fn capacity(&self, _vcpus: u8, memory_mib: u64) -> usize {
         let known = self.place.size().or_else(|| {
             let worker = self.worker(&Cancel::new()).ok()?;
             let hello = worker.connection.hello();
             Some((hello.cpus, hello.memory_mib))
         });
-        known.map_or(1, |(cpus, mib)| machines_at_a_time(cpus, mib, vcpus, memory_mib))
+        known.map_or(1, |(cpus, mib)| machines_at_a_time(cpus, mib, memory_mib))
     }
 
     fn run(

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+use crate::trial::files::Identity;
 
 /// Bytes of files that a worker is left with when no job uses them. An outer machine keeps them in
 /// its memory.
@@ -24,15 +25,6 @@ struct Held {
     bytes: u64,
     users: usize,
     last_used: u64,
-}
-
-/// What a file's content is known again by.
-#[derive(Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
 }
 
 impl Uploads {
@@ -84,18 +76,6 @@ impl Uploads {
             forgotten.push(name);
         }
         forgotten
-    }
-}
-
-impl Identity {
-    fn of(path: &Path) -> io::Result<Identity> {
-        let meta = std::fs::metadata(path)?;
-        Ok(Identity {
-            device: meta.dev(),
-            inode: meta.ino(),
-            bytes: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-        })
     }
 }
 
