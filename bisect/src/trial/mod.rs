@@ -13,11 +13,13 @@ mod observer;
 mod outcome;
 mod run;
 mod target;
+mod workload;
 
 pub use job::{Job, SeenCrash, TrialEvent, TrialReport};
 pub use launcher::{LaunchError, Launcher};
 pub use outcome::{Evidence, Outcome, decide};
 pub use target::Target;
+pub use workload::{Workload, WorkloadError, prepare, prepare_on_top_of};
 
 #[cfg(test)]
 mod tests {
