@@ -124,7 +124,6 @@ impl<'a> Observer<'a> {
                     let before = |seen: &&mut SeenCrash| seen.crash.start <= at;
                     self.crashes.iter_mut().filter(before).for_each(|s| s.crash.panicked = true);
                 }
-                _ => {}
             }
         }
     }

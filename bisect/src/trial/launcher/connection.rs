@@ -8,8 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -298,7 +297,7 @@ fn talk(
     };
     let writer = thread::Builder::new()
         .name("worker writer".into())
-        .spawn(move || write(stdin, &outgoing));
+        .spawn(move || say_all(stdin, &outgoing));
     if let Err(error) = writer {
         return error.to_string();
     }
@@ -376,7 +375,7 @@ impl Lines {
 }
 
 /// The writer's life: until nobody has anything to say any more, or the child does not listen.
-fn write(mut stdin: impl Write, outgoing: &Receiver<Outgoing>) {
+fn say_all(mut stdin: impl Write, outgoing: &Receiver<Outgoing>) {
     for message in outgoing {
         let written = match message {
             Outgoing::Request(request) => wire::send(&mut stdin, &request),

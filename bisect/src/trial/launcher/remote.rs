@@ -46,6 +46,11 @@ impl<P: Place> Remote<P> {
         Remote { place, current: Mutex::new(None) }
     }
 
+    /// What stands behind it.
+    pub(super) fn place(&self) -> &P {
+        &self.place
+    }
+
     /// The worker, a new one if there is none that lives.
     fn worker(&self, cancel: &Cancel) -> Result<Arc<Worker>, LaunchError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);

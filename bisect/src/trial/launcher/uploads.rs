@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::hex;
 use crate::trial::files::Identity;
 
 /// Bytes of files that a worker is left with when no job uses them. An outer machine keeps them in
@@ -80,7 +81,7 @@ impl Uploads {
 }
 
 fn name_of(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(content))
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ pub fn serve(
     worker.send(&Reply::Hello(hello(&worker.launcher)))?;
     let (stop, stopped) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let worker = &worker;
+        scope.spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(HEARTBEAT) {
                 let trials = worker.trials().len();
                 if worker.send(&Reply::Heartbeat { trials }).is_err() {

@@ -26,6 +26,7 @@ use super::remote::{Place, Remote};
 use super::tether::tethered;
 use super::{LaunchError, Launcher};
 use crate::cancel::Cancel;
+use crate::tools;
 use crate::trial::{Job, TrialEvent, TrialReport};
 
 pub(super) use initramfs::MODULES;
@@ -130,7 +131,12 @@ impl Tcg {
     /// # Errors
     /// Fails if there is no emulator.
     pub fn new(config: TcgConfig) -> Result<Tcg, TcgError> {
-        let qemu = find_program(&config.qemu).ok_or(TcgError::NoQemu(config.qemu.clone()))?;
+        let path = &config.qemu;
+        let qemu = match path.components().count() {
+            1 => tools::on_path(&path.to_string_lossy()),
+            _ => path.is_file().then(|| path.clone()),
+        };
+        let qemu = qemu.ok_or_else(|| TcgError::NoQemu(path.clone()))?;
         Ok(Tcg(Remote::new(Outer { config, qemu })))
     }
 }
@@ -227,28 +233,20 @@ impl Outer {
     }
 }
 
-/// The program at this path or, if it is a bare name, on the PATH.
-fn find_program(program: &Path) -> Option<PathBuf> {
-    if program.components().count() > 1 {
-        return program.is_file().then(|| program.to_owned());
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|candidate| candidate.is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{Outer, Tcg, TcgConfig, TcgError, find_program};
+    use super::{Outer, Tcg, TcgConfig, TcgError};
 
     #[test]
     fn a_missing_emulator_is_named() {
         let config = TcgConfig { qemu: "no-such-emulator".into(), ..TcgConfig::default() };
         let Err(TcgError::NoQemu(name)) = Tcg::new(config) else { panic!("found it") };
         assert_eq!(name, Path::new("no-such-emulator"));
-        assert!(find_program(Path::new("sh")).is_some());
-        assert!(find_program(Path::new("/bin/sh")).is_some());
+        for there in ["sh", "/bin/sh"] {
+            assert!(Tcg::new(TcgConfig { qemu: there.into(), ..TcgConfig::default() }).is_ok());
+        }
     }
 
     #[test]
