@@ -21,6 +21,7 @@
 mod config;
 mod ending;
 mod event;
+pub mod host;
 pub mod kernel;
 mod machine;
 mod pv;
