@@ -273,7 +273,7 @@ mod tests {
     fn the_first_crash_decides() {
         let ours = "WARNING in kvm_wait";
         for ending in [Ending::Stopped, EXIT, Ending::Reset, TIMED_OUT, HANG] {
-            let trial = |titles| Trial::new(kvm_wait(), ending.clone()).printed(titles);
+            let trial = |titles: &[&str]| Trial::new(kvm_wait(), ending.clone()).printed(titles);
             assert_eq!(trial(&[ours, "panic"]).decide(), hit(ours));
             assert_eq!(trial(&["WARNING in foo", ours]).decide(), foreign("WARNING in foo"));
         }
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn what_was_printed_comes_before_what_the_host_did() {
         for ending in host_failures() {
-            let trial = |titles| Trial::new(kvm_wait(), ending.clone()).printed(titles);
+            let trial = |titles: &[&str]| Trial::new(kvm_wait(), ending.clone()).printed(titles);
             assert_eq!(trial(&["WARNING in kvm_wait"]).decide(), hit("WARNING in kvm_wait"));
             assert_eq!(trial(&["WARNING in foo"]).decide(), foreign("WARNING in foo"));
             assert!(matches!(trial(&[]).decide(), Outcome::Infra { .. }), "{ending}");
