@@ -28,6 +28,6 @@ mod pv;
 pub use config::{BootMode, MachineConfig};
 pub use ending::{Ending, HangKind};
 pub use event::{ConsoleLine, MachineEvent, Milestone, Summary};
-pub use kernel::Kernel;
+pub use kernel::{Kernel, KernelError};
 pub use machine::{Machine, StartError, Stopper};
 pub use pv::PvFeatures;
