@@ -25,12 +25,7 @@ pub(crate) struct Console {
 
 impl Console {
     /// A console that takes `limit` bytes.
-    pub(crate) fn new(
-        queue: Arc<Queue>,
-        agent: Arc<Agent>,
-        start: Instant,
-        limit: u64,
-    ) -> Console {
+    pub(crate) fn new(queue: Arc<Queue>, agent: Arc<Agent>, start: Instant, limit: u64) -> Console {
         Console { queue, agent, start, line: Vec::new(), bytes: 0, limit, ending: None }
     }
 
@@ -124,12 +119,13 @@ mod tests {
     fn text_is_cut_at_line_ends_and_the_rest_comes_last() {
         let (mut console, queue) = console(1 << 20);
         console.write_all(b"one\r\n\ntw\xffo\r\nrest").unwrap();
-        assert_eq!(drain(&queue), (vec!["one".into(), String::new(), "tw\u{fffd}o".into()], vec![
-            Milestone::FirstByte
-        ]));
+        assert_eq!(
+            drain(&queue),
+            (vec!["one".into(), String::new(), "tw\u{fffd}o".into()], vec![Milestone::FirstByte])
+        );
         console.finish();
         assert_eq!(drain(&queue).0, ["rest"]);
-        assert_eq!(console.bytes(), 15);
+        assert_eq!(console.bytes(), 16);
     }
 
     #[test]

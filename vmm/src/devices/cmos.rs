@@ -94,8 +94,7 @@ impl Date {
     fn of(days: u64) -> Date {
         let days = days + 719_468;
         let of_era = days % 146_097;
-        let year_of_era =
-            (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
         let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let from_march = (5 * of_year + 2) / 153;
         let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };

@@ -4,6 +4,8 @@
 //! package, as many cores as vCPUs, one thread a core, APIC ids counting from 0. KVM's own leaves
 //! are passed through as far as [`PvFeatures`] lets them.
 
+use std::arch::x86_64::__cpuid;
+
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 use thiserror::Error;
 
@@ -64,6 +66,19 @@ pub(crate) fn pv_features(leaves: &CpuId) -> PvFeatures {
         .map_or(PvFeatures::NONE, |leaf| PvFeatures { features: leaf.eax, hints: leaf.edx })
 }
 
+/// Whether this host's own CPU is emulated by QEMU's TCG, as it is when virtualization is nested in
+/// an emulator. Its XSAVE is not complete enough to be passed on: a guest finds that the size of its
+/// state does not add up and warns of an "XSAVE consistency problem".
+pub(crate) fn is_emulated() -> bool {
+    let features = __cpuid(1);
+    if features.ecx & HYPERVISOR == 0 {
+        return false;
+    }
+    let vendor = __cpuid(0x4000_0000);
+    let name = [vendor.ebx, vendor.ecx, vendor.edx].map(u32::to_le_bytes);
+    name.as_flattened() == b"TCGTCGTCGTCG"
+}
+
 /// The leaves of vCPU `id`, made from those that KVM supports.
 pub(crate) fn for_vcpu(supported: &CpuId, wanted: &Wanted, id: u8) -> Result<CpuId, CpuidError> {
     let mut leaves = supported.as_slice().to_vec();
@@ -122,10 +137,8 @@ fn adjust(leaf: &mut kvm_cpuid_entry2, wanted: &Wanted, id: u32, width: u32) {
             leaf.eax &= wanted.pv_features.features;
             leaf.edx = wanted.pv_features.hints;
         }
-        0x8000_0001 => {
-            // Set by AMD alone: HTT then counts cores, not threads.
-            set_bit(&mut leaf.ecx, CMP_LEGACY, leaf.ecx & CMP_LEGACY != 0 && vcpus > 1);
-        }
+        // Set by AMD alone: HTT counts cores, not threads.
+        0x8000_0001 if vcpus == 1 => leaf.ecx &= !CMP_LEGACY,
         0x8000_0008 => leaf.ecx = leaf.ecx & !0xf0ff | width << 12 | (vcpus - 1) & 0xff,
         0x8000_001d if leaf.eax & 0x1f != 0 => {
             leaf.eax = leaf.eax & 0x3fff | cache_sharing(leaf.eax, width) << 14;
@@ -167,11 +180,7 @@ fn hide_xsave(leaves: &mut Vec<kvm_cpuid_entry2>) {
 }
 
 fn set_bit(word: &mut u32, bit: u32, on: bool) {
-    if on {
-        *word |= bit;
-    } else {
-        *word &= !bit;
-    }
+    *word = if on { *word | bit } else { *word & !bit };
 }
 
 #[cfg(test)]
@@ -214,12 +223,8 @@ mod tests {
         *found[0]
     }
 
-    const WANTED: Wanted = Wanted {
-        vcpus: 6,
-        pv_features: PvFeatures::ALL,
-        tsc_deadline: true,
-        hide_xsave: false,
-    };
+    const WANTED: Wanted =
+        Wanted { vcpus: 6, pv_features: PvFeatures::ALL, tsc_deadline: true, hide_xsave: false };
 
     #[test]
     fn topology_agrees_in_every_leaf() {

@@ -9,3 +9,12 @@ pub(crate) mod mptable;
 pub(crate) mod msr;
 pub(crate) mod page_tables;
 pub(crate) mod registers;
+
+pub use boot_params::BootParamsError;
+pub use cpuid::CpuidError;
+pub use gdt::GdtError;
+pub use lapic::LapicError;
+pub use mptable::MpTableError;
+pub use msr::MsrError;
+pub use page_tables::PageTablesError;
+pub use registers::RegistersError;

@@ -57,13 +57,9 @@ pub(crate) fn set(
 
     let mut special = vcpu.get_sregs().map_err(RegistersError::Special)?;
     special.cs = segments.code;
-    for data in [
-        &mut special.ds,
-        &mut special.es,
-        &mut special.fs,
-        &mut special.gs,
-        &mut special.ss,
-    ] {
+    for data in
+        [&mut special.ds, &mut special.es, &mut special.fs, &mut special.gs, &mut special.ss]
+    {
         *data = segments.data;
     }
     special.tr = segments.task;
