@@ -43,11 +43,7 @@ impl<'a> Observer<'a> {
     }
 
     /// Takes in a line of the console.
-    pub(super) fn line(
-        &mut self,
-        line: ConsoleLine,
-        on_event: &mut dyn FnMut(TrialEvent),
-    ) -> Flow {
+    pub(super) fn line(&mut self, line: ConsoleLine, on_event: &mut dyn FnMut(TrialEvent)) -> Flow {
         self.now_us = line.at_us;
         if self.phase() == Phase::Boot {
             self.facts.observe(&line.text);

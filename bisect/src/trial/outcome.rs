@@ -111,9 +111,9 @@ pub fn decide(evidence: &Evidence<'_>) -> Outcome {
 /// The question is whether the kernel boots at all; crashes on the way only say how it does not.
 fn decide_boot(evidence: &Evidence<'_>) -> Outcome {
     if evidence.booted() {
-        return evidence.unmet_precondition().map_or(Outcome::Clean, |reason| {
-            Outcome::Invalid { reason }
-        });
+        return evidence
+            .unmet_precondition()
+            .map_or(Outcome::Clean, |reason| Outcome::Invalid { reason });
     }
     let seen = evidence.ending.to_string();
     match evidence.ending {
@@ -204,7 +204,8 @@ mod tests {
         }
 
         fn printed(mut self, titles: &[&str]) -> Trial {
-            let seen = |title: &&str| SeenCrash { phase: Phase::Boot, at_us: 1, crash: crash(title) };
+            let seen =
+                |title: &&str| SeenCrash { phase: Phase::Boot, at_us: 1, crash: crash(title) };
             self.crashes = titles.iter().map(seen).collect();
             self
         }

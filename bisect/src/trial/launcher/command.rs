@@ -71,6 +71,11 @@ impl Place for Shell {
         let running = PathBuf::from("/proc/self/exe");
         let mut command = tethered(self.program.as_ref().unwrap_or(&running), &shell);
         command.stderr(Stdio::from(errors.reopen().map_err(failed)?));
-        Ok(Start { command, patience: HELLO_PATIENCE, logs: vec![errors.path().into()], keep: None })
+        Ok(Start {
+            command,
+            patience: HELLO_PATIENCE,
+            logs: vec![errors.path().into()],
+            keep: None,
+        })
     }
 }

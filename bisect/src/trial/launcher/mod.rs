@@ -24,7 +24,7 @@ use crate::cancel::Cancel;
 pub use command::Command;
 pub use in_process::InProcess;
 pub use outer::{OuterError, outer_main};
-pub use select::{Choice, Selected, SelectError, select};
+pub use select::{Choice, SelectError, Selected, select};
 pub use tcg::{Tcg, TcgConfig, TcgError};
 pub use tether::{TetherError, tether};
 pub use worker::{WorkerError, serve};

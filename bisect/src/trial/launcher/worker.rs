@@ -115,12 +115,9 @@ impl<W: Write + Send> Worker<'_, W> {
         let mut on_event = |event: TrialEvent| {
             let _ = self.send(&Reply::Trial { id: job.id, event });
         };
-        let result = self
-            .localise(job)
-            .map_err(|error| error.to_string())
-            .and_then(|local| {
-                self.launcher.run(&local, &mut on_event, cancel).map_err(|e| with_causes(&e))
-            });
+        let result = self.localise(job).map_err(|error| error.to_string()).and_then(|local| {
+            self.launcher.run(&local, &mut on_event, cancel).map_err(|e| with_causes(&e))
+        });
         if let Err(reason) = result {
             let _ = self.send(&Reply::Failed { id: job.id, reason });
         }

@@ -106,10 +106,9 @@ fn in_root(root: &Path) -> Option<OuterKernel> {
     ["lib/modules", "usr/lib/modules"].iter().find_map(|modules| {
         let versions = std::fs::read_dir(root.join(modules)).ok()?;
         versions.flatten().find_map(|version| {
-            let image = root.join("boot").join(format!(
-                "vmlinuz-{}",
-                version.file_name().to_string_lossy()
-            ));
+            let image = root
+                .join("boot")
+                .join(format!("vmlinuz-{}", version.file_name().to_string_lossy()));
             image.is_file().then(|| OuterKernel { image, modules: version.path() })
         })
     })

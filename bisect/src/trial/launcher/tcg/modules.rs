@@ -71,8 +71,8 @@ pub(super) fn load_order(directory: &Path, wanted: &[&str]) -> Result<Vec<Module
             directory: directory.to_owned(),
         })?;
         let content = read(path)?;
-        let depends = depends(&content)
-            .ok_or_else(|| ModuleError::NotAModule { path: path.clone() })?;
+        let depends =
+            depends(&content).ok_or_else(|| ModuleError::NotAModule { path: path.clone() })?;
         stack.push((name.clone(), Some(Module { name, content })));
         stack.extend(depends.into_iter().rev().map(|name| (name, None)));
     }
@@ -154,8 +154,7 @@ mod tests {
     use super::{ModuleError, load_order};
 
     fn module(directory: &Path, name: &str, depends: &str) {
-        let mut object =
-            Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+        let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
         let section = object.add_section(Vec::new(), b".modinfo".to_vec(), SectionKind::Other);
         let info = format!("license=GPL\0depends={depends}\0name={name}\0");
         object.append_section_data(section, info.as_bytes(), 1);

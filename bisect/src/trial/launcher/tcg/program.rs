@@ -73,11 +73,10 @@ fn cut(mut content: Vec<u8>) -> Result<(Vec<u8>, Option<PathBuf>), object::Error
     let header = FileHeader64::<Endianness>::parse(&content[..])?;
     let endian = header.endian()?;
     let mut end = size_of::<FileHeader64<Endianness>>() as u64;
-    end = end.max(
-        header.e_phoff(endian).saturating_add(
+    end =
+        end.max(header.e_phoff(endian).saturating_add(
             u64::from(header.e_phnum(endian)) * u64::from(header.e_phentsize(endian)),
-        ),
-    );
+        ));
     let mut linker = None;
     for segment in header.program_headers(endian, &content[..])? {
         let (offset, size) = segment.file_range(endian);
