@@ -161,10 +161,6 @@ Call Trace:
 ---[ end trace 0000000000000000 ]---
 ";
 
-    fn summary(ending: Ending) -> Summary {
-        Summary { ending, wall_us: 9, exits: 9, console_bytes: 9, vcpu_cpu_us: 9 }
-    }
-
     struct Run {
         flows: Vec<Flow>,
         events: Vec<TrialEvent>,
@@ -186,7 +182,7 @@ Call Trace:
         for text in workload.lines() {
             flows.push(observer.line(line(text), &mut sink));
         }
-        let report = observer.end(summary(ending), &mut sink);
+        let report = observer.end(Summary::new(ending), &mut sink);
         Run { flows, events, report }
     }
 

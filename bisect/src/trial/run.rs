@@ -1,20 +1,24 @@
 //! A trial in this process: a machine, the classifier, and the end in time.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use vmm::{Kernel, Machine, MachineConfig, MachineEvent, StartError, Stopper};
+use vmm::{Kernel, Machine, MachineConfig, MachineEvent, StartError, Waited};
 
 use super::command_line::{command_line, nonce};
 use super::observer::{Flow, Observer};
-use super::{Job, LaunchError, Outcome, TrialEvent, TrialReport};
+use super::{Job, LaunchError, Outcome, TrialEvent, TrialReport, with_causes};
 use crate::cancel::Cancel;
 
 /// How long a report may go on after its title is known. A nested machine on a busy host prints a
 /// report of some KiB in a second or two.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
+
+/// How long it may be silent meanwhile. Reports of rare kinds have no line that ends them.
+const REPORT_SILENCE: Duration = Duration::from_secs(1);
+
+/// Longest wait for an event; the machine's own deadline ends it before.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Console output after which a machine is ended. The largest reports (KASAN, all CPUs' stacks)
 /// are below 100 KiB; a guest that prints this much prints for ever.
@@ -42,11 +46,11 @@ pub(super) fn run_trial(
             let config = config(job, kernel, initramfs, nonce);
             match Machine::start(config) {
                 Ok(machine) => follow(job, &machine, on_event, cancel),
-                Err(error) if is_hosts_fault(&error) => infra(&error),
+                Err(error) if is_hosts_fault(&error) => infra(&with_causes(&error)),
                 Err(error) => return Err(LaunchError::Start(error)),
             }
         }
-        Err(error) => infra(&error),
+        Err(error) => infra(&with_causes(&error)),
     };
     if cancel.is_cancelled() {
         return Err(LaunchError::Cancelled);
@@ -83,58 +87,52 @@ fn follow(
         move || stopper.stop()
     });
     let mut observer = Observer::new(job);
-    let mut grace = None;
-    for event in machine.events() {
-        let flow = match event {
-            MachineEvent::Line(line) => observer.line(line, on_event),
-            MachineEvent::Milestone(which, at_us) => observer.milestone(which, at_us, on_event),
-            MachineEvent::Ended(summary) => return observer.end(summary, on_event),
+    let mut report_due = None;
+    let mut stopped = false;
+    loop {
+        let waited = match report_due {
+            Some(due) if !stopped => {
+                let left = Instant::saturating_duration_since(&due, Instant::now());
+                machine.event_within(left.min(REPORT_SILENCE))
+            }
+            _ => machine.event_within(LONGEST),
+        };
+        let flow = match waited {
+            Waited::Event(MachineEvent::Line(line)) => observer.line(line, on_event),
+            Waited::Event(MachineEvent::Milestone(milestone, at_us)) => {
+                observer.milestone(milestone, at_us, on_event)
+            }
+            Waited::Event(MachineEvent::Ended(summary)) => return observer.end(summary, on_event),
+            Waited::TimedOut if report_due.is_some() => Flow::Stop,
+            Waited::TimedOut => Flow::GoOn,
+            Waited::Over => break,
         };
         match flow {
             Flow::GoOn => {}
-            Flow::FinishReport if grace.is_some() => {}
-            Flow::FinishReport => grace = Some(Grace::start(stopper.clone())),
-            Flow::Stop => stopper.stop(),
+            Flow::FinishReport => {
+                report_due.get_or_insert_with(|| Instant::now() + REPORT_GRACE);
+            }
+            Flow::Stop => {
+                stopper.stop();
+                stopped = true;
+            }
         }
     }
     infra(&"the machine ended without a word")
-}
-
-/// Stops a machine when the grace is over, unless dropped before.
-struct Grace {
-    over: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Grace {
-    fn start(stopper: Stopper) -> Grace {
-        let (over, ended) = mpsc::channel::<()>();
-        let at_once = stopper.clone();
-        let thread = thread::Builder::new().name("report grace".into()).spawn(move || {
-            if ended.recv_timeout(REPORT_GRACE) == Err(RecvTimeoutError::Timeout) {
-                stopper.stop();
-            }
-        });
-        if thread.is_err() {
-            at_once.stop();
-        }
-        Grace { over: Some(over), thread: thread.ok() }
-    }
-}
-
-impl Drop for Grace {
-    fn drop(&mut self) {
-        drop(self.over.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 fn infra(reason: &dyn std::fmt::Display) -> TrialReport {
     TrialReport::without_machine(Outcome::Infra { reason: reason.to_string() })
 }
 
-fn is_hosts_fault(_error: &StartError) -> bool {
-    false
+/// Whether the same trial could well be started at another time.
+fn is_hosts_fault(error: &StartError) -> bool {
+    matches!(
+        error,
+        StartError::OpenKvm(_)
+            | StartError::AllocateMemory { .. }
+            | StartError::Kvm { .. }
+            | StartError::Host { .. }
+            | StartError::Vcpu { .. }
+    )
 }

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::tcg::MODULES;
 use super::worker::{WorkerError, serve};
+use crate::trial::with_causes;
 
 /// How long a device may take to appear once its driver is loaded.
 const DEVICE_PATIENCE: Duration = Duration::from_secs(60);
@@ -56,9 +57,7 @@ pub fn outer_main() -> Result<(), OuterError> {
         return Err(OuterError::NotInit);
     }
     if let Err(error) = run() {
-        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
-        let causes: Vec<String> = causes.map(ToString::to_string).collect();
-        eprintln!("vmbisect: {}", causes.join(": "));
+        eprintln!("vmbisect: {}", with_causes(&error));
     }
     // With QEMU's -no-reboot this ends it.
     reboot(RebootCommand::Restart).map_err(|error| OuterError::Device("reboot", error.into()))

@@ -9,7 +9,7 @@ use std::thread::{self, Scope};
 
 use thiserror::Error;
 
-use super::super::{Job, TrialEvent};
+use super::super::{Job, TrialEvent, with_causes};
 use super::wire::{self, HEARTBEAT, Hello, PROTOCOL, Reply, Request, WireError};
 use super::{InProcess, LaunchError, Launcher};
 use crate::cancel::Cancel;
@@ -155,10 +155,4 @@ fn hello(launcher: &InProcess) -> Hello {
         cpus: launcher.cpus(),
         memory_mib: launcher.memory_mib(),
     }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &LaunchError) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
