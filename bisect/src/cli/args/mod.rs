@@ -1,1 +1,5 @@
 //! Groups of options that several subcommands share.
+
+mod kernel;
+
+pub(crate) use kernel::{KernelArgs, hinted};
