@@ -8,4 +8,7 @@
 pub mod cache;
 pub mod cancel;
 pub mod crash;
+mod hex;
+pub mod kernel;
+pub mod tools;
 pub mod trial;

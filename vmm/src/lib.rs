@@ -21,6 +21,7 @@
 mod config;
 mod ending;
 mod event;
+pub mod host;
 pub mod kernel;
 mod machine;
 mod pv;
@@ -28,6 +29,6 @@ mod pv;
 pub use config::{BootMode, MachineConfig};
 pub use ending::{Ending, HangKind};
 pub use event::{ConsoleLine, MachineEvent, Milestone, Summary};
-pub use kernel::Kernel;
+pub use kernel::{Kernel, KernelError};
 pub use machine::{Machine, StartError, Stopper};
 pub use pv::PvFeatures;
