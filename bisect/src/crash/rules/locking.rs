@@ -28,7 +28,11 @@ pub(super) const RULES: &[Rule] = &[
         line: r"(?:WARNING: |INFO: )?[A-Z_-]+-safe -> [A-Z_-]+-unsafe lock order detected",
         more: &[r"is trying to acquire"],
         title: "possible deadlock in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: &[
+            Find::TraceAfter("which became"),
+            Find::Line(r"at: (?:\[<{addr}>\] )?{func}"),
+            Find::Trace,
+        ],
         kind: LOCKDEP,
         ..Rule::NEW
     },

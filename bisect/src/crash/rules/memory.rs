@@ -9,7 +9,7 @@ pub(super) const RULES: &[Rule] = &[
         more: &[r"unreferenced object"],
         title: "memory leak in {frame}",
         frame: &[Find::TraceAfter("backtrace")],
-        skip: &["*alloc*", "*_strdup*", "kobject_*", "dst_init"],
+        skip: &["*alloc*", "*_strdup*", "kobject_*", "dst_init", "*_userns"],
         kind: &[("", Kind::Leak)],
         examples: &[Example {
             title: "memory leak in loser",
@@ -25,7 +25,8 @@ pub(super) const RULES: &[Rule] = &[
         header: "BUG:",
         line: r"BUG: Bad page state",
         title: "BUG: Bad page state in {frame}",
-        frame: &[Find::Trace],
+        frame: &[Find::TraceAfter("page last allocated via")],
+        skip: &["*alloc*", "*get_folio*", "pagecache_get_page", "__set_page_owner"],
         ..Rule::NEW
     },
     Rule {

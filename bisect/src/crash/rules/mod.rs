@@ -117,9 +117,12 @@ pub(super) enum Find {
     Trace,
     /// The stack that begins at the first line that matches.
     TraceAfter(&'static str),
-    /// For a CPU that hangs: not the innermost function, which is wherever the CPU happened to be,
-    /// but the one below the system call, interrupt or worker that it hangs in.
-    Stalled,
+    /// For a CPU that hangs: the stack below the interrupt that found out. Not the innermost
+    /// function, which is wherever the CPU happened to be, but the one that it was sent into by a
+    /// system call, an interrupt or a worker.
+    Interrupted,
+    /// The same function of the first stack.
+    Entry,
 }
 
 /// Whether a report has a stack trace.

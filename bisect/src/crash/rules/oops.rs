@@ -138,7 +138,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: (?:[A-Z]+ )?stack guard page was hit",
         title: "BUG: stack guard page was hit in {frame}",
         alts: &["stack-overflow in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Entry],
         ..Rule::NEW
     },
     Rule {

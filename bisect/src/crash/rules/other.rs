@@ -52,6 +52,12 @@ pub(super) const HARMLESS: &[&str] = &[
     r"took too long",
     // Drivers with names of their own for log levels.
     r"[A-Z]_(?:BUG|WARNING|INFO):",
+    // Notes at boot: what the firmware or the configuration lacks, and what that means.
+    r"WARNING: (?:BIOS|CPU does not|Forcing|PAE|IBRS|LFENCE|ITS|BTB|Spectre|See https?:|Unprivileged eBPF|Ancient)",
+    r"WARNING: .*(?:mitigation|firmware|BIOS|deprecated|deprecat|not recommended|experimental|kernel command line)",
+    r"WARNING: .*workqueue cpumask|WARNING: fbcon",
+    // Programs on the same console.
+    r"WARNING: (?:/|Unsupported flag value)",
     // A file system that goes on.
     r"[A-Za-z0-9]+ \([a-z0-9-]+\): (?:WARNING|INFO):",
 ];
