@@ -1,5 +1,7 @@
 //! From a report to its title: the rule's template, filled in and made stable.
 
+use regex_automata::meta::Regex;
+
 use super::{
     frames,
     report::Report,
@@ -51,7 +53,7 @@ pub(super) fn judge(
     }
     let mut frame = None;
     if !rule.frame.is_empty() && corrupted.is_none() {
-        frame = guilty(compiled, header, report);
+        frame = guilty(compiled, compiled.frame(), header, report);
         if frame.is_none() {
             corrupted = Some("no function to blame".to_owned());
         }
@@ -61,6 +63,9 @@ pub(super) fn judge(
     }
     if corrupted.is_none() && rule.stack == Stack::Needed {
         corrupted = damage(report);
+    }
+    if let Some(origin) = guilty(compiled, compiled.origin(), header, report) {
+        known.push(("origin".to_owned(), origin));
     }
     let name = frame.as_deref().map(frames::canonical);
     let fill = |template: &str| fill(template, name.as_deref().unwrap_or(NO_FRAME), &known);
@@ -142,18 +147,24 @@ fn stable(text: &str) -> String {
 
 type Compiled = super::rules::Compiled;
 
-fn guilty(compiled: &Compiled, header: &Groups, report: &Report) -> Option<String> {
+/// The first function in these places that may be to blame.
+fn guilty<'a>(
+    compiled: &Compiled,
+    places: impl Iterator<Item = (Find, Option<&'a Regex>)>,
+    header: &Groups,
+    report: &Report,
+) -> Option<String> {
     let ok = |function: &str| {
         !frames::is_innocent(function) && !frames::is_in(function, compiled.rule.skip)
     };
     let stack = damage(report).is_none();
-    for (find, pattern) in compiled.finds() {
+    for (find, pattern) in places {
         let found = match find {
-            Find::Header | Find::More => header
+            Find::Header => header
                 .iter()
-                .find(|(name, _)| name == "func")
+                .find(|(name, f)| name == "func" && ok(f))
                 .map(|(_, f)| f.clone())
-                .filter(|f| ok(f)),
+                .filter(|_| stack || compiled.rule.stack != Stack::Needed),
             Find::Line(_) => report.lines(false).skip(1).find_map(|line| {
                 let pattern = pattern?;
                 let mut captures = pattern.create_captures();
@@ -196,12 +207,17 @@ fn pointer(line: &str) -> Option<&str> {
     trace::parse(rest.trim_start()).map(|frame| frame.function)
 }
 
-/// Whether a line says that a stack trace follows.
+/// Whether a line says that the stack follows that led to the crash, or is its first frame, which
+/// the arm unwinder prints without saying so.
 fn is_trace(line: &str) -> bool {
+    announces_trace(line) || line.starts_with("[<") && line.contains(" from [<")
+}
+
+/// Whether a line says that the stack follows that led to the crash.
+fn announces_trace(line: &str) -> bool {
     let line = line.trim();
     line.starts_with("Call Trace:")
         || line.starts_with("Call trace:")
-        || line.starts_with("[<") && line.contains(" from [<")
         || line.eq_ignore_ascii_case("backtrace:")
 }
 
@@ -236,6 +252,7 @@ fn trace_frames(report: &Report, begins: impl Fn(&str) -> bool) -> impl Iterator
         .chain(lines)
         .take_while(|line| !is_other(line))
         .filter_map(|line| pointer(line).or_else(|| trace::parse(line).map(|frame| frame.function)))
+        .take_while(|function| !is_injection(function))
 }
 
 /// Whether a line is the frame of an interrupt, behind which the stack of what it interrupted
@@ -267,17 +284,50 @@ fn entry<'a>(trace: impl Iterator<Item = &'a str>) -> Option<String> {
     below.map(str::to_owned)
 }
 
-/// What is wrong with the stack of a report that should have one.
+/// What is wrong with the stacks of a report that should have one.
+///
+/// Each line that says that a stack follows must be followed by one: what is between is a few
+/// registers at most.
 fn damage(report: &Report) -> Option<String> {
-    if report.lines(true).any(|line| line.contains("(stack is not available)")) {
-        return None;
-    }
+    const NEAR: usize = 15;
     let mut any = false;
-    for frame in report.lines(true).skip(1).filter_map(trace::parse) {
-        any = true;
-        if frame.function.starts_with("should_fail") {
-            return Some("the stack of an injected fault is mixed in".to_owned());
+    let mut wanted = None;
+    for line in report.lines(false).skip(1) {
+        if line.contains("(stack is not available)") {
+            return None;
         }
+        if announces_stack(line) {
+            if wanted.is_some() {
+                return Some("a stack trace is missing".to_owned());
+            }
+            wanted = Some(NEAR);
+            continue;
+        }
+        if let Some(frame) = trace::parse(line) {
+            any = true;
+            wanted = None;
+            if is_injection(frame.function) {
+                return Some("the stack of an injected fault is mixed in".to_owned());
+            }
+        }
+        wanted = match wanted {
+            Some(0) => return Some("a stack trace is missing".to_owned()),
+            other => other.map(|left| left - 1),
+        };
     }
-    (!any).then(|| "no stack trace in the report".to_owned())
+    if wanted.is_some() {
+        return Some("the log ends where a stack trace should be".to_owned());
+    }
+    (!any).then(|| "there is no stack trace".to_owned())
+}
+
+/// Whether a line says that a stack follows.
+fn announces_stack(line: &str) -> bool {
+    const WORDS: &[&str] = &["Allocated by", "Allocated:", "Freed by", "Freed:"];
+    announces_trace(line) || WORDS.iter().any(|word| line.starts_with(word))
+}
+
+/// Whether a function is of the fault injection, which prints stacks of its own.
+fn is_injection(function: &str) -> bool {
+    function.starts_with("should_fail")
 }

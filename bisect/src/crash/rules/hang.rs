@@ -7,7 +7,7 @@ const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "INFO: rcu",
-        line: r"INFO: rcu_(?:[a-z]+) (?:self-)?detected(?: expedited)? stalls?",
+        line: r"INFO: rcu_(?:sched|preempt|bh|state) (?:self-)?detected(?: expedited)? stalls?",
         title: "INFO: rcu detected stall in {frame}",
         alts: &["stall in {frame}"],
         frame: &[Find::Interrupted],
@@ -57,6 +57,15 @@ pub(super) const RULES: &[Rule] = &[
                   task:a state:D stack:0 pid:1\nCall Trace:\n <TASK>\n __schedule+0x1/0x2\n\
                   \u{20}schedule+0x1/0x2\n waiter+0x1/0x2\n",
         }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "INFO: rcu",
+        line: r"INFO: rcu_tasks(?:_[a-z]+)? detected stalls",
+        title: "INFO: rcu detected stall in {frame}",
+        alts: &["stall in {frame}"],
+        frame: &[Find::Interrupted, Find::Entry],
+        kind: HANG,
         ..Rule::NEW
     },
     Rule {

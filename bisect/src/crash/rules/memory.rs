@@ -38,8 +38,39 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "BUG:",
-        line: r"BUG: Dentry .* still in use.* \[unmount of",
+        line: r"BUG: Bad page cache",
+        title: "BUG: Bad page cache in {frame}",
+        frame: &[Find::Trace],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: Bad rss-counter state",
+        title: "BUG: Bad rss-counter state",
+        stack: Stack::Optional,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: non-zero (?P<what>[a-z_]+) on freeing mm",
+        title: "BUG: non-zero {what} on freeing mm",
+        stack: Stack::Optional,
+        ..Rule::NEW
+    },
+    // SLUB's own checks (mm/slub.c).
+    Rule {
+        header: "BUG ",
+        line: r"BUG [A-Za-z0-9_-]+ \((?:Not tainted|Tainted[^)]*)\): (?P<what>Object already free|Poison overwritten|Redzone overwritten|Right Redzone overwritten|Left Redzone overwritten|Padding overwritten|Object padding overwritten|Freelist Pointer check fails|Freechain corrupt|Freepointer corrupt|Wrong object count|Invalid object pointer|Objects remaining)",
+        title: "BUG: {what} in {frame}",
+        frame: &[Find::Trace],
+        kind: &[("", Kind::MemorySafetyBug)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: Dentry .* still in use.* \[unmount of (?P<fs>[^\]]+)\]",
         title: "BUG: Dentry still in use in unmount",
+        alts: &["BUG: Dentry still in use [unmount of {fs}]"],
         stack: Stack::Optional,
         ..Rule::NEW
     },

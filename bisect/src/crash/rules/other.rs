@@ -28,10 +28,39 @@ pub(super) const RULES: &[Rule] = &[
         kind: &[("", Kind::DoS)],
         ..Rule::NEW
     },
+    // A program written in Go on the same console.
+    Rule {
+        header: "panic: ",
+        line: r"^panic: ",
+        more: &[r"^goroutine [0-9]+"],
+        title: "go runtime error",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "fatal error: ",
+        line: r"^fatal error: ",
+        more: &[r"^goroutine [0-9]+|^runtime stack:"],
+        title: "go runtime error",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "SYZFAIL:",
+        line: r"SYZFAIL: (?P<what>.*)",
+        title: "SYZFAIL: {what}",
+        alts: &["SYZFAIL"],
+        stack: Stack::Optional,
+        kind: &[("", Kind::SyzFailure)],
+        ..Rule::NEW
+    },
     Rule {
         header: "SYZFATAL:",
         line: r"SYZFATAL: (?P<what>.*)",
         title: "SYZFATAL: {what}",
+        alts: &["SYZFATAL"],
         stack: Stack::Optional,
         kind: &[("", Kind::SyzFailure)],
         ..Rule::NEW
