@@ -27,6 +27,7 @@ mod ending;
 mod error;
 mod event;
 mod forensics;
+pub mod host;
 mod hub;
 pub mod kernel;
 mod machine;
