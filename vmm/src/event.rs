@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Ending;
+use crate::{Ending, PvFeatures, VcpuState};
 
 /// A line of the guest's console.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,4 +51,26 @@ pub struct Summary {
     pub console_bytes: u64,
     /// CPU time that the vCPU threads got, in microseconds.
     pub vcpu_cpu_us: u64,
+    /// The paravirtual features that the guest was shown, read back from KVM.
+    #[serde(default)]
+    pub pv_features: PvFeatures,
+    /// What each vCPU was doing when a machine that ran out of time was stopped; empty for other
+    /// endings. A vCPU that did not answer in time is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vcpus: Vec<VcpuState>,
+}
+
+impl Summary {
+    /// A machine that ended so, and did nothing before.
+    pub fn new(ending: Ending) -> Summary {
+        Summary {
+            ending,
+            wall_us: 0,
+            exits: 0,
+            console_bytes: 0,
+            vcpu_cpu_us: 0,
+            pv_features: PvFeatures::NONE,
+            vcpus: Vec::new(),
+        }
+    }
 }

@@ -74,6 +74,18 @@ const DISPATCHERS: &[&str] = &[
     "netif_receive_skb*",
     "do_one_initcall",
     "__handle_irq_event_percpu",
+    "rtnetlink_rcv_msg",
+    "nfnetlink_rcv_msg",
+    "nfnetlink_rcv*",
+    "genl_rcv_msg",
+    "genl_family_rcv_msg*",
+    "netlink_rcv_skb",
+    "netlink_dump",
+    "genl_*dumpit",
+    "mmap_region",
+    "do_mmap*",
+    "call_mmap",
+    "load_elf_binary",
 ];
 
 /// System calls by which one gets anywhere: the function that they called says more than they do.

@@ -1,5 +1,7 @@
 //! From a report to its title: the rule's template, filled in and made stable.
 
+use regex_automata::meta::Regex;
+
 use super::{
     frames,
     report::Report,
@@ -51,10 +53,7 @@ pub(super) fn judge(
     }
     let mut frame = None;
     if !rule.frame.is_empty() && corrupted.is_none() {
-        frame = guilty(compiled, header, report, false);
-        if frame.is_none() && report.context.is_known() {
-            frame = guilty(compiled, header, report, true);
-        }
+        frame = guilty(compiled, compiled.frame(), header, report);
         if frame.is_none() {
             corrupted = Some("no function to blame".to_owned());
         }
@@ -64,6 +63,9 @@ pub(super) fn judge(
     }
     if corrupted.is_none() && rule.stack == Stack::Needed {
         corrupted = damage(report);
+    }
+    if let Some(origin) = guilty(compiled, compiled.origin(), header, report) {
+        known.push(("origin".to_owned(), origin));
     }
     let name = frame.as_deref().map(frames::canonical);
     let fill = |template: &str| fill(template, name.as_deref().unwrap_or(NO_FRAME), &known);
@@ -85,6 +87,7 @@ pub(super) fn judge(
             alts.push(self::fill(template, raw, &known));
         }
     }
+    let title = title.trim_end().to_owned();
     alts.retain(|alt| *alt != title);
     alts.sort_unstable();
     alts.dedup();
@@ -114,8 +117,14 @@ fn stable(text: &str) -> String {
                 out.push(first);
             }
             rest = &rest[first.len_utf8()..];
+            if first == '+' && rest.starts_with("0x") && out.len() > 1 {
+                let end = rest.find(|c: char| !c.is_ascii_hexdigit() && !"x/".contains(c));
+                out.pop();
+                rest = &rest[end.unwrap_or(rest.len())..];
+            }
             continue;
         }
+        let stem = word.trim_end_matches(|c: char| c.is_ascii_digit());
         let hex = word.strip_prefix("0x").unwrap_or(word);
         if word.bytes().all(|b| b.is_ascii_digit()) {
             out.push_str("NUM");
@@ -124,6 +133,9 @@ fn stable(text: &str) -> String {
             && hex.bytes().any(|b| b.is_ascii_digit())
         {
             out.push_str("ADDR");
+        } else if word.len() - stem.len() >= 5 {
+            out.push_str(stem);
+            out.push_str("NUM");
         } else {
             out.push_str(word);
         }
@@ -135,48 +147,41 @@ fn stable(text: &str) -> String {
 
 type Compiled = super::rules::Compiled;
 
-fn guilty(
+/// The first function in these places that may be to blame.
+fn guilty<'a>(
     compiled: &Compiled,
+    places: impl Iterator<Item = (Find, Option<&'a Regex>)>,
     header: &Groups,
     report: &Report,
-    questionable: bool,
 ) -> Option<String> {
     let ok = |function: &str| {
         !frames::is_innocent(function) && !frames::is_in(function, compiled.rule.skip)
     };
     let stack = damage(report).is_none();
-    for (find, pattern) in compiled.finds() {
+    for (find, pattern) in places {
         let found = match find {
-            Find::Header | Find::More => header
+            Find::Header => header
                 .iter()
-                .find(|(name, _)| name == "func")
+                .find(|(name, f)| name == "func" && ok(f))
                 .map(|(_, f)| f.clone())
-                .filter(|f| ok(f)),
-            Find::Line(_) => report
-                .lines(questionable)
-                .skip(1)
-                .find_map(|line| {
-                    let pattern = pattern?;
-                    let mut captures = pattern.create_captures();
-                    pattern.captures(line.as_bytes(), &mut captures);
-                    let held = groups(pattern, &captures, line.as_bytes());
-                    captures
-                        .is_match()
-                        .then(|| held.into_iter().find(|(n, _)| n == "func").map(|(_, f)| f))
-                })
-                .flatten()
-                .filter(|f| ok(f)),
+                .filter(|_| stack || compiled.rule.stack != Stack::Needed),
+            Find::Line(_) => report.lines(false).skip(1).find_map(|line| {
+                let pattern = pattern?;
+                let mut captures = pattern.create_captures();
+                pattern.captures(line.as_bytes(), &mut captures);
+                let held = groups(pattern, &captures, line.as_bytes());
+                held.into_iter().find(|(name, f)| name == "func" && ok(f)).map(|(_, f)| f)
+            }),
             Find::Pointer => {
-                report.lines(questionable).find_map(pointer).filter(|f| ok(f)).map(str::to_owned)
+                report.lines(false).find_map(pointer).filter(|f| ok(f)).map(str::to_owned)
             }
-            Find::Trace => {
-                trace_frames(report, questionable, is_trace).find(|f| ok(f)).map(str::to_owned)
-            }
+            Find::Trace => trace_frames(report, is_trace).find(|f| ok(f)).map(str::to_owned),
             Find::TraceAfter(_) => {
                 let begins = |line: &str| pattern.is_some_and(|p| p.is_match(line.as_bytes()));
-                trace_frames(report, questionable, begins).find(|f| ok(f)).map(str::to_owned)
+                trace_frames(report, begins).find(|f| ok(f)).map(str::to_owned)
             }
-            Find::Stalled => stalled(report, questionable),
+            Find::Interrupted => entry(trace_frames(report, is_interrupt)),
+            Find::Entry => entry(trace_frames(report, is_trace)),
         };
         if found.is_some() {
             return found;
@@ -187,6 +192,9 @@ fn guilty(
 
 /// The function in a line that shows the instruction pointer.
 fn pointer(line: &str) -> Option<&str> {
+    if let Some(rest) = line.strip_prefix("--- interrupt: ") {
+        return trace::parse(rest.split_once(" at ")?.1).map(|frame| frame.function);
+    }
     const WORDS: &[&str] = &["RIP: ", "EIP: ", "pc : ", "PC is at ", "epc : ", "NIP [", "RIP "];
     let line = line.trim_start();
     let mut rest = WORDS.iter().find_map(|word| line.strip_prefix(word))?;
@@ -199,12 +207,17 @@ fn pointer(line: &str) -> Option<&str> {
     trace::parse(rest.trim_start()).map(|frame| frame.function)
 }
 
-/// Whether a line says that a stack trace follows.
+/// Whether a line says that the stack follows that led to the crash, or is its first frame, which
+/// the arm unwinder prints without saying so.
 fn is_trace(line: &str) -> bool {
+    announces_trace(line) || line.starts_with("[<") && line.contains(" from [<")
+}
+
+/// Whether a line says that the stack follows that led to the crash.
+fn announces_trace(line: &str) -> bool {
     let line = line.trim();
     line.starts_with("Call Trace:")
         || line.starts_with("Call trace:")
-        || line.starts_with("[<") && line.contains(" from [<")
         || line.eq_ignore_ascii_case("backtrace:")
 }
 
@@ -225,12 +238,8 @@ fn is_other(line: &str) -> bool {
     .any(|start| line.starts_with(start))
 }
 
-fn trace_frames(
-    report: &Report,
-    questionable: bool,
-    begins: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = &str> {
-    let mut lines = report.lines(questionable);
+fn trace_frames(report: &Report, begins: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+    let mut lines = report.lines(false);
     let mut first = None;
     for line in lines.by_ref() {
         if begins(line) {
@@ -243,16 +252,19 @@ fn trace_frames(
         .chain(lines)
         .take_while(|line| !is_other(line))
         .filter_map(|line| pointer(line).or_else(|| trace::parse(line).map(|frame| frame.function)))
+        .take_while(|function| !is_injection(function))
 }
 
-/// The function by which to call a CPU that hangs: what its stack was before the interrupt that
-/// found out, from the innermost function to the one that something was dispatched to.
-fn stalled(report: &Report, questionable: bool) -> Option<String> {
-    let interrupted = |line: &str| line.contains("apic_timer_interrupt");
-    entry(trace_frames(report, questionable, interrupted))
-        .or_else(|| entry(trace_frames(report, questionable, is_trace)))
+/// Whether a line is the frame of an interrupt, behind which the stack of what it interrupted
+/// begins.
+fn is_interrupt(line: &str) -> bool {
+    const ENTRIES: &[&str] =
+        &["apic_timer_interrupt", "el1_irq", "el1h_64_irq", "__irq_svc", "handle_exception"];
+    ENTRIES.iter().any(|entry| line.contains(entry))
 }
 
+/// What something hangs or recurses in: the stack's function just below the outermost one that only
+/// hands work on.
 fn entry<'a>(trace: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut below: Option<&str> = None;
     for function in trace {
@@ -272,14 +284,50 @@ fn entry<'a>(trace: impl Iterator<Item = &'a str>) -> Option<String> {
     below.map(str::to_owned)
 }
 
-/// What is wrong with the stack of a report that should have one.
+/// What is wrong with the stacks of a report that should have one.
+///
+/// Each line that says that a stack follows must be followed by one: what is between is a few
+/// registers at most.
 fn damage(report: &Report) -> Option<String> {
-    if report.lines(true).any(|line| line.contains("(stack is not available)")) {
-        return None;
-    }
+    const NEAR: usize = 15;
     let mut any = false;
-    for line in report.lines(true) {
-        any |= trace::parse(line).is_some();
+    let mut wanted = None;
+    for line in report.lines(false).skip(1) {
+        if line.contains("(stack is not available)") {
+            return None;
+        }
+        if announces_stack(line) {
+            if wanted.is_some() {
+                return Some("a stack trace is missing".to_owned());
+            }
+            wanted = Some(NEAR);
+            continue;
+        }
+        if let Some(frame) = trace::parse(line) {
+            any = true;
+            wanted = None;
+            if is_injection(frame.function) {
+                return Some("the stack of an injected fault is mixed in".to_owned());
+            }
+        }
+        wanted = match wanted {
+            Some(0) => return Some("a stack trace is missing".to_owned()),
+            other => other.map(|left| left - 1),
+        };
     }
-    (!any).then(|| "no stack trace in the report".to_owned())
+    if wanted.is_some() {
+        return Some("the log ends where a stack trace should be".to_owned());
+    }
+    (!any).then(|| "there is no stack trace".to_owned())
+}
+
+/// Whether a line says that a stack follows.
+fn announces_stack(line: &str) -> bool {
+    const WORDS: &[&str] = &["Allocated by", "Allocated:", "Freed by", "Freed:"];
+    announces_trace(line) || WORDS.iter().any(|word| line.starts_with(word))
+}
+
+/// Whether a function is of the fault injection, which prints stacks of its own.
+fn is_injection(function: &str) -> bool {
+    function.starts_with("should_fail")
 }

@@ -7,15 +7,15 @@ const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "INFO: rcu",
-        line: r"INFO: rcu_(?:[a-z]+) (?:self-)?detected(?: expedited)? stalls?",
+        line: r"INFO: rcu_(?:sched|preempt|bh|state) (?:self-)?detected(?: expedited)? stalls?",
         title: "INFO: rcu detected stall in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Interrupted],
         kind: HANG,
         examples: &[Example {
             title: "INFO: rcu detected stall in looper",
             log: "rcu: INFO: rcu_preempt self-detected stall on CPU\nrcu: \t0-....: (1 GPs behind)\n\
-                  CPU: 0 PID: 1 Comm: a\nRIP: 0010:inner+0x1/0x2\nCall Trace:\n middle+0x1/0x2\n\
+                  CPU: 0 PID: 1 Comm: a\nCall Trace:\n <IRQ>\n dump_stack+0x1/0x2\n apic_timer_interrupt+0x1/0x2\n </IRQ>\nRIP: 0010:inner+0x1/0x2\n middle+0x1/0x2\n\
                   \u{20}looper+0x1/0x2\n __x64_sys_ioctl+0x1/0x2\n do_syscall_64+0x1/0x2\n",
         }],
         ..Rule::NEW
@@ -25,7 +25,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: soft lockup",
         title: "BUG: soft lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Interrupted, Find::Entry],
         kind: HANG,
         examples: &[Example {
             title: "BUG: soft lockup in looper",
@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"Watchdog detected hard LOCKUP",
         title: "hard lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Interrupted, Find::Entry],
         kind: HANG,
         ..Rule::NEW
     },
@@ -57,6 +57,15 @@ pub(super) const RULES: &[Rule] = &[
                   task:a state:D stack:0 pid:1\nCall Trace:\n <TASK>\n __schedule+0x1/0x2\n\
                   \u{20}schedule+0x1/0x2\n waiter+0x1/0x2\n",
         }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "INFO: rcu",
+        line: r"INFO: rcu_tasks(?:_[a-z]+)? detected stalls",
+        title: "INFO: rcu detected stall in {frame}",
+        alts: &["stall in {frame}"],
+        frame: &[Find::Interrupted, Find::Entry],
+        kind: HANG,
         ..Rule::NEW
     },
     Rule {
@@ -86,6 +95,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "unregister_netdevice: waiting for DEV to become free",
         stack: Stack::Optional,
         kind: HANG,
+        continues: true,
         ..Rule::NEW
     },
 ];

@@ -28,7 +28,11 @@ pub(super) const RULES: &[Rule] = &[
         line: r"(?:WARNING: |INFO: )?[A-Z_-]+-safe -> [A-Z_-]+-unsafe lock order detected",
         more: &[r"is trying to acquire"],
         title: "possible deadlock in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: &[
+            Find::TraceAfter("which became"),
+            Find::Line(r"at: (?:\[<{addr}>\] )?{func}"),
+            Find::Trace,
+        ],
         kind: LOCKDEP,
         ..Rule::NEW
     },
@@ -52,16 +56,16 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "still has locks held",
-        line: r"(?:WARNING|BUG): .* still has locks held",
-        title: "WARNING: still has locks held in {frame}",
+        line: r"(?P<what>WARNING|BUG): .* still has locks held",
+        title: "{what}: still has locks held in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
     },
     Rule {
         header: "lock held when returning to user space",
-        line: r"(?:WARNING|BUG): lock held when returning to user space",
-        title: "WARNING: lock held when returning to user space in {frame}",
+        line: r"(?P<what>WARNING|BUG): lock held when returning to user space",
+        title: "{what}: lock held when returning to user space in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         stack: Stack::Optional,
         kind: LOCKDEP,
@@ -91,17 +95,25 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
+        header: "bad contention detected",
+        line: r"(?P<what>WARNING|BUG): bad contention detected",
+        title: "{what}: bad contention in {frame}",
+        frame: &[Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
         header: "held lock freed",
-        line: r"(?:WARNING|BUG): held lock freed",
-        title: "WARNING: held lock freed in {frame}",
+        line: r"(?P<what>WARNING|BUG): held lock freed",
+        title: "{what}: held lock freed in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
     },
     Rule {
         header: "ested lock was not taken",
-        line: r"(?:WARNING|BUG): [Nn]ested lock was not taken",
-        title: "WARNING: nested lock was not taken in {frame}",
+        line: r"(?P<what>WARNING|BUG): [Nn]ested lock was not taken",
+        title: "{what}: nested lock was not taken in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
@@ -167,7 +179,23 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "BUG:",
-        line: r"BUG: scheduling while atomic",
+        line: r"BUG: assuming (?P<what>atomic|non migratable) context",
+        title: "BUG: assuming {what} context in {frame}",
+        frame: &[Find::Trace],
+        kind: ATOMIC,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: workqueue leaked (?:lock|atomic)",
+        more: &[r"last function: {func}"],
+        title: "BUG: workqueue leaked lock or atomic in {func}",
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: scheduling (?:while atomic|in a non-blocking section)",
         title: "BUG: scheduling while atomic in {frame}",
         frame: &[Find::Trace],
         kind: ATOMIC,

@@ -48,10 +48,12 @@ pub(super) struct Rule {
     pub(super) more: &'static [&'static str],
     /// The title.
     pub(super) title: &'static str,
-    /// Other titles that the same bug may be known by.
+    /// Other titles that the same bug may be known by; `{origin}` is the function found by `origin`.
     pub(super) alts: &'static [&'static str],
     /// Where the guilty function is found, the best place first. Empty: the title names none.
     pub(super) frame: &'static [Find],
+    /// Where the function is found that `{origin}` stands for.
+    pub(super) origin: &'static [Find],
     /// Functions that are not to blame in this kind of report, besides those that never are.
     pub(super) skip: &'static [&'static str],
     /// Whether such a report has a stack trace, without which it is corrupted.
@@ -74,6 +76,7 @@ impl Rule {
         title: "",
         alts: &[],
         frame: &[],
+        origin: &[],
         skip: &[],
         stack: Stack::Needed,
         kind: &[("", Kind::Unknown)],
@@ -107,8 +110,6 @@ pub(super) struct Example {
 pub(super) enum Find {
     /// The group `func` of the rule's `line`.
     Header,
-    /// The group `func` of the rule's `more`.
-    More,
     /// The group `func` of the first line of the report that matches.
     Line(&'static str),
     /// The instruction pointer: `RIP: 0010:f+0x1/0x2`, `pc : f+0x1/0x2`, `PC is at f`.
@@ -117,9 +118,12 @@ pub(super) enum Find {
     Trace,
     /// The stack that begins at the first line that matches.
     TraceAfter(&'static str),
-    /// For a CPU that hangs: not the innermost function, which is wherever the CPU happened to be,
-    /// but the one below the system call, interrupt or worker that it hangs in.
-    Stalled,
+    /// For a CPU that hangs: the stack below the interrupt that found out. Not the innermost
+    /// function, which is wherever the CPU happened to be, but the one that it was sent into by a
+    /// system call, an interrupt or a worker.
+    Interrupted,
+    /// The same function of the first stack.
+    Entry,
 }
 
 /// Whether a report has a stack trace.

@@ -28,10 +28,39 @@ pub(super) const RULES: &[Rule] = &[
         kind: &[("", Kind::DoS)],
         ..Rule::NEW
     },
+    // A program written in Go on the same console.
+    Rule {
+        header: "panic: ",
+        line: r"^panic: ",
+        more: &[r"^goroutine [0-9]+"],
+        title: "go runtime error",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "fatal error: ",
+        line: r"^fatal error: ",
+        more: &[r"^goroutine [0-9]+|^runtime stack:"],
+        title: "go runtime error",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "SYZFAIL:",
+        line: r"SYZFAIL: (?P<what>.*)",
+        title: "SYZFAIL: {what}",
+        alts: &["SYZFAIL"],
+        stack: Stack::Optional,
+        kind: &[("", Kind::SyzFailure)],
+        ..Rule::NEW
+    },
     Rule {
         header: "SYZFATAL:",
         line: r"SYZFATAL: (?P<what>.*)",
         title: "SYZFATAL: {what}",
+        alts: &["SYZFATAL"],
         stack: Stack::Optional,
         kind: &[("", Kind::SyzFailure)],
         ..Rule::NEW
@@ -52,6 +81,12 @@ pub(super) const HARMLESS: &[&str] = &[
     r"took too long",
     // Drivers with names of their own for log levels.
     r"[A-Z]_(?:BUG|WARNING|INFO):",
+    // Notes at boot: what the firmware or the configuration lacks, and what that means.
+    r"WARNING: (?:BIOS|CPU does not|Forcing|PAE|IBRS|LFENCE|ITS|BTB|Spectre|See https?:|Unprivileged eBPF|Ancient)",
+    r"WARNING: .*(?:mitigation|firmware|BIOS|deprecated|deprecat|not recommended|experimental|kernel command line)",
+    r"WARNING: .*workqueue cpumask|WARNING: fbcon",
+    // Programs on the same console.
+    r"WARNING: (?:/|Unsupported flag value)",
     // A file system that goes on.
     r"[A-Za-z0-9]+ \([a-z0-9-]+\): (?:WARNING|INFO):",
 ];

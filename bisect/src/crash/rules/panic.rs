@@ -29,7 +29,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"Kernel panic - not syncing: corrupted stack end detected inside scheduler",
         title: "kernel panic: corrupted stack end in {frame}",
         alts: &["stack-overflow in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Entry],
         kind: DOS,
         continues: true,
         ..Rule::NEW

@@ -25,9 +25,11 @@ const KFENCE: &[(&str, Kind)] = &[
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "BUG:",
-        line: r"BUG: KMSAN: (?P<bug>kernel-[a-z-]*infoleak[a-z-]*) in {func}",
+        line: r"BUG: KMSAN: (?P<bug>kernel-usb-infoleak[a-z-]*) in {func}",
         title: "KMSAN: {bug} in {frame}",
         alts: &["KMSAN origin in {origin}"],
+        origin: &[Find::TraceAfter("Uninit was created at")],
+        skip: &["usb_*", "*alloc*"],
         frame: &[Find::Header, Find::TraceAfter("BUG: KMSAN:")],
         kind: KMSAN,
         ..Rule::NEW

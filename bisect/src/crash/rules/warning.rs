@@ -41,7 +41,14 @@ pub(super) const RULES: &[Rule] = &[
     warning(at!(r"mm/slab_common\.c"), "WARNING: kmalloc bug in {frame}"),
     warning(at!(r"mm/vmalloc\.c"), "WARNING: zero-size vmalloc in {frame}"),
     Rule {
-        skip: &["usb_submit_urb"],
+        skip: &[
+            "usb_submit_urb",
+            "usb_start_wait_urb",
+            "usb_bulk_msg",
+            "usb_control_msg*",
+            "usb_internal_control_msg",
+            "usb_interrupt_msg",
+        ],
         ..warning(at!(r"drivers/usb/core/urb\.c"), "WARNING in {frame}/usb_submit_urb")
     },
     Rule {

@@ -1,0 +1,110 @@
+//! Where trials run.
+
+mod command;
+mod connection;
+mod in_process;
+mod outer;
+mod remote;
+mod select;
+mod tcg;
+mod tether;
+mod uploads;
+mod wire;
+mod worker;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use vmm::StartError;
+use vmm::kernel::KernelError;
+
+use super::{Job, TrialEvent, TrialReport};
+use crate::cancel::Cancel;
+
+pub use command::Command;
+pub use in_process::InProcess;
+pub use outer::{OuterError, outer_main};
+pub use select::{Choice, SelectError, Selected, select};
+pub use tcg::{Tcg, TcgConfig, TcgError};
+pub use tether::{TetherError, tether};
+pub use worker::{WorkerError, serve};
+
+/// A place that runs trials: this process, or a program that reads jobs and prints events.
+///
+/// `run` blocks until the trial is over and may be called from as many threads as
+/// [`Launcher::capacity`] says.
+pub trait Launcher: Send + Sync {
+    /// What it is, for people: `in process on kvm_amd`.
+    fn describe(&self) -> String;
+
+    /// How many trials of `vcpus` vCPUs and `memory_mib` MiB it carries at a time; at least 1.
+    fn capacity(&self, vcpus: u8, memory_mib: u64) -> usize;
+
+    /// Runs one trial and hands over what it says as it happens (`Done` included).
+    ///
+    /// # Errors
+    /// Fails only where the launcher itself does, or if the trial can't be run as asked; whatever
+    /// happens to the machine is an outcome.
+    fn run(
+        &self,
+        job: &Job,
+        on_event: &mut dyn FnMut(TrialEvent),
+        cancel: &Cancel,
+    ) -> Result<TrialReport, LaunchError>;
+}
+
+/// Why a launcher could not run a trial.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// The user asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// A file of the job can't be read.
+    #[error("can't read {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The image is not a kernel that can be booted.
+    #[error("{path} is not a kernel that can be booted")]
+    Kernel {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KernelError,
+    },
+    /// The machine can't be made as asked, here.
+    #[error("can't start the machine")]
+    Start(#[source] StartError),
+    /// The worker can't run the trial as asked.
+    #[error("the trial can't be run: {reason}")]
+    Refused {
+        /// What it says.
+        reason: String,
+    },
+    /// The emulator's outer machine can't be prepared.
+    #[error("can't prepare the outer machine")]
+    Tcg(#[from] TcgError),
+    /// The program behind the launcher did not start, died or spoke nonsense.
+    #[error("{launcher}: {reason}")]
+    Remote {
+        /// Which launcher.
+        launcher: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// How many machines fit a place at a time.
+///
+/// A trial keeps about one CPU busy: it boots on one, and the races that are looked for want more
+/// vCPUs than CPUs. Memory that a guest has not touched yet may well be touched later, so it
+/// counts in full, and an eighth of what is free stays so.
+fn machines_at_a_time(cpus: usize, free_mib: u64, memory_mib: u64) -> usize {
+    let by_memory = (free_mib - free_mib / 8) / memory_mib.max(1);
+    cpus.min(usize::try_from(by_memory).unwrap_or(usize::MAX)).max(1)
+}
