@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use vmm::{BootMode, ConsoleLine, Milestone, PvFeatures, Summary};
 
-use super::{Outcome, Target};
+use super::{Outcome, Overhead, Target};
 use crate::crash::{Crash, Phase};
 
 /// One trial to run. Paths are as the place that runs it sees them.
@@ -37,6 +37,10 @@ pub struct Job {
     /// Whether the trial is only valid with PV spinlocks on.
     #[serde(default)]
     pub require_pv_spinlocks: bool,
+    /// Whether the report says what the machine cost in memory. It costs some time, and it counts
+    /// the whole process: meant for one trial at a time.
+    #[serde(default)]
+    pub measure_memory: bool,
 }
 
 /// What a trial says while it runs and, last, at its end.
@@ -91,6 +95,9 @@ pub struct TrialReport {
     pub cpus_online: Option<u32>,
     /// Whether the guest's PV spinlocks are on, if it said so.
     pub pv_spinlocks: Option<bool>,
+    /// What the machine cost in memory, if the job wanted it measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overhead: Option<Overhead>,
 }
 
 impl TrialReport {
@@ -103,6 +110,7 @@ impl TrialReport {
             milestones: Vec::new(),
             cpus_online: None,
             pv_spinlocks: None,
+            overhead: None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod facts;
 mod files;
 mod job;
 pub mod launcher;
+mod memory;
 mod observer;
 mod outcome;
 mod run;
@@ -17,6 +18,7 @@ mod workload;
 
 pub use job::{Job, SeenCrash, TrialEvent, TrialReport};
 pub use launcher::{LaunchError, Launcher};
+pub use memory::Overhead;
 pub use outcome::{Evidence, Outcome, decide};
 pub use target::Target;
 pub use workload::{Workload, WorkloadError, prepare, prepare_on_top_of};
@@ -65,6 +67,7 @@ mod tests {
             timeout_s: 60,
             target: Target::Crash(vec!["WARNING in kvm_wait".into()]),
             require_pv_spinlocks: true,
+            measure_memory: false,
         }
     }
 }

@@ -104,6 +104,7 @@ impl<'a> Observer<'a> {
             milestones: self.milestones,
             cpus_online,
             pv_spinlocks,
+            overhead: None,
         }
     }
 

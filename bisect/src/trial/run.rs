@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use vmm::{Kernel, Machine, MachineConfig, MachineEvent, StartError, Waited};
 
 use super::command_line::{command_line, nonce};
+use super::memory::Sampler;
 use super::observer::{Flow, Observer};
 use super::{Job, LaunchError, Outcome, TrialEvent, TrialReport, with_causes};
 use crate::cancel::Cancel;
@@ -41,7 +42,10 @@ pub(super) fn run_trial(
     if cancel.is_cancelled() {
         return Err(LaunchError::Cancelled);
     }
-    let report = match nonce() {
+    let memory = job.memory_mib.saturating_mul(1 << 20);
+    // Where the host has no thread for it, it has none for the machine either, and says so there.
+    let sampler = job.measure_memory.then(|| Sampler::start(memory).ok()).flatten();
+    let mut report = match nonce() {
         Ok(nonce) => {
             let config = config(job, kernel, initramfs, nonce);
             match Machine::start(config) {
@@ -55,6 +59,7 @@ pub(super) fn run_trial(
     if cancel.is_cancelled() {
         return Err(LaunchError::Cancelled);
     }
+    report.overhead = sampler.and_then(Sampler::finish);
     on_event(TrialEvent::Done(Box::new(report.clone())));
     Ok(report)
 }

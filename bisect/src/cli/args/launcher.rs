@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use vmbisect::tools::{self, Purpose};
 use vmbisect::trial::launcher::{
-    Choice, LaunchError, OuterKernel, SelectError, Selected, TcgConfig, TcgError, select,
+    Choice, OuterKernel, SelectError, Selected, TcgConfig, TcgError, select,
 };
-use vmm::StartError;
 
 use crate::cli::{Output, WithHint};
 
@@ -67,34 +66,5 @@ pub(crate) fn select_hint(error: &SelectError) -> String {
         SelectError::NoKvm(_) | SelectError::Tcg(_) => {
             "`vmbisect doctor` says what this machine can do; --launcher tcg needs no KVM".into()
         }
-    }
-}
-
-/// What to do where a trial can't be run.
-pub(crate) fn launch_hint(error: &LaunchError) -> &'static str {
-    match error {
-        LaunchError::Cancelled => "run it again",
-        LaunchError::File { .. } => "check the path and its permissions",
-        LaunchError::Kernel { .. } => {
-            "give the bzImage that `make` leaves in arch/x86/boot, or an x86-64 vmlinux"
-        }
-        LaunchError::Start(StartError::NoKvm | StartError::KvmPermission) => {
-            "--launcher tcg needs no KVM; `vmbisect doctor` says what this machine can do"
-        }
-        LaunchError::Start(
-            StartError::TooLittleMemory { .. }
-            | StartError::InitramfsTooLarge { .. }
-            | StartError::MemorySize { .. },
-        ) => "give the guest another amount of memory with --memory",
-        LaunchError::Start(StartError::CommandLineTooLong { .. }) => "shorten --append",
-        LaunchError::Start(StartError::Vcpus { .. }) => "give another number with --vcpus",
-        LaunchError::Tcg(TcgError::Kernel(_)) => {
-            "give a kernel with KVM and virtio as modules with --outer-kernel and --outer-modules"
-        }
-        LaunchError::Tcg(TcgError::GuestTooLarge { .. }) => "give the guest less with --memory",
-        LaunchError::Start(_) | LaunchError::Refused { .. } | LaunchError::Tcg(_) => {
-            "`vmbisect doctor` says what this machine can do"
-        }
-        LaunchError::Remote { .. } => "check that the command starts `vmbisect worker` there",
     }
 }

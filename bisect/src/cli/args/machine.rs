@@ -23,7 +23,13 @@ pub(crate) struct MachineArgs {
     pub(crate) timeout: u64,
 
     /// Appended to the kernel command line
-    #[arg(long, value_name = "PARAMETERS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "PARAMETERS",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     pub(crate) append: String,
 
     /// How the kernel is entered: decompressed by the VMM, or by its own decompressor
@@ -68,6 +74,7 @@ impl MachineArgs {
             timeout_s: self.timeout,
             target,
             require_pv_spinlocks: self.require_pv_spinlocks,
+            measure_memory: false,
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) enum Heard {
     /// It says something.
     Event(TrialEvent),
     /// It could not be run as asked.
-    Failed(String),
+    Failed { reason: String, hint: String },
     /// The child is gone.
     Lost(String),
     /// The user asked to stop.
@@ -224,9 +224,9 @@ impl Shared {
                 None => Err("it said hello twice".into()),
             },
             Reply::Heartbeat { .. } => Ok(()),
-            Reply::Failed { id, reason } => {
+            Reply::Failed { id, reason, hint } => {
                 if let Some(trial) = state.trials.remove(&id) {
-                    let _ = trial.send(Heard::Failed(reason));
+                    let _ = trial.send(Heard::Failed { reason, hint });
                 }
                 Ok(())
             }

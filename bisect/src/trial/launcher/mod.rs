@@ -2,6 +2,7 @@
 
 mod command;
 mod connection;
+mod error;
 mod in_process;
 mod outer;
 mod remote;
@@ -12,20 +13,15 @@ mod uploads;
 mod wire;
 mod worker;
 
-use std::path::PathBuf;
-
-use thiserror::Error;
-use vmm::StartError;
-use vmm::kernel::KernelError;
-
 use super::{Job, TrialEvent, TrialReport};
 use crate::cancel::Cancel;
 
 pub use command::Command;
+pub use error::LaunchError;
 pub use in_process::InProcess;
 pub use outer::{OuterError, outer_main};
 pub use select::{Choice, SelectError, Selected, select};
-pub use tcg::{Tcg, TcgConfig, TcgError};
+pub use tcg::{ModuleError, OuterKernel, OuterKernelError, ProgramError, Tcg, TcgConfig, TcgError};
 pub use tether::{TetherError, tether};
 pub use worker::{WorkerError, serve};
 
@@ -51,52 +47,6 @@ pub trait Launcher: Send + Sync {
         on_event: &mut dyn FnMut(TrialEvent),
         cancel: &Cancel,
     ) -> Result<TrialReport, LaunchError>;
-}
-
-/// Why a launcher could not run a trial.
-#[derive(Debug, Error)]
-pub enum LaunchError {
-    /// The user asked to stop.
-    #[error("cancelled")]
-    Cancelled,
-    /// A file of the job can't be read.
-    #[error("can't read {path}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The image is not a kernel that can be booted.
-    #[error("{path} is not a kernel that can be booted")]
-    Kernel {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: KernelError,
-    },
-    /// The machine can't be made as asked, here.
-    #[error("can't start the machine")]
-    Start(#[source] StartError),
-    /// The worker can't run the trial as asked.
-    #[error("the trial can't be run: {reason}")]
-    Refused {
-        /// What it says.
-        reason: String,
-    },
-    /// The emulator's outer machine can't be prepared.
-    #[error("can't prepare the outer machine")]
-    Tcg(#[from] TcgError),
-    /// The program behind the launcher did not start, died or spoke nonsense.
-    #[error("{launcher}: {reason}")]
-    Remote {
-        /// Which launcher.
-        launcher: String,
-        /// What happened.
-        reason: String,
-    },
 }
 
 /// How many machines fit a place at a time.

@@ -91,7 +91,9 @@ impl<P: Place> Remote<P> {
                         return Ok(Attempt::Done(*report));
                     }
                 }
-                Heard::Failed(reason) => return Err(LaunchError::Refused { reason }),
+                Heard::Failed { reason, hint } => {
+                    return Err(LaunchError::Refused { reason, hint });
+                }
                 Heard::Lost(reason) => return Ok(Attempt::Lost(reason)),
                 Heard::Cancelled => return Err(LaunchError::Cancelled),
             }

@@ -16,7 +16,7 @@
 //! {"hello":{"protocol":1,"version":"0.1.0",…}}
 //! {"heartbeat":{"trials":1}}
 //! {"trial":{"id":1,"event":"line","at_us":51034,"text":"Linux version 6.1.192"}}
-//! {"failed":{"id":1,"reason":"not a kernel"}}
+//! {"failed":{"id":1,"reason":"not a kernel","hint":"give a bzImage"}}
 //! ```
 //!
 //! The end of its input ends the worker.
@@ -87,6 +87,8 @@ pub(super) enum Reply {
         id: u64,
         /// Why.
         reason: String,
+        /// What to do about it.
+        hint: String,
     },
 }
 

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::super::{Job, TrialEvent, with_causes};
 use super::wire::{self, HEARTBEAT, Hello, PROTOCOL, Reply, Request, WireError};
-use super::{InProcess, LaunchError, Launcher};
+use super::{InProcess, Launcher};
 use crate::cancel::Cancel;
 
 /// Why a worker stopped before its input ended.
@@ -115,12 +115,14 @@ impl<W: Write + Send> Worker<'_, W> {
         let mut on_event = |event: TrialEvent| {
             let _ = self.send(&Reply::Trial { id: job.id, event });
         };
-        let result = self.localise(job).map_err(|error| error.to_string()).and_then(|local| {
-            self.launcher.run(&local, &mut on_event, cancel).map_err(|e| with_causes(&e))
-        });
-        if let Err(reason) = result {
-            let _ = self.send(&Reply::Failed { id: job.id, reason });
-        }
+        let (reason, hint) = match self.localise(job) {
+            Ok(job) => match self.launcher.run(&job, &mut on_event, cancel) {
+                Ok(_) => return,
+                Err(error) => (with_causes(&error), error.hint().to_owned()),
+            },
+            Err(error) => (error.to_string(), "put the job's files first".to_owned()),
+        };
+        let _ = self.send(&Reply::Failed { id: job.id, reason, hint });
     }
 
     /// The job with its files where they were put.
