@@ -1,1 +1,3 @@
 //! What the whole-path tests share.
+
+pub mod corpus;

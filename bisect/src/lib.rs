@@ -8,4 +8,10 @@
 pub mod cache;
 pub mod cancel;
 pub mod crash;
+mod hex;
+pub mod history;
+pub mod journal;
+pub mod kernel;
+pub mod search;
+pub mod tools;
 pub mod trial;

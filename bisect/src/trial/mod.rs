@@ -4,8 +4,10 @@ mod job;
 mod launcher;
 mod outcome;
 mod target;
+mod workload;
 
 pub use job::{Job, TrialEvent, TrialReport};
 pub use launcher::{LaunchError, Launcher};
 pub use outcome::Outcome;
 pub use target::Target;
+pub use workload::{Workload, WorkloadError, prepare, prepare_on_top_of};
