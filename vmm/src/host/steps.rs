@@ -210,14 +210,16 @@ pub(super) struct Parts {
 pub(super) fn parts() -> Parts {
     // SAFETY: both symbols are defined above, in this order, around read-only data.
     let code = unsafe { between(&raw const vmm_host_parts_begin, &raw const vmm_host_parts_end) };
-    let mut parts = split(code);
-    let mut next = || parts.next().unwrap_or_default();
+    let part = |wanted| {
+        let mut named = PARTS.iter().zip(split(code));
+        named.find(|((name, _), _)| *name == wanted).map(|(_, code)| code).unwrap_or_default()
+    };
     Parts {
-        tail: next(),
-        calibration: next(),
-        features: next(),
-        stub: next(),
-        handlers: [(3, next()), (6, next()), (14, next())],
+        tail: part("tail"),
+        calibration: part("calibration"),
+        features: part("features"),
+        stub: part("stub"),
+        handlers: [(3, part("int3")), (6, part("ud2")), (14, part("page fault"))],
     }
 }
 
@@ -250,7 +252,9 @@ mod tests {
         assert_eq!(first.code, [0xcc, 0x83, 0xfb, 0x03]);
         assert!(steps.iter().all(|step| !step.code.is_empty()));
         let parts = parts();
-        assert_eq!(PARTS.len(), 4 + parts.handlers.len());
+        for code in [parts.tail, parts.calibration, parts.features, parts.stub] {
+            assert!(!code.is_empty());
+        }
         assert_eq!(parts.tail.get(..5), Some(&[0x0f, 0x94, 0xc0, 0xe6, 0xf4][..]));
         assert!(parts.handlers.iter().all(|(_, code)| code.ends_with(&[0x48, 0xcf])));
     }

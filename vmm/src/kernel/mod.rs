@@ -167,8 +167,10 @@ impl Kernel {
         if let Some(looks) = identify::not_a_bzimage(&head) {
             return Err(KernelError::NotAKernel(looks));
         }
-        let mut image = Vec::new();
-        file.take(bzimage::extent(&head)?).read_to_end(&mut image).map_err(failed)?;
+        let extent = bzimage::extent(&head)?;
+        let length = file.metadata().map_err(failed)?.len().min(extent);
+        let mut image = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        file.take(extent).read_to_end(&mut image).map_err(failed)?;
         Kernel::from_bzimage(image)
     }
 
@@ -231,7 +233,8 @@ impl Kernel {
             (Image::BzImage { image, program }, BootMode::Direct) => {
                 let program = decompressed(image, program)?;
                 let (start, end) = program.span();
-                // The decompressor's share of init_size isn't needed, but the kernel's own is.
+                // init_size has room for the decompressor too, which isn't used here. The little
+                // that this asks for too much keeps both ways to boot on the same memory map.
                 let end = end.max(image.runtime_end().unwrap_or(0));
                 Ok(image.requirements(start, end))
             }

@@ -105,6 +105,30 @@ fn headers_that_cannot_be_booted_are_told_apart() {
 }
 
 #[test]
+fn a_signature_is_no_damage() {
+    let mut image = bzimage();
+    image[..2].copy_from_slice(b"MZ");
+    image[0x3c] = 0x40;
+    image::seal(&mut image);
+    // The PE checksum and the certificate table's place and size.
+    image[0x40 + 24 + 64..][..4].copy_from_slice(&[1, 2, 3, 4]);
+    image[0x40 + 24 + 144..][..8].copy_from_slice(&[5, 6, 7, 8, 9, 10, 11, 12]);
+    assert!(Kernel::from_bytes(image.clone()).is_ok());
+    image[0x40 + 24 + 152] = 1;
+    let error = Kernel::from_bytes(image).unwrap_err();
+    assert!(matches!(error, KernelError::Header(HeaderError::Checksum)));
+}
+
+#[test]
+fn a_kernel_too_new_for_a_checksum_is_taken_without() {
+    let mut template = BzImage::new(stored(&kernel_elf()));
+    template.release = "6.18.0 (tests@vmm)".to_owned();
+    let mut image = template.build();
+    *image.last_chunk_mut().unwrap() = [0x5a; 4];
+    assert!(Kernel::from_bytes(image).is_ok());
+}
+
+#[test]
 fn an_image_from_before_xloadflags_boots_directly_only() {
     let mut template = BzImage::new(stored(&kernel_elf()));
     (template.version, template.xloadflags) = (0x020b, 0);
