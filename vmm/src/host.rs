@@ -155,6 +155,11 @@ impl fmt::Display for Verdict {
 ///
 /// Never fails: what can't be found out is missing from the report, and the verdict says why.
 ///
+/// ```
+/// let report = vmm::host::inspect();
+/// println!("{}", report.verdict);
+/// ```
+///
 /// The probe stops a vCPU that hangs by the signal SIGRTMIN, for which it installs a handler that
 /// does nothing.
 pub fn inspect() -> HostReport {

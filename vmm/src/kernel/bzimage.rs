@@ -85,7 +85,6 @@ pub(super) struct Native {
 }
 
 /// A checked bzImage.
-#[derive(Debug)]
 pub(super) struct BzImage {
     /// The file, to where `syssize` says that it ends.
     image: Vec<u8>,
