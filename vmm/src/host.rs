@@ -151,7 +151,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Finds out what this machine's KVM can do, which takes a tenth of a second, and at most some seconds.
+/// Finds out what this machine's KVM can do, in a tenth of a second, or some seconds at most.
 ///
 /// Never fails: what can't be found out is missing from the report, and the verdict says why.
 ///

@@ -37,7 +37,10 @@ pub(super) enum Feature {
 /// Assembles the pieces one after the other, each with its length before it, and gives their names
 /// and features in the same order.
 macro_rules! pieces {
-    ($begin:ident, $end:ident, $list:ident; $($name:literal, $needs:expr, [$($line:literal),+ $(,)?];)+) => {
+    (
+        $begin:ident, $end:ident, $list:ident;
+        $($name:literal, $needs:expr, [$($line:literal),+ $(,)?];)+
+    ) => {
         global_asm!(
             concat!(".pushsection .rodata.", stringify!($begin), ", \"a\""),
             concat!(".globl ", stringify!($begin)),
@@ -105,7 +108,14 @@ pieces! {
         "cmp eax, 3",
     ];
     "stac/clac", Some(Leaf7Ebx(20)), ["stac", "clac", "cmp eax, eax"];
-    "cpuid", None, ["xor eax, eax", "xor ecx, ecx", "cpuid", "cmp ebx, 0", "setz al", "test al, al"];
+    "cpuid", None, [
+        "xor eax, eax",
+        "xor ecx, ecx",
+        "cpuid",
+        "test ebx, ebx", // the vendor's first letters
+        "setz al",
+        "test al, al",
+    ];
     "rdtsc", None, ["rdtsc", "cmp eax, eax"];
     "mov cr3/invlpg", None, ["mov rax, cr3", "mov cr3, rax", "invlpg [rdi]", "cmp eax, eax"];
     "lgdt/lidt", None, [

@@ -78,7 +78,11 @@ proptest! {
     }
 
     #[test]
-    fn any_field_of_the_header(at in 0x1f1_usize..0x26c, value in any::<u32>(), width in 1_usize..5) {
+    fn any_field_of_the_header(
+        at in 0x1f1_usize..0x26c,
+        value in any::<u32>(),
+        width in 1_usize..5,
+    ) {
         let mut image = bzimage();
         image[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
         image::seal(&mut image);

@@ -1,5 +1,7 @@
 //! What is not booted, and what is said about it.
 
+use std::io::ErrorKind;
+
 use super::*;
 use crate::kernel::{Compression, ElfError, HeaderError, Looks, PayloadError};
 
@@ -78,7 +80,7 @@ fn paths_that_are_no_files_are_named() {
     assert!(matches!(of("/dev/zero".as_ref()), KernelError::NotAKernel(Looks::NotARegularFile)));
     let missing = of(&directory.path().join("bzImage"));
     assert!(
-        matches!(&missing, KernelError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+        matches!(&missing, KernelError::Io { source, .. } if source.kind() == ErrorKind::NotFound)
     );
     assert!(missing.to_string().contains("bzImage"));
 }
@@ -141,7 +143,7 @@ fn an_image_from_before_xloadflags_boots_directly_only() {
 #[test]
 fn payloads_that_hold_no_kernel_are_told_apart() {
     assert!(
-        matches!(payload(b"none".to_vec()), PayloadError::UnknownCompression(magic) if &magic == b"none")
+        matches!(payload(b"none".into()), PayloadError::UnknownCompression(it) if &it == b"none")
     );
     let lz4 = Compression::Lz4;
     let truncated = ElfError::Truncated;
