@@ -40,7 +40,7 @@ fn every_truncation_of_a_vmlinux_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// LZ4 has no checksum of its own; the image's catches what it doesn't. Where a flip hides the
     /// checksum, as one of the release does, it has not changed the kernel.
