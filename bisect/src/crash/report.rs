@@ -53,23 +53,18 @@ impl Report {
         self.end = end;
     }
 
-    /// How many lines it has.
-    pub(super) fn len(&self) -> usize {
-        self.lines.len()
-    }
-
-    /// The lines; frames that the unwinder is not sure of only if `questionable`.
-    pub(super) fn lines(&self, questionable: bool) -> impl Iterator<Item = &str> + Clone {
+    /// The lines, without frames that the unwinder is not sure of.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
         self.lines
             .iter()
-            .filter(move |span| questionable || !span.questionable)
+            .filter(|span| !span.questionable)
             .filter_map(|span| self.text.get(span.range.clone()))
     }
 
     /// The report as people read it.
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.text.len());
-        for line in self.lines(false) {
+        for line in self.lines() {
             text.push_str(line);
             text.push('\n');
         }

@@ -248,10 +248,10 @@ impl Scanner {
 }
 
 fn judge(set: &RuleSet, open: &Open) -> Option<Crash> {
-    let verdict = title::judge(set, open.rule, &open.groups, &open.report)?;
-    let rule = set.get(open.rule)?.rule;
+    let compiled = set.get(open.rule)?;
+    let verdict = title::judge(compiled, &open.groups, &open.report)?;
     Some(Crash {
-        kind: rule.kind(&verdict.title),
+        kind: compiled.rule.kind(&verdict.title),
         title: verdict.title,
         alt_titles: verdict.alts,
         frame: verdict.frame,
@@ -262,7 +262,7 @@ fn judge(set: &RuleSet, open: &Open) -> Option<Crash> {
         end: open.report.end,
         report: open.report.text(),
         corrupted: verdict.corrupted,
-        suppressed: false,
+        suppressed: compiled.rule.suppressed,
         panicked: open.panicked,
     })
 }
