@@ -13,6 +13,8 @@ mod hex;
 pub mod history;
 pub mod journal;
 pub mod kernel;
+pub mod report;
 pub mod search;
+pub mod session;
 pub mod tools;
 pub mod trial;
