@@ -1,7 +1,7 @@
 //! Boots a kernel and prints its console, its milestones and how it ended.
 //!
 //! ```text
-//! cargo run --example boot -- bzImage [initramfs [vcpus [memory-mib [direct|native [append]]]]]
+//! cargo run --example boot -- bzImage [initramfs [vcpus [memory-mib [direct|native [append [pv-features]]]]]]
 //! ```
 //!
 //! The agent's nonce is `example`: a line `vmbisect-agent: example exit 0` on the console ends it.
@@ -33,6 +33,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(append) = arguments.next() {
         config.command_line = format!("{} {append}", config.command_line);
+    }
+    if let Some(features) = arguments.next() {
+        config.pv_features = features.parse()?;
     }
 
     let machine = Machine::start(config)?;

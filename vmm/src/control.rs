@@ -70,7 +70,7 @@ impl Control {
         }
     }
 
-    /// Asks for the vCPU's state and waits for it until `deadline`.
+    /// Asks for the vCPU's state.
     pub(crate) fn inspect(&self) {
         *lock(&self.state) = None;
         self.order(Command::Inspect);

@@ -1,5 +1,7 @@
 //! What a running machine tells.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Ending, PvFeatures, VcpuState};
@@ -54,6 +56,9 @@ pub struct Summary {
     /// The paravirtual features that the guest was shown, read back from KVM.
     #[serde(default)]
     pub pv_features: PvFeatures,
+    /// What the agent said about the guest; keys are in `guest_init::protocol::fact`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
     /// What each vCPU was doing when a machine that ran out of time was stopped; empty for other
     /// endings. A vCPU that did not answer in time is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -70,6 +75,7 @@ impl Summary {
             console_bytes: 0,
             vcpu_cpu_us: 0,
             pv_features: PvFeatures::NONE,
+            facts: BTreeMap::new(),
             vcpus: Vec::new(),
         }
     }

@@ -136,7 +136,8 @@ mod tests {
         assert_eq!(certain_hang(&nmi, &nmi), None);
         let moved = [VcpuState { exits: 11, ..halted(0, false) }, not_started.clone()];
         assert_eq!(certain_hang(&dead, &moved), None);
-        assert_eq!(certain_hang(&[not_started.clone()], &[not_started]), None);
+        let none_started = [not_started];
+        assert_eq!(certain_hang(&none_started, &none_started), None);
         assert_eq!(certain_hang(&[], &[]), None);
     }
 }

@@ -151,9 +151,14 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Finds out what this machine's KVM can do, which takes some 10 ms and at most some seconds.
+/// Finds out what this machine's KVM can do, in a tenth of a second, or some seconds at most.
 ///
 /// Never fails: what can't be found out is missing from the report, and the verdict says why.
+///
+/// ```
+/// let report = vmm::host::inspect();
+/// println!("{}", report.verdict);
+/// ```
 ///
 /// The probe stops a vCPU that hangs by the signal SIGRTMIN, for which it installs a handler that
 /// does nothing.

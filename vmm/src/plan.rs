@@ -18,7 +18,8 @@ impl Plan {
     /// Checks `config` against what its kernel asks for.
     pub(crate) fn new(config: &MachineConfig) -> Result<Plan, StartError> {
         let given = config.memory;
-        if !(layout::MIN_MEMORY..=layout::MAX_MEMORY).contains(&given) || given % MIB != 0 {
+        if !(layout::MIN_MEMORY..=layout::MAX_MEMORY).contains(&given) || !given.is_multiple_of(MIB)
+        {
             return Err(StartError::MemorySize {
                 asked: given,
                 least: layout::MIN_MEMORY,

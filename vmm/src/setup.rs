@@ -32,6 +32,8 @@ use crate::x86_64::{cpuid, gdt, lapic, layout, mptable, msr, page_tables, regist
 use crate::{CpuFacts, MachineConfig};
 
 const API_VERSION: i32 = 12;
+/// Ten years.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
 const KEYBOARD_IRQ: u32 = 1;
 const SERIAL_IRQ: u32 = 4;
 
@@ -119,6 +121,7 @@ pub(crate) fn make(
         memory,
         vcpus,
         bus,
+        agent,
         hub,
         queue,
         stop,
@@ -248,8 +251,9 @@ fn timer(deadline: Duration) -> Result<TimerFd, StartError> {
         source: error.into(),
     };
     let mut timer = TimerFd::new().map_err(failed)?;
-    // Zero would disarm it.
-    timer.reset(deadline.max(Duration::from_nanos(1)), None).map_err(failed)?;
+    // Zero would disarm it, and the kernel refuses what it can't count.
+    let deadline = deadline.clamp(Duration::from_nanos(1), LONGEST_DEADLINE);
+    timer.reset(deadline, None).map_err(failed)?;
     Ok(timer)
 }
 

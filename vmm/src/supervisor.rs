@@ -12,7 +12,7 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::timerfd::TimerFd;
 
-use crate::agent::micros_since;
+use crate::agent::{Agent, micros_since};
 use crate::control::{Command, Control};
 use crate::devices::bus::Bus;
 use crate::forensics::{VcpuState, certain_hang};
@@ -40,6 +40,7 @@ pub(crate) struct Supervisor {
     pub(crate) memory: GuestMemoryMmap,
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) bus: Arc<Bus>,
+    pub(crate) agent: Arc<Agent>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) stop: Arc<EventFd>,
@@ -86,6 +87,7 @@ impl Supervisor {
             console.finish();
             summary.console_bytes = console.bytes();
         }
+        summary.facts = self.agent.facts();
         drop(controls);
         drop(self.bus);
         drop(self.vm);

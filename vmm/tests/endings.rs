@@ -7,6 +7,7 @@ mod support {
 
 use std::time::Duration;
 
+use guest_init::protocol::{AGENT_PORT, AGENT_PORT_MAGIC};
 use support::guest::{Guest, NONCE, SERIAL, listen, run, start};
 use vmm::{Ending, HangKind, MachineConfig, MachineEvent, Milestone, MpState};
 
@@ -58,8 +59,12 @@ fn without_a_nonce_there_are_no_reports() {
 #[test]
 fn reports_on_port_and_console_count_once() {
     let guest = Guest::new()
+        .input(AGENT_PORT)
+        .expect_al(AGENT_PORT_MAGIC)
         .report(NONCE, "init")
-        .print("vmbisect-agent: c0ffee init\r\n")
+        .report(NONCE, "fact cpus 4")
+        .print("[    0.5] vmbisect-agent: c0ffee init\r\n")
+        .print("vmbisect-agent: c0ffee fact cpus 5\r\n")
         .print("vmbisect-agent: c0ffee start\r\n")
         .report(NONCE, "start")
         .print("vmbisect-agent: c0ffee exit 7\r\n");
@@ -74,7 +79,8 @@ fn reports_on_port_and_console_count_once() {
             Milestone::WorkloadStarted,
         ]
     );
-    assert_eq!(run.lines.len(), 3);
+    assert_eq!(run.lines.len(), 4);
+    assert_eq!(run.summary.facts.get("cpus").map(String::as_str), Some("4"), "the first counts");
 }
 
 #[test]
@@ -178,6 +184,16 @@ fn listener_that_never_listens_blocks_nobody() {
     assert!(std::time::Instant::now() < deadline);
     assert_eq!(run.summary.ending, Ending::TimedOut { seconds: 2 });
     assert_eq!(run.lines.len() as u64, run.summary.console_bytes, "nothing is lost");
+}
+
+#[test]
+fn code_outside_of_memory_is_an_internal_error() {
+    // mov ebx, HOLE; jmp rbx: KVM can't fetch what it would have to emulate.
+    const HOLE: u32 = 0xd000_0000;
+    let guest = Guest::new().bytes(&[0xbb]).bytes(&HOLE.to_le_bytes()).bytes(&[0xff, 0xe3]);
+    let ending = ending!(guest);
+    let Ending::KvmInternalError { vcpu, suberror, rip, .. } = ending else { panic!("{ending}") };
+    assert_eq!((vcpu, suberror, rip), (0, 1, u64::from(HOLE)));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(super) struct Report {
     pub(super) end: u64,
     text: String,
     lines: Vec<Span>,
+    /// How many of the lines are its own; further ones are of the report that broke in.
+    own: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,8 +34,14 @@ struct Span {
 impl Report {
     /// A report that begins with `line` at `start`.
     pub(super) fn new(line: Line<'_>, start: u64, end: u64) -> Report {
-        let mut report =
-            Report { context: line.context, start, end, text: String::new(), lines: Vec::new() };
+        let mut report = Report {
+            context: line.context,
+            start,
+            end,
+            text: String::new(),
+            lines: Vec::new(),
+            own: None,
+        };
         report.push(line, end);
         report
     }
@@ -50,27 +58,36 @@ impl Report {
             questionable: trace::is_questionable(line.text),
         });
         self.text.push('\n');
-        self.end = end;
+        if self.own.is_none() {
+            self.end = end;
+        }
     }
 
-    /// How many lines it has.
-    pub(super) fn len(&self) -> usize {
-        self.lines.len()
+    /// Another report begins in the middle of this one: further lines are looked at, as the stack
+    /// of the one is that of the other, but do not belong to it.
+    pub(super) fn break_in(&mut self) {
+        self.own.get_or_insert(self.lines.len());
     }
 
-    /// The lines; frames that the unwinder is not sure of only if `questionable`.
-    pub(super) fn lines(&self, questionable: bool) -> impl Iterator<Item = &str> + Clone {
+    /// Whether another report has begun in the middle of this one.
+    pub(super) fn is_broken(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// The lines, without frames that the unwinder is not sure of.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
         self.lines
             .iter()
-            .filter(move |span| questionable || !span.questionable)
+            .filter(|span| !span.questionable)
             .filter_map(|span| self.text.get(span.range.clone()))
     }
 
     /// The report as people read it.
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.text.len());
-        for line in self.lines(false) {
-            text.push_str(line);
+        let own = self.lines.iter().take(self.own.unwrap_or(usize::MAX));
+        for span in own.filter(|span| !span.questionable) {
+            text.push_str(self.text.get(span.range.clone()).unwrap_or_default());
             text.push('\n');
         }
         text

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use guest_init::protocol::MAX_LINE;
+
 use crate::Ending;
 use crate::agent::Agent;
 
-/// Longer lines are no reports.
-const LONGEST_LINE: usize = 4096;
-
-/// Collects bytes to lines and hands the lines on.
+/// Collects bytes to lines and hands the lines on. Lines longer than [`MAX_LINE`] are no reports.
 #[derive(Debug)]
 pub(crate) struct AgentPort {
     agent: Arc<Agent>,
@@ -24,7 +23,7 @@ impl AgentPort {
     /// Takes one byte of a line.
     pub(crate) fn write(&mut self, byte: u8) -> Option<Ending> {
         if byte != b'\n' {
-            if self.line.len() < LONGEST_LINE {
+            if self.line.len() < MAX_LINE {
                 self.line.push(byte);
             } else {
                 self.too_long = true;

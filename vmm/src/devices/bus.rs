@@ -15,7 +15,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use guest_init::protocol::AGENT_PORT;
+use guest_init::protocol::{AGENT_PORT, AGENT_PORT_MAGIC};
 
 use super::agent_port::AgentPort;
 use super::cmos::Cmos;
@@ -88,6 +88,7 @@ impl Bus {
             KEYBOARD_COMMAND => lock(&self.i8042).status(),
             CMOS_DATA => lock(&self.cmos).read(),
             SERIAL..=SERIAL_END => lock(&self.serial).read((port - SERIAL) as u8),
+            AGENT_PORT => AGENT_PORT_MAGIC,
             RESET_CONTROL => self.reset_control.load(Ordering::Relaxed),
             _ => 0xff,
         }

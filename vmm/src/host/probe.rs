@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use kvm_ioctls::Kvm;
-use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler, unblock_signal};
 
 use super::guest::{Guest, Ran, SetUpError};
 use super::steps::{Step, steps};
@@ -47,6 +47,8 @@ pub(super) fn supervised<T: Send + 'static>(
     let thread = thread::Builder::new()
         .name("kvm-probe".to_owned())
         .spawn(move || {
+            // A mask is inherited, and a blocked signal kicks nobody.
+            let _ = unblock_signal(SIGRTMIN());
             // Nobody listens any more if it took too long.
             let _ = sender.send(work(&seen));
         })

@@ -37,7 +37,10 @@ pub(super) enum Feature {
 /// Assembles the pieces one after the other, each with its length before it, and gives their names
 /// and features in the same order.
 macro_rules! pieces {
-    ($begin:ident, $end:ident, $list:ident; $($name:literal, $needs:expr, [$($line:literal),+ $(,)?];)+) => {
+    (
+        $begin:ident, $end:ident, $list:ident;
+        $($name:literal, $needs:expr, [$($line:literal),+ $(,)?];)+
+    ) => {
         global_asm!(
             concat!(".pushsection .rodata.", stringify!($begin), ", \"a\""),
             concat!(".globl ", stringify!($begin)),
@@ -105,7 +108,14 @@ pieces! {
         "cmp eax, 3",
     ];
     "stac/clac", Some(Leaf7Ebx(20)), ["stac", "clac", "cmp eax, eax"];
-    "cpuid", None, ["xor eax, eax", "xor ecx, ecx", "cpuid", "cmp ebx, 0", "setz al", "test al, al"];
+    "cpuid", None, [
+        "xor eax, eax",
+        "xor ecx, ecx",
+        "cpuid",
+        "test ebx, ebx", // the vendor's first letters
+        "setz al",
+        "test al, al",
+    ];
     "rdtsc", None, ["rdtsc", "cmp eax, eax"];
     "mov cr3/invlpg", None, ["mov rax, cr3", "mov cr3, rax", "invlpg [rdi]", "cmp eax, eax"];
     "lgdt/lidt", None, [
@@ -210,14 +220,16 @@ pub(super) struct Parts {
 pub(super) fn parts() -> Parts {
     // SAFETY: both symbols are defined above, in this order, around read-only data.
     let code = unsafe { between(&raw const vmm_host_parts_begin, &raw const vmm_host_parts_end) };
-    let mut parts = split(code);
-    let mut next = || parts.next().unwrap_or_default();
+    let part = |wanted| {
+        let mut named = PARTS.iter().zip(split(code));
+        named.find(|((name, _), _)| *name == wanted).map(|(_, code)| code).unwrap_or_default()
+    };
     Parts {
-        tail: next(),
-        calibration: next(),
-        features: next(),
-        stub: next(),
-        handlers: [(3, next()), (6, next()), (14, next())],
+        tail: part("tail"),
+        calibration: part("calibration"),
+        features: part("features"),
+        stub: part("stub"),
+        handlers: [(3, part("int3")), (6, part("ud2")), (14, part("page fault"))],
     }
 }
 
@@ -250,7 +262,9 @@ mod tests {
         assert_eq!(first.code, [0xcc, 0x83, 0xfb, 0x03]);
         assert!(steps.iter().all(|step| !step.code.is_empty()));
         let parts = parts();
-        assert_eq!(PARTS.len(), 4 + parts.handlers.len());
+        for code in [parts.tail, parts.calibration, parts.features, parts.stub] {
+            assert!(!code.is_empty());
+        }
         assert_eq!(parts.tail.get(..5), Some(&[0x0f, 0x94, 0xc0, 0xe6, 0xf4][..]));
         assert!(parts.handlers.iter().all(|(_, code)| code.ends_with(&[0x48, 0xcf])));
     }

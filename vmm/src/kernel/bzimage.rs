@@ -1,6 +1,8 @@
 //! The bzImage: a setup header, the real-mode code, and the protected-mode code with the compressed
 //! kernel in it. Field names and rules are those of boot.rst.
 
+use std::ops::Range;
+
 use flate2::Crc;
 use linux_loader::loader::bootparam::setup_header;
 use thiserror::Error;
@@ -83,7 +85,6 @@ pub(super) struct Native {
 }
 
 /// A checked bzImage.
-#[derive(Debug)]
 pub(super) struct BzImage {
     /// The file, to where `syssize` says that it ends.
     image: Vec<u8>,
@@ -152,36 +153,39 @@ impl BzImage {
     }
 
     /// Whether the image should carry a valid CRC-32. Kernels since 6.16 have none, which leaves
-    /// zeroes in its place, and a signature for secure boot changes the image after it was made;
-    /// where neither can be told from the header, nothing is expected.
+    /// zeroes in its place; where the release isn't known, nothing is expected.
     fn has_checksum(&self) -> bool {
         let zero = self.image.last_chunk() == Some(&[0; 4]);
-        self.header.version >= 0x0208
-            && !zero
-            && self.release().is_some_and(|release| release < (6, 13))
-            && !self.is_signed()
+        let old = self.release().is_some_and(|release| release < (6, 13));
+        self.header.version >= 0x0208 && old && !zero
     }
 
     /// "The CRC of the file up to the limit specified in the syssize field is always 0": it is kept
     /// without the final inversion.
     fn checksum_matches(&self) -> bool {
-        let mut crc = Crc::new();
-        crc.update(&self.image);
-        crc.sum() == u32::MAX
+        let crc_without = |blank: &[Range<usize>]| {
+            let mut crc = Crc::new();
+            let mut at = 0;
+            for Range { start, end } in blank {
+                crc.update(self.image.get(at..*start).unwrap_or_default());
+                crc.update([0; 8].get(..end - start).unwrap_or_default());
+                at = *end;
+            }
+            crc.update(self.image.get(at..).unwrap_or_default());
+            crc.sum()
+        };
+        crc_without(&[]) == u32::MAX || crc_without(&self.signature_fields()) == u32::MAX
     }
 
-    /// Whether the image's PE header (of the EFI stub) names a certificate table.
-    fn is_signed(&self) -> bool {
-        let word = |offset: usize| {
-            let bytes = self.image.get(offset..)?.first_chunk()?;
-            Some(u32::from_le_bytes(*bytes) as usize)
-        };
-        // e_lfanew -> "PE\0\0"; the fifth data directory of a PE32+ optional header is 24 + 144
-        // bytes on, its size 4 further.
-        let Some(pe) = word(0x3c) else { return false };
-        self.image.starts_with(b"MZ")
-            && word(pe) == Some(0x4550)
-            && word(pe + 24 + 144 + 4).is_some_and(|size| size != 0)
+    /// What a signature for secure boot changes in an image that is finished: in the EFI stub's
+    /// PE32+ header, the checksum and the entry of the certificate table.
+    fn signature_fields(&self) -> [Range<usize>; 2] {
+        let pe = self.image.get(0x3c..).and_then(<[u8]>::first_chunk);
+        let pe = pe.map_or(0, |offset| u32::from_le_bytes(*offset) as usize);
+        let optional_header = pe.saturating_add(24);
+        [64..68, 144..152].map(|Range { start, end }| {
+            optional_header.saturating_add(start)..optional_header.saturating_add(end)
+        })
     }
 
     /// The version string that `kernel_version` points at.

@@ -74,14 +74,12 @@ impl<T: Read + Seek> Source for Seekable<T> {
 }
 
 /// The part of an ELF file that is loaded.
-#[derive(Debug)]
 pub(super) struct Program {
     entry: u64,
     /// By address, disjoint, at least one.
     segments: Vec<Segment>,
 }
 
-#[derive(Debug)]
 struct Segment {
     address: u64,
     /// Bytes in memory; those after `data` are zero.

@@ -43,28 +43,40 @@ pub enum Looks {
 
 impl fmt::Display for Looks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Looks::Empty => f.write_str("the file is empty"),
-            Looks::Directory => f.write_str("it is a directory (in a kernel's build directory the image is arch/x86/boot/bzImage)"),
-            Looks::NotARegularFile => f.write_str("it is not a regular file"),
-            Looks::Compressed(name) => write!(f, "it is a {name} file; decompress it first"),
-            Looks::OtherKernel(name) => write!(f, "it is a kernel for {name}"),
-            Looks::Pe => f.write_str("it is an EFI program without an x86 setup header"),
-            Looks::OtherMachine(machine) => match machine_name(*machine) {
-                Some(name) => write!(f, "it is an ELF file for {name}"),
-                None => write!(f, "it is an ELF file for machine {machine}"),
-            },
-            Looks::Elf32 => f.write_str("it is a 32-bit ELF file; only 64-bit kernels are booted"),
-            Looks::ElfBigEndian => f.write_str("it is a big-endian ELF file"),
-            Looks::ElfRelocatable => f.write_str("it is a relocatable object (vmlinux.o or a module), not the linked vmlinux"),
-            Looks::ElfShared => f.write_str("it is a shared object or a position-independent program, not a vmlinux"),
-            Looks::ElfCore => f.write_str("it is a core dump"),
-            Looks::ElfDamaged => f.write_str("its ELF header is damaged or cut off"),
-            Looks::Cpio => f.write_str("it is a cpio archive (an initramfs?)"),
-            Looks::BootSector => f.write_str("it has a boot sector but no setup header: a disk image, or a kernel older than 2.6"),
-            Looks::Text => f.write_str("it is a text file"),
-            Looks::Unknown => f.write_str("it is neither a bzImage nor an ELF vmlinux"),
-        }
+        f.write_str(match self {
+            Looks::Compressed(name) => {
+                return write!(f, "it is a {name} file; decompress it first");
+            }
+            Looks::OtherKernel(name) => return write!(f, "it is a kernel for {name}"),
+            Looks::OtherMachine(machine) => {
+                return match machine_name(*machine) {
+                    Some(name) => write!(f, "it is an ELF file for {name}"),
+                    None => write!(f, "it is an ELF file for machine {machine}"),
+                };
+            }
+            Looks::Empty => "the file is empty",
+            Looks::Directory => {
+                "it is a directory (a build directory has the image in arch/x86/boot/bzImage)"
+            }
+            Looks::NotARegularFile => "it is not a regular file",
+            Looks::Pe => "it is an EFI program without an x86 setup header",
+            Looks::Elf32 => "it is a 32-bit ELF file; only 64-bit kernels are booted",
+            Looks::ElfBigEndian => "it is a big-endian ELF file",
+            Looks::ElfRelocatable => {
+                "it is a relocatable object (vmlinux.o or a module), not the linked vmlinux"
+            }
+            Looks::ElfShared => {
+                "it is a shared object or a position-independent program, not a vmlinux"
+            }
+            Looks::ElfCore => "it is a core dump",
+            Looks::ElfDamaged => "its ELF header is damaged or cut off",
+            Looks::Cpio => "it is a cpio archive (an initramfs?)",
+            Looks::BootSector => {
+                "it has a boot sector but no setup header: a disk image, or a very old kernel"
+            }
+            Looks::Text => "it is a text file",
+            Looks::Unknown => "it is neither a bzImage nor an ELF vmlinux",
+        })
     }
 }
 

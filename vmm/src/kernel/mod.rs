@@ -19,6 +19,7 @@ mod lz4;
 mod lzo;
 mod payload;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -49,12 +50,10 @@ const VMLINUX_INITRD_ADDR_MAX: u64 = 0x7fff_ffff;
 ///
 /// It holds the image (of a vmlinux: what is loaded, without debug information) and, once a machine
 /// was booted with [`BootMode::Direct`], the decompressed kernel. The file is not looked at again.
-#[derive(Debug)]
 pub struct Kernel {
     image: Image,
 }
 
-#[derive(Debug)]
 enum Image {
     BzImage {
         image: BzImage,
@@ -62,6 +61,20 @@ enum Image {
         program: Mutex<Option<Arc<Program>>>,
     },
     Vmlinux(Program),
+}
+
+impl fmt::Debug for Kernel {
+    /// Without its megabytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let format = match &self.image {
+            Image::BzImage { .. } => "bzImage",
+            Image::Vmlinux(_) => "vmlinux",
+        };
+        f.debug_struct("Kernel")
+            .field("format", &format)
+            .field("version", &self.version())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a kernel asks of the machine, for one [`BootMode`].
@@ -167,8 +180,10 @@ impl Kernel {
         if let Some(looks) = identify::not_a_bzimage(&head) {
             return Err(KernelError::NotAKernel(looks));
         }
-        let mut image = Vec::new();
-        file.take(bzimage::extent(&head)?).read_to_end(&mut image).map_err(failed)?;
+        let extent = bzimage::extent(&head)?;
+        let length = file.metadata().map_err(failed)?.len().min(extent);
+        let mut image = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        file.take(extent).read_to_end(&mut image).map_err(failed)?;
         Kernel::from_bzimage(image)
     }
 
@@ -223,6 +238,17 @@ impl Kernel {
     ///
     /// The first call with [`BootMode::Direct`] decompresses a bzImage's payload.
     ///
+    /// ```no_run
+    /// use vmm::{BootMode, Kernel};
+    ///
+    /// # fn main() -> Result<(), vmm::KernelError> {
+    /// let kernel = Kernel::open("arch/x86/boot/bzImage")?;
+    /// let least = kernel.requirements(BootMode::Direct)?.end.div_ceil(1 << 20);
+    /// println!("{} needs {least} MiB to start", kernel.version().unwrap_or("the kernel"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Fails if the image can't be booted so: no or a damaged payload for [`BootMode::Direct`], no
     /// 64-bit entry for [`BootMode::Native`].
@@ -231,7 +257,8 @@ impl Kernel {
             (Image::BzImage { image, program }, BootMode::Direct) => {
                 let program = decompressed(image, program)?;
                 let (start, end) = program.span();
-                // The decompressor's share of init_size isn't needed, but the kernel's own is.
+                // init_size has room for the decompressor too, which isn't used here. The little
+                // that this asks for too much keeps both ways to boot on the same memory map.
                 let end = end.max(image.runtime_end().unwrap_or(0));
                 Ok(image.requirements(start, end))
             }

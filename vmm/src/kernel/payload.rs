@@ -98,7 +98,7 @@ impl Compression {
     pub(super) fn of(payload: &[u8]) -> Result<Compression, PayloadError> {
         let is = |magic: &[u8]| payload.starts_with(magic);
         Ok(match payload {
-            _ if is(&[0x1f, 0x8b]) || is(&[0x1f, 0x9e]) => Compression::Gzip,
+            _ if is(&[0x1f, 0x8b]) => Compression::Gzip,
             _ if is(b"BZh") => Compression::Bzip2,
             _ if is(&[0xfd, b'7', b'z', b'X', b'Z', 0]) => Compression::Xz,
             _ if is(b"\x89LZO") => Compression::Lzo,

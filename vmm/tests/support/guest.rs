@@ -45,6 +45,11 @@ impl Guest {
         self
     }
 
+    /// The code so far.
+    pub fn code(&self) -> &[u8] {
+        &self.code
+    }
+
     /// The address of the next instruction.
     pub fn here(&self) -> u64 {
         CODE + self.code.len() as u64
@@ -68,8 +73,7 @@ impl Guest {
         self.bytes(&[0x66, 0xba, low, high, 0xec])
     }
 
-    /// Ends with `status` in AL as a digit: `add al, '0'` on the wire would need more than this, so
-    /// AL is compared with `value`, and a difference is a triple fault.
+    /// A triple fault unless AL is `value`.
     pub fn expect_al(self, value: u8) -> Guest {
         // cmp al, value; je +2; ud2
         self.bytes(&[0x3c, value, 0x74, 0x02]).ud2()
@@ -133,7 +137,10 @@ impl Guest {
         let size = self.code.len() as u64;
         let mut segments = vec![Segment { address: CODE, size, data: self.code }];
         segments.extend(self.data);
-        Arc::new(Kernel::from_bytes(elf(CODE, &segments)).expect("a guest is a kernel"))
+        match Kernel::from_bytes(elf(CODE, &segments)) {
+            Ok(kernel) => Arc::new(kernel),
+            Err(error) => panic!("a guest is no kernel: {error}"),
+        }
     }
 
     /// A machine of 64 MiB for it.
@@ -188,5 +195,6 @@ pub fn listen(machine: &Machine) -> Run {
             MachineEvent::Ended(summary) => ended = Some(summary),
         }
     }
-    Run { lines, milestones, summary: ended.expect("every machine ends") }
+    let Some(summary) = ended else { panic!("the machine did not end") };
+    Run { lines, milestones, summary }
 }

@@ -2,6 +2,16 @@
 
 use super::{Example, Find, Kind, Rule, Stack};
 
+/// What a task waits for is not what it waits in.
+const HANG_SKIP: &[&str] = &[
+    "console_lock",
+    "down_console_sem",
+    "rcu_barrier*",
+    "*fdatawait*",
+    "*fdatawrite*",
+    "do_exit",
+    "*_panic",
+];
 const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
 
 pub(super) const RULES: &[Rule] = &[
@@ -25,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: soft lockup",
         title: "BUG: soft lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Interrupted, Find::Entry],
+        frame: &[Find::Entry],
         kind: HANG,
         examples: &[Example {
             title: "BUG: soft lockup in looper",
@@ -40,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"Watchdog detected hard LOCKUP",
         title: "hard lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Interrupted, Find::Entry],
+        frame: &[Find::Entry],
         kind: HANG,
         ..Rule::NEW
     },
@@ -50,6 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "INFO: task hung in {frame}",
         alts: &["hang in {frame}"],
         frame: &[Find::Trace],
+        skip: HANG_SKIP,
         kind: HANG,
         examples: &[Example {
             title: "INFO: task hung in waiter",
@@ -64,7 +75,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"INFO: rcu_tasks(?:_[a-z]+)? detected stalls",
         title: "INFO: rcu detected stall in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Interrupted, Find::Entry],
+        frame: &[Find::Entry],
         kind: HANG,
         ..Rule::NEW
     },
@@ -74,6 +85,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "INFO: task can't die in {frame}",
         alts: &["hang in {frame}"],
         frame: &[Find::Trace],
+        skip: HANG_SKIP,
         kind: HANG,
         ..Rule::NEW
     },

@@ -1,7 +1,7 @@
 //! The locking rules: lockdep's reports (kernel/locking/lockdep.c), the debug checks of the locks
 //! themselves, sleeping and switching where that is forbidden.
 
-use super::{Example, Find, Kind, Rule, Stack};
+use super::{Example, Find, Kind, Lost, Rule, Stack};
 
 const LOCKDEP: &[(&str, Kind)] = &[("", Kind::Lockdep)];
 const ATOMIC: &[(&str, Kind)] = &[("", Kind::AtomicSleep)];
@@ -11,6 +11,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "possible ",
         line: r"(?:WARNING: |INFO: )?possible (?:circular|recursive|irq lock inversion|irq) .*detected",
         more: &[r"is trying to acquire lock|just changed the state of lock"],
+        lost: Lost::Line,
         title: "possible deadlock in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         kind: LOCKDEP,
@@ -27,6 +28,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "safe ",
         line: r"(?:WARNING: |INFO: )?[A-Z_-]+-safe -> [A-Z_-]+-unsafe lock order detected",
         more: &[r"is trying to acquire"],
+        lost: Lost::Line,
         title: "possible deadlock in {frame}",
         frame: &[
             Find::TraceAfter("which became"),
@@ -39,9 +41,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "inconsistent lock state",
         line: r"(?:WARNING: |INFO: )?inconsistent lock state",
-        more: &[r"takes:"],
+        more: &[r"takes:", r"at: (?:\[<{addr}>\] )?{func}"],
+        lost: Lost::Line,
         title: "inconsistent lock state in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: &[Find::Known, Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
     },
@@ -49,6 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "suspicious ",
         line: r"(?:WARNING: |INFO: )?suspicious (?:RCU|rcu_dereference_check\(\)) usage",
         more: &[r"other info that might help"],
+        lost: Lost::Line,
         title: "WARNING: suspicious RCU usage in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
@@ -74,6 +78,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "bad unlock balance",
         line: r"WARNING: bad unlock balance detected",
+        more: &[r"is trying to release lock"],
         title: "WARNING: bad unlock balance in {frame}",
         frame: &[Find::TraceAfter(r"is trying to release lock"), Find::Trace],
         kind: LOCKDEP,
@@ -89,6 +94,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "bad unlock balance",
         line: r"BUG: bad unlock balance detected",
+        more: &[r"is trying to release lock"],
         title: "BUG: bad unlock balance in {frame}",
         frame: &[Find::TraceAfter(r"is trying to release lock"), Find::Trace],
         kind: LOCKDEP,
@@ -189,7 +195,8 @@ pub(super) const RULES: &[Rule] = &[
         header: "BUG:",
         line: r"BUG: workqueue leaked (?:lock|atomic)",
         more: &[r"last function: {func}"],
-        title: "BUG: workqueue leaked lock or atomic in {func}",
+        title: "BUG: workqueue leaked lock or atomic in {frame}",
+        frame: &[Find::Known],
         kind: LOCKDEP,
         ..Rule::NEW
     },

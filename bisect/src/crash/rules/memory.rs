@@ -9,7 +9,7 @@ pub(super) const RULES: &[Rule] = &[
         more: &[r"unreferenced object"],
         title: "memory leak in {frame}",
         frame: &[Find::TraceAfter("backtrace")],
-        skip: &["*alloc*", "*_strdup*", "kobject_*", "dst_init", "*_userns"],
+        skip: &["*alloc*", "pcpu_*", "*_strdup*", "kobject_*", "dst_init", "*_userns"],
         kind: &[("", Kind::Leak)],
         examples: &[Example {
             title: "memory leak in loser",
@@ -79,7 +79,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "INFO: ",
         line: r"INFO: (?P<what>Allocated|Freed) in {func} age={num} cpu={num} pid={num}",
         title: "INFO: {what} in {frame} age=NUM cpu=NUM pid=NUM",
-        frame: &[Find::Header],
+        frame: &[Find::Known],
         stack: Stack::Corrupted,
         continues: true,
         ..Rule::NEW

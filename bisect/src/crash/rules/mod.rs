@@ -46,6 +46,8 @@ pub(super) struct Rule {
     pub(super) line: &'static str,
     /// Further lines that the title needs, in this order.
     pub(super) more: &'static [&'static str],
+    /// What is left where one of `more` is missing.
+    pub(super) lost: Lost,
     /// The title.
     pub(super) title: &'static str,
     /// Other titles that the same bug may be known by; `{origin}` is the function found by `origin`.
@@ -60,6 +62,10 @@ pub(super) struct Rule {
     pub(super) stack: Stack,
     /// The kind: the first whose words are in the title.
     pub(super) kind: &'static [(&'static str, Kind)],
+    /// Whether this is no bug of the kernel: no memory left, a broken host.
+    pub(super) suppressed: bool,
+    /// Whether such a line is normal where a kernel boots, and a crash only behind another kernel.
+    pub(super) reboot: bool,
     /// Whether such a line belongs to the report that is open, if there is one: it begins a report
     /// of its own only where there is none.
     pub(super) continues: bool,
@@ -73,6 +79,7 @@ impl Rule {
         header: "",
         line: "",
         more: &[],
+        lost: Lost::Title,
         title: "",
         alts: &[],
         frame: &[],
@@ -80,6 +87,8 @@ impl Rule {
         skip: &[],
         stack: Stack::Needed,
         kind: &[("", Kind::Unknown)],
+        suppressed: false,
+        reboot: false,
         continues: false,
         examples: &[],
     };
@@ -108,8 +117,8 @@ pub(super) struct Example {
 /// A place where the guilty function may be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Find {
-    /// The group `func` of the rule's `line`.
-    Header,
+    /// The group `func` of the rule's `line` or `more`.
+    Known,
     /// The group `func` of the first line of the report that matches.
     Line(&'static str),
     /// The instruction pointer: `RIP: 0010:f+0x1/0x2`, `pc : f+0x1/0x2`, `PC is at f`.
@@ -124,6 +133,17 @@ pub(super) enum Find {
     Interrupted,
     /// The same function of the first stack.
     Entry,
+}
+
+/// What is left of a report where a line is missing that its title needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The title, without what the line would have said.
+    Title,
+    /// The line that begins the report, as its title.
+    Line,
+    /// Nothing: it was no report.
+    Nothing,
 }
 
 /// Whether a report has a stack trace.

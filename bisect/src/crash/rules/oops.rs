@@ -115,6 +115,14 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "ernel BUG at",
+        line: r"[kK]ernel BUG at (?:[^ ]*/)?mm/usercopy\.c",
+        title: "BUG: bad usercopy in {frame}",
+        frame: ACCESS,
+        kind: &[("", Kind::Bug)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "ernel BUG at",
         line: r"[kK]ernel BUG at",
         title: "kernel BUG in {frame}",
         frame: ACCESS,

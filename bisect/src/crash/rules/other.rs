@@ -1,6 +1,6 @@
 //! What belongs nowhere else, and what only looks like a crash.
 
-use super::{Find, Kind, Rule, Stack};
+use super::{Find, Kind, Lost, Rule, Stack};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -28,10 +28,33 @@ pub(super) const RULES: &[Rule] = &[
         kind: &[("", Kind::DoS)],
         ..Rule::NEW
     },
+    // The decompressor, which has no business after the first boot.
+    Rule {
+        header: "Booting the kernel.",
+        line: r"^Booting the kernel\.",
+        title: "unexpected kernel reboot",
+        stack: Stack::Optional,
+        kind: &[("", Kind::Reboot)],
+        reboot: true,
+        ..Rule::NEW
+    },
+    // A program written in Go on the same console.
+    Rule {
+        header: "fatal error: ",
+        line: r"^fatal error: (?:runtime: )?(?:out of memory|cannot allocate memory)",
+        more: &[r"^goroutine [0-9]+|^runtime stack:"],
+        lost: Lost::Nothing,
+        title: "go runtime error",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        suppressed: true,
+        ..Rule::NEW
+    },
     // A program written in Go on the same console.
     Rule {
         header: "panic: ",
         line: r"^panic: ",
+        lost: Lost::Nothing,
         more: &[r"^goroutine [0-9]+"],
         title: "go runtime error",
         stack: Stack::Optional,
@@ -41,6 +64,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "fatal error: ",
         line: r"^fatal error: ",
+        lost: Lost::Nothing,
         more: &[r"^goroutine [0-9]+|^runtime stack:"],
         title: "go runtime error",
         stack: Stack::Optional,

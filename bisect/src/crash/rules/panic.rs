@@ -19,7 +19,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "Kernel panic",
         line: r"Kernel panic - not syncing: stack-protector:.* corrupted in: (?:{func})?",
         title: "kernel panic: stack is corrupted in {frame}",
-        frame: &[Find::Trace, Find::Header],
+        frame: &[Find::Trace, Find::Known],
         kind: DOS,
         continues: true,
         ..Rule::NEW

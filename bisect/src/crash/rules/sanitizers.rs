@@ -30,7 +30,7 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["KMSAN origin in {origin}"],
         origin: &[Find::TraceAfter("Uninit was created at")],
         skip: &["usb_*", "*alloc*"],
-        frame: &[Find::Header, Find::TraceAfter("BUG: KMSAN:")],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KMSAN:")],
         kind: KMSAN,
         ..Rule::NEW
     },
@@ -39,7 +39,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: KMSAN: (?P<bug>[a-z-]+) in {func}",
         title: "KMSAN: {bug} in {frame}",
         alts: &["bad-access in {frame}"],
-        frame: &[Find::Header, Find::TraceAfter("BUG: KMSAN:")],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KMSAN:")],
         kind: KMSAN,
         examples: &[Example {
             title: "KMSAN: uninit-value in user",
@@ -63,7 +63,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "BUG:",
         line: r"BUG: KCSAN: (?P<bug>data-race|assert: race) in {func}",
         title: "KCSAN: {bug} in {frame}",
-        frame: &[Find::Header],
+        frame: &[Find::Known],
         kind: KCSAN,
         ..Rule::NEW
     },
@@ -72,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: KFENCE: (?P<bug>invalid free) in {func}",
         title: "KFENCE: {bug} in {frame}",
         alts: &["invalid-free in {frame}"],
-        frame: &[Find::Header, Find::TraceAfter("BUG: KFENCE:")],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
         kind: KFENCE,
         ..Rule::NEW
     },
@@ -80,7 +80,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "BUG:",
         line: r"BUG: KFENCE: (?P<bug>memory corruption) in {func}",
         title: "KFENCE: {bug} in {frame}",
-        frame: &[Find::Header, Find::TraceAfter("BUG: KFENCE:")],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
         kind: KFENCE,
         ..Rule::NEW
     },
@@ -89,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: KFENCE: (?P<bug>[a-z -]+) in {func}",
         title: "KFENCE: {bug} in {frame}",
         alts: &["bad-access in {frame}"],
-        frame: &[Find::Header, Find::TraceAfter("BUG: KFENCE:")],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
         kind: KFENCE,
         ..Rule::NEW
     },

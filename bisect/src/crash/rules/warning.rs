@@ -4,7 +4,7 @@ use super::{Example, Find, Kind, Rule, Stack};
 
 const WARNING: &[(&str, Kind)] = &[("", Kind::Warning)];
 
-const FRAME: &[Find] = &[Find::Pointer, Find::Trace, Find::Header];
+const FRAME: &[Find] = &[Find::Pointer, Find::Trace];
 
 /// The place in a `WARNING` line: `CPU: 1 PID: 2 at lib/f.c:3 f+0x1/0x2`, and since 6.18
 /// `lib/f.c:3 at f+0x1/0x2, CPU#1: task/2`, maybe with the condition in brackets before it.

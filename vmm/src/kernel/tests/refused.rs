@@ -1,5 +1,7 @@
 //! What is not booted, and what is said about it.
 
+use std::io::ErrorKind;
+
 use super::*;
 use crate::kernel::{Compression, ElfError, HeaderError, Looks, PayloadError};
 
@@ -78,7 +80,7 @@ fn paths_that_are_no_files_are_named() {
     assert!(matches!(of("/dev/zero".as_ref()), KernelError::NotAKernel(Looks::NotARegularFile)));
     let missing = of(&directory.path().join("bzImage"));
     assert!(
-        matches!(&missing, KernelError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+        matches!(&missing, KernelError::Io { source, .. } if source.kind() == ErrorKind::NotFound)
     );
     assert!(missing.to_string().contains("bzImage"));
 }
@@ -105,6 +107,30 @@ fn headers_that_cannot_be_booted_are_told_apart() {
 }
 
 #[test]
+fn a_signature_is_no_damage() {
+    let mut image = bzimage();
+    image[..2].copy_from_slice(b"MZ");
+    image[0x3c] = 0x40;
+    image::seal(&mut image);
+    // The PE checksum and the certificate table's place and size.
+    image[0x40 + 24 + 64..][..4].copy_from_slice(&[1, 2, 3, 4]);
+    image[0x40 + 24 + 144..][..8].copy_from_slice(&[5, 6, 7, 8, 9, 10, 11, 12]);
+    assert!(Kernel::from_bytes(image.clone()).is_ok());
+    image[0x40 + 24 + 152] = 1;
+    let error = Kernel::from_bytes(image).unwrap_err();
+    assert!(matches!(error, KernelError::Header(HeaderError::Checksum)));
+}
+
+#[test]
+fn a_kernel_too_new_for_a_checksum_is_taken_without() {
+    let mut template = BzImage::new(stored(&kernel_elf()));
+    template.release = "6.18.0 (tests@vmm)".to_owned();
+    let mut image = template.build();
+    *image.last_chunk_mut().unwrap() = [0x5a; 4];
+    assert!(Kernel::from_bytes(image).is_ok());
+}
+
+#[test]
 fn an_image_from_before_xloadflags_boots_directly_only() {
     let mut template = BzImage::new(stored(&kernel_elf()));
     (template.version, template.xloadflags) = (0x020b, 0);
@@ -117,7 +143,7 @@ fn an_image_from_before_xloadflags_boots_directly_only() {
 #[test]
 fn payloads_that_hold_no_kernel_are_told_apart() {
     assert!(
-        matches!(payload(b"none".to_vec()), PayloadError::UnknownCompression(magic) if &magic == b"none")
+        matches!(payload(b"none".into()), PayloadError::UnknownCompression(it) if &it == b"none")
     );
     let lz4 = Compression::Lz4;
     let truncated = ElfError::Truncated;
