@@ -136,7 +136,7 @@ fn with_boots_as_evidence_the_recorded_answer_is_ruled_out() {
     assert!(remaining.iter().all(|&r| r <= introduced && r + 10 > introduced), "{remaining:?}");
     assert_eq!(remaining.len(), 10);
     let Step::Plan { rev, .. } = fold.next() else { panic!("{:?}", fold.next()) };
-    assert!(rev < introduced && rev + 10 > introduced);
+    assert!(rev < introduced && rev + 10 > introduced, "{rev}, {introduced}");
 }
 
 #[test]

@@ -96,6 +96,9 @@ const ESTABLISHED: u32 = 2;
 /// Trials of the bad tip after which one hit has to do.
 const PATIENCE: u32 = 20;
 
+/// Below this probability that the bug is older than the range, good tips need no trials.
+const SETTLED: f64 = 1e-4;
+
 /// Less information than this, in bits, is not worth a batch.
 const NEGLIGIBLE: f64 = 0.003;
 
@@ -138,9 +141,12 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         let lacks = needed.saturating_sub(tally.clean);
         (lacks > 0 && tally.hits == 0 && !belief.is_untestable(rev)).then_some(lacks)
     };
-    for &tip in belief.graph.good_tips() {
-        if let Some(lacks) = lacks(tip) {
-            return test(tip, lacks, Purpose::GoodTip);
+    // Clean trials further up say more about a good tip than its own could.
+    if belief.outside() > SETTLED {
+        for &tip in belief.graph.good_tips() {
+            if let Some(lacks) = lacks(tip) {
+                return test(tip, lacks, Purpose::GoodTip);
+            }
         }
     }
     if probability >= belief.model.confidence {

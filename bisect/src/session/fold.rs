@@ -57,8 +57,12 @@ struct Mean {
 }
 
 impl Mean {
+    /// Takes in a value, unless it is that of something nobody timed.
     fn add(&mut self, value: f64) {
         const KEPT: f64 = 0.7;
+        if value <= 0.0 {
+            return;
+        }
         self.sum = self.sum * KEPT + value;
         self.count = self.count * KEPT + 1.0;
     }
