@@ -188,7 +188,7 @@ impl Session<'_> {
         }
         Ok(Event::Trial {
             commit,
-            crashes: report.crashes.iter().map(|crash| crash.title.clone()).collect(),
+            crashes: report.crashes.iter().map(|seen| seen.crash.title.clone()).collect(),
             boot: !report
                 .milestones
                 .iter()
@@ -220,7 +220,8 @@ fn deciding_report(report: &TrialReport) -> Option<&str> {
     let known_as = |crash: &&crate::crash::Crash| {
         crash.title == *title || crash.alt_titles.iter().any(|alt| alt == title)
     };
-    report.crashes.iter().find(known_as).map(|crash| crash.report.as_str())
+    let mut crashes = report.crashes.iter().map(|seen| &seen.crash);
+    crashes.find(known_as).map(|crash| crash.report.as_str())
 }
 
 /// Whether the machine was stopped before it had shown anything.

@@ -189,6 +189,7 @@ impl Launcher for World {
             milestones: vec![(vmm::Milestone::WorkloadStarted, 5)],
             cpus_online: Some(2),
             pv_spinlocks: Some(true),
+            overhead: None,
         };
         on_event(TrialEvent::Done(Box::new(report.clone())));
         Ok(report)
@@ -224,6 +225,7 @@ fn job() -> Job {
         timeout_s: 60,
         target: Target::Crash(vec![TARGET.into()]),
         require_pv_spinlocks: false,
+        measure_memory: false,
     }
 }
 
