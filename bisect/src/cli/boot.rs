@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         if let Some(object) = value.as_object_mut() {
             object.insert("launcher".into(), json!(selected.launcher.describe()));
         }
-        output.line("{value}");
+        output.line(value.to_string());
     } else {
         summarize(&report, output);
         if args.timings {
@@ -104,7 +104,7 @@ fn summarize(report: &TrialReport, output: &Output) {
         output.line(format!("ending: {}", machine.ending));
     }
     if let Some(online) = report.cpus_online {
-        output.line("CPUs online: {online}");
+        output.line(format!("CPUs online: {online}"));
     }
     if let Some(on) = report.pv_spinlocks {
         output.line(format!("PV spinlocks: {}", if on { "on" } else { "off" }));

@@ -86,6 +86,7 @@ impl<'a> Observer<'a> {
         self.take_in(events, on_event);
         // The first in the log is the first that happened, whichever got its title first.
         self.crashes.sort_by_key(|seen| seen.crash.start);
+        self.facts.agent(&summary.facts);
         let Facts { cpus_online, pv_spinlocks } = self.facts;
         let outcome = decide(&Evidence {
             target: &self.job.target,

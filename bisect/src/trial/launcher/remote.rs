@@ -36,7 +36,7 @@ struct Worker {
 
 /// What became of one attempt at a trial.
 enum Attempt {
-    Done(TrialReport),
+    Done(Box<TrialReport>),
     Lost(String),
 }
 
@@ -88,7 +88,7 @@ impl<P: Place> Remote<P> {
                 Heard::Event(event) => {
                     on_event(event.clone());
                     if let TrialEvent::Done(report) = event {
-                        return Ok(Attempt::Done(*report));
+                        return Ok(Attempt::Done(report));
                     }
                 }
                 Heard::Failed { reason, hint } => {
@@ -133,12 +133,12 @@ impl<P: Place> Launcher for Remote<P> {
         cancel: &Cancel,
     ) -> Result<TrialReport, LaunchError> {
         let reason = match self.attempt(job, on_event, cancel)? {
-            Attempt::Done(report) => return Ok(report),
+            Attempt::Done(report) => return Ok(*report),
             Attempt::Lost(reason) => reason,
         };
         on_event(TrialEvent::Restarted { reason });
         let reason = match self.attempt(job, on_event, cancel)? {
-            Attempt::Done(report) => return Ok(report),
+            Attempt::Done(report) => return Ok(*report),
             Attempt::Lost(reason) => format!("{}: {reason}", self.place.name()),
         };
         let report = TrialReport::without_machine(Outcome::Infra { reason });
