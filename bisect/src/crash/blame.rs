@@ -34,8 +34,12 @@ pub(super) fn frame<'a>(
             Find::Pointer => report.lines().find_map(pointer).filter(may_be).map(str::to_owned),
             Find::Trace => stack(report, is_trace).find(may_be).map(str::to_owned),
             Find::TraceAfter(_) => stack(report, matches).find(may_be).map(str::to_owned),
-            Find::Interrupted => entry(stack(report, is_interrupt)),
-            Find::Entry => entry(stack(report, |line| is_trace(line) || pointer(line).is_some())),
+            Find::Interrupted => {
+                let stack = stack(report, is_interrupt);
+                entry(stack.skip_while(|function| is_interrupt(function)))
+            }
+            Find::Running => entry(stack(report, |line| is_trace(line) || pointer(line).is_some())),
+            Find::Entry => entry(stack(report, is_trace)),
         };
         if found.is_some() {
             return found;

@@ -13,6 +13,7 @@ mod rules;
 mod scanner;
 mod title;
 mod trace;
+mod tracker;
 
 use serde::{Deserialize, Serialize};
 

@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: soft lockup",
         title: "BUG: soft lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Entry],
+        frame: &[Find::Running],
         kind: HANG,
         examples: &[Example {
             title: "BUG: soft lockup in looper",
@@ -50,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"Watchdog detected hard LOCKUP",
         title: "hard lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Entry],
+        frame: &[Find::Running],
         kind: HANG,
         ..Rule::NEW
     },
@@ -61,6 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["hang in {frame}"],
         frame: &[Find::Trace],
         skip: HANG_SKIP,
+        gathers: true,
         kind: HANG,
         examples: &[Example {
             title: "INFO: task hung in waiter",
@@ -75,7 +76,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"INFO: rcu_tasks(?:_[a-z]+)? detected stalls",
         title: "INFO: rcu detected stall in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Entry],
+        frame: &[Find::Running],
         kind: HANG,
         ..Rule::NEW
     },
@@ -86,6 +87,7 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["hang in {frame}"],
         frame: &[Find::Trace],
         skip: HANG_SKIP,
+        gathers: true,
         kind: HANG,
         ..Rule::NEW
     },
