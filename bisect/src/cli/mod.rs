@@ -12,6 +12,7 @@ mod classify;
 mod demo;
 mod doctor;
 mod error;
+mod interrupt;
 mod output;
 mod worker;
 

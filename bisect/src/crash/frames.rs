@@ -74,6 +74,25 @@ const DISPATCHERS: &[&str] = &[
     "netif_receive_skb*",
     "do_one_initcall",
     "__handle_irq_event_percpu",
+    "rtnetlink_rcv_msg",
+    "nfnetlink_rcv_msg",
+    "nfnetlink_rcv*",
+    "genl_rcv_msg",
+    "genl_family_rcv_msg*",
+    "netlink_rcv_skb",
+    "netlink_dump",
+    "genl_*dumpit",
+    "exit_to_usermode_loop",
+    "task_work_run",
+    "____fput",
+    "__fput",
+    "__do_fault",
+    "compat_ioctl*",
+    "*_compat_ioctl",
+    "mmap_region",
+    "do_mmap*",
+    "call_mmap",
+    "load_elf_binary",
 ];
 
 /// System calls by which one gets anywhere: the function that they called says more than they do.
@@ -95,7 +114,6 @@ const GATES: &[&str] = &[
     "setsockopt",
     "getsockopt",
     "close",
-    "mount",
     "openat*",
     "open",
     "socket",
@@ -172,11 +190,15 @@ const FAMILIES: &[(&str, &[&str])] = &[
 
 /// The name by which titles know the function: entries of system calls are spelled in a dozen ways.
 pub(super) fn canonical(function: &str) -> String {
-    if let Some(family) = FAMILIES.iter().find(|family| is_in(function, family.1)) {
-        return family.0.to_owned();
+    if let Some((family, _)) = FAMILIES.iter().find(|(_, names)| is_in(function, names)) {
+        return (*family).to_owned();
+    }
+    let old = ["compat_SyS_", "compat_SYSC_", "C_SYSC_", "SyS_", "SYSC_"];
+    if let Some(name) = old.iter().find_map(|prefix| function.strip_prefix(prefix)) {
+        return name.to_owned();
     }
     match syscall(function) {
-        Some(name) if !function.starts_with("ksys_") && !function.starts_with("__sys_") => {
+        Some(name) if function.starts_with("__") && !function.starts_with("__sys_") => {
             format!("sys_{name}")
         }
         _ => function.to_owned(),

@@ -3,6 +3,8 @@
 //! A [`Scanner`] reads the log while it arrives; [`classify`] reads one that is there already. What
 //! a crash looks like and what it is called is data, in `crash/rules/`.
 
+mod blame;
+mod damage;
 mod frames;
 mod kind;
 mod line;
@@ -11,6 +13,7 @@ mod rules;
 mod scanner;
 mod title;
 mod trace;
+mod tracker;
 
 use serde::{Deserialize, Serialize};
 

@@ -16,7 +16,7 @@ pub(super) fn is_questionable(text: &[u8]) -> bool {
         Some(rest) => rest.trim_ascii_start(),
         None => text,
     };
-    text.starts_with(b"? ")
+    text.starts_with(b"? ") || text.ends_with(b"(unreliable)")
 }
 
 fn split_at_byte(text: &[u8], byte: u8) -> Option<&[u8]> {
@@ -72,11 +72,24 @@ pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
         };
         return Some(Frame { function, file: source(rest) });
     }
-    if in_parentheses.is_some() && rest.starts_with(") from ") {
-        return Some(Frame { function, file: None });
+    // Arm: a function and its caller, which may differ from the next line's function where the
+    // caller was inlined.
+    if in_parentheses.is_some()
+        && let Some(caller) = rest.strip_prefix(") from ")
+    {
+        // It does not return: what follows the call is another function.
+        if function == "panic" {
+            return Some(Frame { function, file: None });
+        }
+        let (_, caller) = caller.split_once('(')?;
+        return self::function(caller)
+            .map(|(function, rest)| Frame { function, file: source(rest) });
     }
-    if rest.starts_with(" from ") && line.starts_with(' ') {
-        return Some(Frame { function, file: None });
+    if let Some(caller) = rest.strip_prefix(" from ")
+        && line.starts_with(' ')
+    {
+        return self::function(caller)
+            .map(|(function, rest)| Frame { function, file: source(rest) });
     }
     // ` f mm/slab.c:12 [inline]`
     let file = source(rest)?;
@@ -125,9 +138,10 @@ mod tests {
         check(" [<ffffffff81000000>] f+0x1/0x2", Some(("f", None)));
         check(" [<ffffffff81000000>] ? f+0x1/0x2", Some(("f", None)));
         check(" <IRQ>  [<ffffffff81000000>] f+0x1/0x2", Some(("f", None)));
-        check(" [<c010>] (f) from [<c020>] (g+0x1/0x2)", Some(("f", None)));
-        check(" f from g+0x1/0x2", Some(("f", None)));
-        check("[c0000000012a] [c0000000000b] f+0x1/0x2 (unreliable)", Some(("f", None)));
+        check("[<c010>] (f) from [<c020>] (g+0x1/0x2)", Some(("g", None)));
+        check("[<c010>] (f) from [<c020>] (g net/x.c:1 [inline])", Some(("g", Some("net/x.c"))));
+        check(" f from g+0x1/0x2", Some(("g", None)));
+        check("[c0000000012a] [c0000000000b] f+0x1/0x2", Some(("f", None)));
         check("Call Trace:", None);
         check(" <TASK>", None);
         check("Code: 48 8b", None);

@@ -187,6 +187,7 @@ impl Job<'_> {
         if matches!(made, Made::Yes) {
             made = self.make(&["bzImage"], &release, &mut lines)?;
         }
+        self.scratch.end(&objects_key)?;
         log.finish().map_err(|error| self.write_error(&log_path, error))?;
 
         let out = self.scratch.out();
@@ -213,7 +214,6 @@ impl Job<'_> {
         };
         let key = self.builder.key(self.revision);
         self.builder.store.put(&key, &entry, &files)?;
-        self.scratch.end(&objects_key)?;
         self.fresh(&key)
     }
 

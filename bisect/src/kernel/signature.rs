@@ -2,7 +2,7 @@
 //!
 //! Two builds with equal signatures behave alike, so they share one image and all evidence. Hashed
 //! is every allocated section of vmlinux (name, address, size, flags, contents) and every object
-//! that the decompressor and the real-mode code are linked from. Left out is what cannot change
+//! that the decompressor is linked from. Left out is what cannot change
 //! behaviour but does change from commit to commit:
 //!
 //! * notes (the build id), symbols and debug information, which are not allocated or not read;
@@ -78,13 +78,10 @@ pub(super) fn signature_of_build(
     let mut hash = Sha256::new();
     add_elf(&mut hash, &out.join("vmlinux"), release, Extent::Linked)?;
     // The linked decompressor has the compressed kernel in its middle, so its addresses move with
-    // every line number; its objects don't. header.o holds the kernel's compressed size and stands
-    // for its source.
-    let boot = out.join("arch/x86/boot");
-    for dir in [boot.clone(), boot.join("compressed")] {
-        for object in objects(&dir)? {
-            add_elf(&mut hash, &object, release, Extent::Relocatable)?;
-        }
+    // every line number; its objects don't. Real-mode code never runs in a machine that is entered
+    // in 64-bit mode, but for its header: that holds the compressed size, so its source stands in.
+    for object in objects(&out.join("arch/x86/boot/compressed"))? {
+        add_elf(&mut hash, &object, release, Extent::Relocatable)?;
     }
     let header = source.join("arch/x86/boot/header.S");
     let text = std::fs::read(&header).map_err(|source| io_error(&header, source))?;
@@ -97,7 +94,7 @@ fn objects(dir: &Path) -> Result<Vec<PathBuf>, SignatureError> {
     for entry in dir.read_dir().map_err(|source| io_error(dir, source))? {
         let path = entry.map_err(|source| io_error(dir, source))?.path();
         let name = path.file_name().unwrap_or_default();
-        if path.extension().is_some_and(|it| it == "o") && name != "header.o" && name != "piggy.o" {
+        if path.extension().is_some_and(|it| it == "o") && name != "piggy.o" {
             found.push(path);
         }
     }

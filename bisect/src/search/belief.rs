@@ -263,7 +263,19 @@ impl Belief {
 
     /// Whether nothing more can be learned from trials of this revision.
     pub fn is_untestable(&self, rev: Rev) -> bool {
-        self.known(rev).is_some_and(|known| known.untestable)
+        self.same_image(rev).any(|known| known.untestable)
+    }
+
+    /// The revision under whose name trials of this one's image go: the first that was tried.
+    pub(super) fn representative(&self, rev: Rev) -> Rev {
+        let tried = |known: &&Known| known.tally.trials() > 0 || known.useless > 0;
+        self.same_image(rev).find(tried).map_or(rev, |known| known.rev)
+    }
+
+    fn same_image(&self, rev: Rev) -> impl Iterator<Item = &Known> {
+        let group = self.known(rev).and_then(|known| self.groups.get(known.group));
+        let members = group.map(|group| group.members.as_slice()).unwrap_or_default();
+        members.iter().filter_map(|&member| self.known.get(member))
     }
 
     /// Probability that a revision that was not tried can't be tested.

@@ -17,6 +17,9 @@ const LONGEST: u32 = 128;
 const COARSE: [usize; 2] = [0, 4];
 const SHORTLIST: usize = 8;
 
+/// A revision that can tell less than this share of what another can is left alone.
+const CRUMB: f64 = 0.02;
+
 /// A batch worth considering.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Batch {
@@ -49,7 +52,9 @@ pub(super) fn best_batch(belief: &Belief, costs: &Costs) -> Option<(Batch, f64)>
     let fresh = shortlist.into_iter().filter_map(|rev| gain.fresh(rev));
     let batches: Vec<Batch> = known.chain(fresh).collect();
     let most = batches.iter().map(|batch| batch.most_bits).fold(0.0, f64::max);
-    batches.into_iter().max_by(|a, b| a.rate.total_cmp(&b.rate)).map(|best| (best, most))
+    // However cheap, what has hardly anything left to tell is not worth asking again.
+    let worthwhile = batches.into_iter().filter(|batch| batch.most_bits >= CRUMB * most);
+    worthwhile.max_by(|a, b| a.rate.total_cmp(&b.rate)).map(|best| (best, most))
 }
 
 struct Gain<'a> {
@@ -104,7 +109,10 @@ impl<'a> Gain<'a> {
 
     /// The best batch on a revision that was tried, or at least built.
     fn known(&self, at: usize) -> Option<Batch> {
-        let known = self.belief.known.get(at).filter(|known| !known.untestable)?;
+        let known = self.belief.known.get(at).filter(|known| {
+            !self.belief.is_untestable(known.rev)
+                && self.belief.representative(known.rev) == known.rev
+        })?;
         let shared = Prediction::new(self.belief, &self.ladder, self.belief.tally(known.rev));
         let own = Prediction::new(self.belief, &self.ladder, known.tally);
         let parts: Vec<Part<'_>> = self

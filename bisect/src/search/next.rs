@@ -111,6 +111,7 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         if spent >= limits.trials {
             undecided(belief, WhyNot::Budget)
         } else {
+            let rev = belief.representative(rev);
             Action::Test { rev, trials: trials.clamp(1, machines), purpose }
         }
     };

@@ -1,10 +1,9 @@
 //! What the guest runs after boot, and how it becomes an initramfs.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::{env, fs, io};
+use std::{fs, io};
 
 use guest_init::initramfs::{Initramfs, InitramfsError};
 use object::Endianness;
@@ -12,6 +11,8 @@ use object::elf::{EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader, ProgramHeader};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::tools::on_path;
 
 /// What the guest runs after boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,25 +235,19 @@ fn add_shell(mut initramfs: Initramfs, line: &str) -> Result<Initramfs, Workload
     Ok(initramfs.run(["/bin/sh", "-c", line]))
 }
 
-/// The first static busybox on the PATH.
+/// The host's busybox, if it would run in the guest.
 fn find_busybox() -> Result<PathBuf, WorkloadError> {
-    let mut found = "there is none on the PATH".to_owned();
-    let directories = env::var_os("PATH").unwrap_or_default();
-    for path in env::split_paths(&directories).map(|directory| directory.join("busybox")) {
-        let executable = fs::metadata(&path)
-            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-        if !executable {
-            continue;
+    let unusable = |found| Err(WorkloadError::NoBusybox { found });
+    let Some(path) = on_path("busybox") else {
+        return unusable("there is none on the PATH".to_owned());
+    };
+    match check_executable(&path, &read(&path)?) {
+        Ok(()) => Ok(path),
+        Err(WorkloadError::Dynamic { interpreter, .. }) => {
+            unusable(format!("{} is linked dynamically ({interpreter})", path.display()))
         }
-        match read(&path).and_then(|program| check_executable(&path, &program)) {
-            Ok(()) => return Ok(path),
-            Err(WorkloadError::Dynamic { interpreter, .. }) => {
-                found = format!("{} is linked dynamically ({interpreter})", path.display());
-            }
-            Err(error) => found = error.to_string(),
-        }
+        Err(error) => unusable(error.to_string()),
     }
-    Err(WorkloadError::NoBusybox { found })
 }
 
 /// Compiles a C file to a static program.

@@ -20,10 +20,12 @@ pub(crate) fn catch_signals() {
     }
 }
 
-extern "C" fn on_signal(signal: c_int) -> ! {
-    let name =
-        SYNCHRONOUS.iter().find(|(number, _)| *number == signal).map_or("?", |(_, name)| name);
-    give_up(format_args!("PID 1 got {name}"))
+/// A process that sends PID 1 one of these signals is to have no more effect than with any other.
+extern "C" fn on_signal(signal: c_int, info: &sys::SignalInfo) {
+    if info.is_from_the_kernel() {
+        let known = SYNCHRONOUS.iter().find(|(number, _)| *number == signal);
+        give_up(format_args!("PID 1 got {}", known.map_or("a signal", |(_, name)| name)))
+    }
 }
 
 #[panic_handler]

@@ -35,6 +35,12 @@ unsafe extern "C" fn _start() -> ! {
 
 extern "C" fn main() -> ! {
     fatal::catch_signals();
+    run()
+}
+
+// A function of its own, so that its large frame is entered when faults are caught already.
+#[inline(never)]
+fn run() -> ! {
     dev::populate();
     dev::open_console();
     mounts::mount_all();

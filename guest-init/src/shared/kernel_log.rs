@@ -3,7 +3,7 @@
 /// Whether the kernel says that it uses KVM's paravirt spinlocks, if it says anything.
 ///
 /// The words are those of `kvm_spinlock_init()` in arch/x86/kernel/kvm.c: `PV spinlocks enabled`
-/// and, where something keeps them off, `PV spinlocks disabled` (with a reason) since Linux 4.19.
+/// or, where something keeps them off, `PV spinlocks disabled` and the reason.
 pub(crate) fn pv_spinlocks(log: &[u8]) -> Option<bool> {
     let line = log.split(|&byte| byte == b'\n').find_map(|line| after(line, b"PV spinlocks "))?;
     if line.starts_with(b"enabled") {

@@ -2,20 +2,30 @@
 
 use super::{Example, Find, Kind, Rule, Stack};
 
+/// What a task waits for is not what it waits in.
+const HANG_SKIP: &[&str] = &[
+    "console_lock",
+    "down_console_sem",
+    "rcu_barrier*",
+    "*fdatawait*",
+    "*fdatawrite*",
+    "do_exit",
+    "*_panic",
+];
 const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "INFO: rcu",
-        line: r"INFO: rcu_(?:[a-z]+) (?:self-)?detected(?: expedited)? stalls?",
+        line: r"INFO: rcu_(?:sched|preempt|bh|state) (?:self-)?detected(?: expedited)? stalls?",
         title: "INFO: rcu detected stall in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Interrupted],
         kind: HANG,
         examples: &[Example {
             title: "INFO: rcu detected stall in looper",
             log: "rcu: INFO: rcu_preempt self-detected stall on CPU\nrcu: \t0-....: (1 GPs behind)\n\
-                  CPU: 0 PID: 1 Comm: a\nRIP: 0010:inner+0x1/0x2\nCall Trace:\n middle+0x1/0x2\n\
+                  CPU: 0 PID: 1 Comm: a\nCall Trace:\n <IRQ>\n dump_stack+0x1/0x2\n apic_timer_interrupt+0x1/0x2\n </IRQ>\nRIP: 0010:inner+0x1/0x2\n middle+0x1/0x2\n\
                   \u{20}looper+0x1/0x2\n __x64_sys_ioctl+0x1/0x2\n do_syscall_64+0x1/0x2\n",
         }],
         ..Rule::NEW
@@ -25,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: soft lockup",
         title: "BUG: soft lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Running],
         kind: HANG,
         examples: &[Example {
             title: "BUG: soft lockup in looper",
@@ -40,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"Watchdog detected hard LOCKUP",
         title: "hard lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Running],
         kind: HANG,
         ..Rule::NEW
     },
@@ -50,6 +60,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "INFO: task hung in {frame}",
         alts: &["hang in {frame}"],
         frame: &[Find::Trace],
+        skip: HANG_SKIP,
+        gathers: true,
         kind: HANG,
         examples: &[Example {
             title: "INFO: task hung in waiter",
@@ -60,11 +72,22 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
+        header: "INFO: rcu",
+        line: r"INFO: rcu_tasks(?:_[a-z]+)? detected stalls",
+        title: "INFO: rcu detected stall in {frame}",
+        alts: &["stall in {frame}"],
+        frame: &[Find::Running],
+        kind: HANG,
+        ..Rule::NEW
+    },
+    Rule {
         header: "INFO: task ",
         line: r"INFO: task .* can't die for more than {num} seconds",
         title: "INFO: task can't die in {frame}",
         alts: &["hang in {frame}"],
         frame: &[Find::Trace],
+        skip: HANG_SKIP,
+        gathers: true,
         kind: HANG,
         ..Rule::NEW
     },
@@ -86,6 +109,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "unregister_netdevice: waiting for DEV to become free",
         stack: Stack::Optional,
         kind: HANG,
+        continues: true,
         ..Rule::NEW
     },
 ];

@@ -1,6 +1,6 @@
 //! KASAN: bad accesses to memory, found by shadow memory or tags (mm/kasan/report.c).
 
-use super::{Example, Find, Kind, Rule, Stack};
+use super::{Example, Find, Kind, Lost, Rule, Stack};
 
 const KIND: &[(&str, Kind)] = &[
     ("invalid-free", Kind::KasanInvalidFree),
@@ -20,7 +20,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: KASAN: (?:double-free or )?invalid-free in {func}",
         title: "KASAN: invalid-free in {frame}",
         alts: &["invalid-free in {frame}"],
-        frame: &[Find::Header, Find::Trace],
+        frame: &[Find::Known, Find::Trace],
         kind: KIND,
         examples: &[Example {
             title: "KASAN: invalid-free in drop_it",
@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: KASAN: double-free in {func}",
         title: "KASAN: double-free in {frame}",
         alts: &["invalid-free in {frame}"],
-        frame: &[Find::Header, Find::Trace],
+        frame: &[Find::Known, Find::Trace],
         kind: KIND,
         ..Rule::NEW
     },
@@ -43,9 +43,10 @@ pub(super) const RULES: &[Rule] = &[
         header: "BUG:",
         line: r"BUG: KASAN: (?P<bug>[a-z-]+) in {func}",
         more: &[r"(?P<access>Read|Write) (?:of size|at addr)"],
+        lost: Lost::Line,
         title: "KASAN: {bug} {access} in {frame}",
         alts: &["bad-access in {frame}"],
-        frame: &[Find::Header, Find::Trace],
+        frame: &[Find::Known, Find::Trace],
         kind: KIND,
         examples: &[Example {
             title: "KASAN: slab-out-of-bounds Read in reader",

@@ -1,7 +1,7 @@
 //! The locking rules: lockdep's reports (kernel/locking/lockdep.c), the debug checks of the locks
 //! themselves, sleeping and switching where that is forbidden.
 
-use super::{Example, Find, Kind, Rule, Stack};
+use super::{Example, Find, Kind, Lost, Rule, Stack};
 
 const LOCKDEP: &[(&str, Kind)] = &[("", Kind::Lockdep)];
 const ATOMIC: &[(&str, Kind)] = &[("", Kind::AtomicSleep)];
@@ -11,6 +11,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "possible ",
         line: r"(?:WARNING: |INFO: )?possible (?:circular|recursive|irq lock inversion|irq) .*detected",
         more: &[r"is trying to acquire lock|just changed the state of lock"],
+        lost: Lost::Line,
         title: "possible deadlock in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         kind: LOCKDEP,
@@ -27,17 +28,23 @@ pub(super) const RULES: &[Rule] = &[
         header: "safe ",
         line: r"(?:WARNING: |INFO: )?[A-Z_-]+-safe -> [A-Z_-]+-unsafe lock order detected",
         more: &[r"is trying to acquire"],
+        lost: Lost::Line,
         title: "possible deadlock in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: &[
+            Find::TraceAfter("which became"),
+            Find::Line(r"at: (?:\[<{addr}>\] )?{func}"),
+            Find::Trace,
+        ],
         kind: LOCKDEP,
         ..Rule::NEW
     },
     Rule {
         header: "inconsistent lock state",
         line: r"(?:WARNING: |INFO: )?inconsistent lock state",
-        more: &[r"takes:"],
+        more: &[r"takes:", r"at: (?:\[<{addr}>\] )?{func}"],
+        lost: Lost::Line,
         title: "inconsistent lock state in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: &[Find::Known, Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
     },
@@ -45,6 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "suspicious ",
         line: r"(?:WARNING: |INFO: )?suspicious (?:RCU|rcu_dereference_check\(\)) usage",
         more: &[r"other info that might help"],
+        lost: Lost::Line,
         title: "WARNING: suspicious RCU usage in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
@@ -52,16 +60,16 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "still has locks held",
-        line: r"(?:WARNING|BUG): .* still has locks held",
-        title: "WARNING: still has locks held in {frame}",
+        line: r"(?P<what>WARNING|BUG): .* still has locks held",
+        title: "{what}: still has locks held in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
     },
     Rule {
         header: "lock held when returning to user space",
-        line: r"(?:WARNING|BUG): lock held when returning to user space",
-        title: "WARNING: lock held when returning to user space in {frame}",
+        line: r"(?P<what>WARNING|BUG): lock held when returning to user space",
+        title: "{what}: lock held when returning to user space in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         stack: Stack::Optional,
         kind: LOCKDEP,
@@ -70,6 +78,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "bad unlock balance",
         line: r"WARNING: bad unlock balance detected",
+        more: &[r"is trying to release lock"],
         title: "WARNING: bad unlock balance in {frame}",
         frame: &[Find::TraceAfter(r"is trying to release lock"), Find::Trace],
         kind: LOCKDEP,
@@ -85,23 +94,32 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "bad unlock balance",
         line: r"BUG: bad unlock balance detected",
+        more: &[r"is trying to release lock"],
         title: "BUG: bad unlock balance in {frame}",
         frame: &[Find::TraceAfter(r"is trying to release lock"), Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
     },
     Rule {
+        header: "bad contention detected",
+        line: r"(?P<what>WARNING|BUG): bad contention detected",
+        title: "{what}: bad contention in {frame}",
+        frame: &[Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
         header: "held lock freed",
-        line: r"(?:WARNING|BUG): held lock freed",
-        title: "WARNING: held lock freed in {frame}",
+        line: r"(?P<what>WARNING|BUG): held lock freed",
+        title: "{what}: held lock freed in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
     },
     Rule {
         header: "ested lock was not taken",
-        line: r"(?:WARNING|BUG): [Nn]ested lock was not taken",
-        title: "WARNING: nested lock was not taken in {frame}",
+        line: r"(?P<what>WARNING|BUG): [Nn]ested lock was not taken",
+        title: "{what}: nested lock was not taken in {frame}",
         frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
@@ -167,7 +185,24 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "BUG:",
-        line: r"BUG: scheduling while atomic",
+        line: r"BUG: assuming (?P<what>atomic|non migratable) context",
+        title: "BUG: assuming {what} context in {frame}",
+        frame: &[Find::Trace],
+        kind: ATOMIC,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: workqueue leaked (?:lock|atomic)",
+        more: &[r"last function: {func}"],
+        title: "BUG: workqueue leaked lock or atomic in {frame}",
+        frame: &[Find::Known],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: scheduling (?:while atomic|in a non-blocking section)",
         title: "BUG: scheduling while atomic in {frame}",
         frame: &[Find::Trace],
         kind: ATOMIC,

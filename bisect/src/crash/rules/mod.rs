@@ -46,18 +46,29 @@ pub(super) struct Rule {
     pub(super) line: &'static str,
     /// Further lines that the title needs, in this order.
     pub(super) more: &'static [&'static str],
+    /// What is left where one of `more` is missing.
+    pub(super) lost: Lost,
     /// The title.
     pub(super) title: &'static str,
-    /// Other titles that the same bug may be known by.
+    /// Other titles that the same bug may be known by; `{origin}` is the function found by `origin`.
     pub(super) alts: &'static [&'static str],
     /// Where the guilty function is found, the best place first. Empty: the title names none.
     pub(super) frame: &'static [Find],
+    /// Where the function is found that `{origin}` stands for.
+    pub(super) origin: &'static [Find],
     /// Functions that are not to blame in this kind of report, besides those that never are.
     pub(super) skip: &'static [&'static str],
     /// Whether such a report has a stack trace, without which it is corrupted.
     pub(super) stack: Stack,
     /// The kind: the first whose words are in the title.
     pub(super) kind: &'static [(&'static str, Kind)],
+    /// Whether this is no bug of the kernel: no memory left, a broken host.
+    pub(super) suppressed: bool,
+    /// Whether such a line is normal where a kernel boots, and a crash only behind another kernel.
+    pub(super) reboot: bool,
+    /// Whether further such lines belong to the report that is open: the detector lists all that it
+    /// has found.
+    pub(super) gathers: bool,
     /// Whether such a line belongs to the report that is open, if there is one: it begins a report
     /// of its own only where there is none.
     pub(super) continues: bool,
@@ -71,12 +82,17 @@ impl Rule {
         header: "",
         line: "",
         more: &[],
+        lost: Lost::Title,
         title: "",
         alts: &[],
         frame: &[],
+        origin: &[],
         skip: &[],
         stack: Stack::Needed,
         kind: &[("", Kind::Unknown)],
+        suppressed: false,
+        reboot: false,
+        gathers: false,
         continues: false,
         examples: &[],
     };
@@ -105,10 +121,8 @@ pub(super) struct Example {
 /// A place where the guilty function may be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Find {
-    /// The group `func` of the rule's `line`.
-    Header,
-    /// The group `func` of the rule's `more`.
-    More,
+    /// The group `func` of the rule's `line` or `more`.
+    Known,
     /// The group `func` of the first line of the report that matches.
     Line(&'static str),
     /// The instruction pointer: `RIP: 0010:f+0x1/0x2`, `pc : f+0x1/0x2`, `PC is at f`.
@@ -117,9 +131,25 @@ pub(super) enum Find {
     Trace,
     /// The stack that begins at the first line that matches.
     TraceAfter(&'static str),
-    /// For a CPU that hangs: not the innermost function, which is wherever the CPU happened to be,
-    /// but the one below the system call, interrupt or worker that it hangs in.
-    Stalled,
+    /// For a CPU that hangs: the stack below the interrupt that found out. Not the innermost
+    /// function, which is wherever the CPU happened to be, but the one that it was sent into by a
+    /// system call, an interrupt or a worker.
+    Interrupted,
+    /// The same, of the stack that begins at the first instruction pointer.
+    Running,
+    /// The same, of the first stack.
+    Entry,
+}
+
+/// What is left of a report where a line is missing that its title needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The title, without what the line would have said.
+    Title,
+    /// The line that begins the report, as its title.
+    Line,
+    /// Nothing: it was no report.
+    Nothing,
 }
 
 /// Whether a report has a stack trace.
@@ -148,6 +178,12 @@ pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// What a log begins with that begins with a boot: words of the firmware, the boot loader, the
+/// decompressor or the kernel.
+pub(super) fn is_boot(line: &[u8]) -> bool {
+    other::BOOT.iter().any(|words| memchr::memmem::find(line, words.as_bytes()).is_some())
 }
 
 /// Lines that look like the beginning of a report and are none.

@@ -34,7 +34,15 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "nable to handle kernel",
-        line: r"(?:BUG: )?[uU]nable to handle kernel (?:paging request|access to (?P<user>user memory))",
+        line: r"(?:BUG: )?[uU]nable to handle kernel (?P<what>access to user memory|instruction fetch|execution of user memory|unaligned access|data access)",
+        title: "BUG: unable to handle kernel {what} in {frame}",
+        alts: &["bad-access in {frame}"],
+        frame: ACCESS,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "nable to handle kernel",
+        line: r"(?:BUG: )?[uU]nable to handle kernel (?:paging request|pointer dereference|page fault)",
         title: "BUG: unable to handle kernel paging request in {frame}",
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
@@ -68,7 +76,6 @@ pub(super) const RULES: &[Rule] = &[
         header: "stack segment: ",
         line: r"stack segment: ",
         title: "stack segment fault in {frame}",
-        alts: &["bad-access in {frame}"],
         frame: ACCESS,
         kind: DOS,
         ..Rule::NEW
@@ -82,12 +89,36 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
+        header: "int3: ",
+        line: r"int3: ",
+        title: "int3 in {frame}",
+        frame: ACCESS,
+        kind: DOS,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "rust_kernel: panicked",
+        line: r"rust_kernel: panicked",
+        title: "kernel panic: rust_kernel: panicked in {frame}",
+        frame: ACCESS,
+        kind: DOS,
+        ..Rule::NEW
+    },
+    Rule {
         header: "invalid opcode: ",
         line: r"invalid opcode: ",
         title: "invalid opcode in {frame}",
         frame: ACCESS,
         kind: DOS,
         continues: true,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "ernel BUG at",
+        line: r"[kK]ernel BUG at (?:[^ ]*/)?mm/usercopy\.c",
+        title: "BUG: bad usercopy in {frame}",
+        frame: ACCESS,
+        kind: &[("", Kind::Bug)],
         ..Rule::NEW
     },
     Rule {
@@ -127,7 +158,6 @@ pub(super) const RULES: &[Rule] = &[
         header: "PANIC: double fault",
         line: r"PANIC: double fault",
         title: "PANIC: double fault in {frame}",
-        alts: &["stack-overflow in {frame}"],
         frame: ACCESS,
         kind: DOS,
         continues: true,
@@ -138,7 +168,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: (?:[A-Z]+ )?stack guard page was hit",
         title: "BUG: stack guard page was hit in {frame}",
         alts: &["stack-overflow in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Entry],
         ..Rule::NEW
     },
     Rule {

@@ -19,7 +19,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "Kernel panic",
         line: r"Kernel panic - not syncing: stack-protector:.* corrupted in: (?:{func})?",
         title: "kernel panic: stack is corrupted in {frame}",
-        frame: &[Find::Trace, Find::Header],
+        frame: &[Find::Trace, Find::Known],
         kind: DOS,
         continues: true,
         ..Rule::NEW
@@ -29,7 +29,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"Kernel panic - not syncing: corrupted stack end detected inside scheduler",
         title: "kernel panic: corrupted stack end in {frame}",
         alts: &["stack-overflow in {frame}"],
-        frame: &[Find::Stalled],
+        frame: &[Find::Entry],
         kind: DOS,
         continues: true,
         ..Rule::NEW

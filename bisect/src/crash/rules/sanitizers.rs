@@ -25,10 +25,12 @@ const KFENCE: &[(&str, Kind)] = &[
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "BUG:",
-        line: r"BUG: KMSAN: (?P<bug>kernel-[a-z-]*infoleak[a-z-]*) in {func}",
+        line: r"BUG: KMSAN: (?P<bug>kernel-usb-infoleak[a-z-]*) in {func}",
         title: "KMSAN: {bug} in {frame}",
         alts: &["KMSAN origin in {origin}"],
-        frame: &[Find::Header, Find::TraceAfter("BUG: KMSAN:")],
+        origin: &[Find::TraceAfter("Uninit was created at")],
+        skip: &["usb_*", "*alloc*"],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KMSAN:")],
         kind: KMSAN,
         ..Rule::NEW
     },
@@ -37,7 +39,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: KMSAN: (?P<bug>[a-z-]+) in {func}",
         title: "KMSAN: {bug} in {frame}",
         alts: &["bad-access in {frame}"],
-        frame: &[Find::Header, Find::TraceAfter("BUG: KMSAN:")],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KMSAN:")],
         kind: KMSAN,
         examples: &[Example {
             title: "KMSAN: uninit-value in user",
@@ -61,7 +63,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "BUG:",
         line: r"BUG: KCSAN: (?P<bug>data-race|assert: race) in {func}",
         title: "KCSAN: {bug} in {frame}",
-        frame: &[Find::Header],
+        frame: &[Find::Known],
         kind: KCSAN,
         ..Rule::NEW
     },
@@ -70,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: KFENCE: (?P<bug>invalid free) in {func}",
         title: "KFENCE: {bug} in {frame}",
         alts: &["invalid-free in {frame}"],
-        frame: &[Find::Header, Find::TraceAfter("BUG: KFENCE:")],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
         kind: KFENCE,
         ..Rule::NEW
     },
@@ -78,7 +80,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "BUG:",
         line: r"BUG: KFENCE: (?P<bug>memory corruption) in {func}",
         title: "KFENCE: {bug} in {frame}",
-        frame: &[Find::Header, Find::TraceAfter("BUG: KFENCE:")],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
         kind: KFENCE,
         ..Rule::NEW
     },
@@ -87,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: KFENCE: (?P<bug>[a-z -]+) in {func}",
         title: "KFENCE: {bug} in {frame}",
         alts: &["bad-access in {frame}"],
-        frame: &[Find::Header, Find::TraceAfter("BUG: KFENCE:")],
+        frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
         kind: KFENCE,
         ..Rule::NEW
     },

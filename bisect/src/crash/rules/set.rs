@@ -25,7 +25,8 @@ pub(in crate::crash) struct Compiled {
     /// The rule.
     pub(in crate::crash) rule: &'static Rule,
     more: OnceLock<Vec<Regex>>,
-    finds: OnceLock<Vec<Option<Regex>>>,
+    frame: OnceLock<Vec<Option<Regex>>>,
+    origin: OnceLock<Vec<Option<Regex>>>,
 }
 
 /// A line that begins a report.
@@ -59,7 +60,12 @@ impl RuleSet {
             harmless: compile(harmless(), ""),
             rules: rules
                 .into_iter()
-                .map(|rule| Compiled { rule, more: OnceLock::new(), finds: OnceLock::new() })
+                .map(|rule| Compiled {
+                    rule,
+                    more: OnceLock::new(),
+                    frame: OnceLock::new(),
+                    origin: OnceLock::new(),
+                })
                 .collect(),
         }
     }
@@ -99,16 +105,28 @@ impl Compiled {
     }
 
     /// The places where the guilty function may be, with their patterns.
-    pub(in crate::crash) fn finds(&self) -> impl Iterator<Item = (Find, Option<&Regex>)> {
-        let patterns = self.finds.get_or_init(|| {
-            let pattern = |find: &Find| match find {
-                Find::Line(line) | Find::TraceAfter(line) => Some(compile(&[line], "")),
-                _ => None,
-            };
-            self.rule.frame.iter().map(pattern).collect()
-        });
-        self.rule.frame.iter().copied().zip(patterns.iter().map(Option::as_ref))
+    pub(in crate::crash) fn frame(&self) -> impl Iterator<Item = (Find, Option<&Regex>)> {
+        places(self.rule.frame, &self.frame)
     }
+
+    /// The places where the function may be that the crash goes back to.
+    pub(in crate::crash) fn origin(&self) -> impl Iterator<Item = (Find, Option<&Regex>)> {
+        places(self.rule.origin, &self.origin)
+    }
+}
+
+fn places<'a>(
+    finds: &'static [Find],
+    patterns: &'a OnceLock<Vec<Option<Regex>>>,
+) -> impl Iterator<Item = (Find, Option<&'a Regex>)> {
+    let patterns = patterns.get_or_init(|| {
+        let pattern = |find: &Find| match find {
+            Find::Line(line) | Find::TraceAfter(line) => Some(compile(&[line], "")),
+            _ => None,
+        };
+        finds.iter().map(pattern).collect()
+    });
+    finds.iter().copied().zip(patterns.iter().map(Option::as_ref))
 }
 
 /// What the named groups of a match hold.
@@ -126,7 +144,10 @@ pub(in crate::crash) fn groups(regex: &Regex, captures: &Captures, text: &[u8]) 
 
 #[expect(clippy::expect_used, reason = "the patterns are constants, and a test compiles each")]
 fn compile(patterns: &[&str], before: &str) -> Regex {
-    let whole = |text: &&str| format!("{before}(?:{})", pattern::expand(text));
+    let whole = |text: &&str| match text.strip_prefix('^') {
+        Some(rest) => format!("^(?:{})", pattern::expand(rest)),
+        None => format!("{before}(?:{})", pattern::expand(text)),
+    };
     let patterns: Vec<String> = patterns.iter().map(whole).collect();
     Regex::builder()
         .configure(Regex::config().utf8_empty(false))
@@ -148,7 +169,8 @@ mod tests {
     fn every_pattern_compiles() {
         for compiled in &RuleSet::standard().rules {
             compiled.more();
-            compiled.finds().count();
+            compiled.frame().count();
+            compiled.origin().count();
         }
     }
 }

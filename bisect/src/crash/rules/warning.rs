@@ -4,7 +4,7 @@ use super::{Example, Find, Kind, Rule, Stack};
 
 const WARNING: &[(&str, Kind)] = &[("", Kind::Warning)];
 
-const FRAME: &[Find] = &[Find::Pointer, Find::Trace, Find::Header];
+const FRAME: &[Find] = &[Find::Pointer, Find::Trace];
 
 /// The place in a `WARNING` line: `CPU: 1 PID: 2 at lib/f.c:3 f+0x1/0x2`, and since 6.18
 /// `lib/f.c:3 at f+0x1/0x2, CPU#1: task/2`, maybe with the condition in brackets before it.
@@ -41,7 +41,14 @@ pub(super) const RULES: &[Rule] = &[
     warning(at!(r"mm/slab_common\.c"), "WARNING: kmalloc bug in {frame}"),
     warning(at!(r"mm/vmalloc\.c"), "WARNING: zero-size vmalloc in {frame}"),
     Rule {
-        skip: &["usb_submit_urb"],
+        skip: &[
+            "usb_submit_urb",
+            "usb_start_wait_urb",
+            "usb_bulk_msg",
+            "usb_control_msg*",
+            "usb_internal_control_msg",
+            "usb_interrupt_msg",
+        ],
         ..warning(at!(r"drivers/usb/core/urb\.c"), "WARNING in {frame}/usb_submit_urb")
     },
     Rule {

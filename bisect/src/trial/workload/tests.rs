@@ -1,10 +1,12 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
 
 use guest_init::SPINLOCK_C;
 use tempfile::TempDir;
+
+use crate::tools::on_path;
 
 use super::{Workload, WorkloadError, interpreter, prepare, prepare_on_top_of};
 
@@ -122,8 +124,7 @@ fn no_cut_off_program_makes_the_check_panic() {
 
 #[test]
 fn a_command_line_gets_busybox_with_its_applets() {
-    let has_busybox = env::split_paths(&env::var_os("PATH").unwrap())
-        .any(|directory| directory.join("busybox").exists());
+    let has_busybox = on_path("busybox").is_some();
     match prepare(&Workload::Shell("dmesg | tail -1".into()), None) {
         Ok(archive) => {
             assert!(contains(&archive, b"/bin/sh\0-c\0dmesg | tail -1\0"));

@@ -1,0 +1,81 @@
+//! Reports that have lost lines, or hold lines that are not theirs.
+
+use super::{blame, report::Report, trace};
+
+/// How many lines below the line that announces a stack its first frame may be: what is between is
+/// a few registers at most.
+const NEAR: usize = 15;
+
+/// Lines that say that a stack follows. Only the first of each sort must be followed by one: further
+/// tasks may be listed that can't be looked into.
+const SORTS: &[&[&str]] = &[
+    &["Call Trace:", "Call trace:"],
+    &["Backtrace:", "backtrace:"],
+    &["Allocated by", "Allocated:"],
+    &["Freed by", "Freed:"],
+];
+
+/// What is wrong with the stacks of a report that should have one.
+pub(super) fn find(report: &Report) -> Option<String> {
+    let mut any = false;
+    let mut seen = [false; SORTS.len()];
+    let mut wanted = None;
+    for line in report.lines().skip(1) {
+        if line.contains("(stack is not available)") {
+            return None;
+        }
+        let sort = SORTS
+            .iter()
+            .position(|sort| sort.iter().any(|words| line.trim_start().starts_with(words)));
+        if let Some(sort) = sort {
+            if wanted.is_some() {
+                return Some("a stack trace is missing".to_owned());
+            }
+            wanted = seen.get(sort).is_some_and(|seen| !seen).then_some(NEAR);
+            if let Some(seen) = seen.get_mut(sort) {
+                *seen = true;
+            }
+            continue;
+        }
+        if let Some(frame) = trace::parse(line) {
+            any = true;
+            wanted = None;
+        }
+        wanted = match wanted {
+            Some(0) => return Some("a stack trace is missing".to_owned()),
+            other => other.map(|left| left - 1),
+        };
+    }
+    if wanted.is_some() {
+        return Some("the log ends where a stack trace should be".to_owned());
+    }
+    (!any).then(|| "there is no stack trace".to_owned())
+}
+
+/// Lines that another task prints stacks behind, without a report of its own.
+const INTRUDERS: &[&str] = &[
+    "FAULT_INJECTION: forcing a failure",
+    "page allocation failure: order",
+    "vmalloc: allocation failure",
+    "vmalloc error: size",
+];
+
+/// Whether the stack of something harmless that went on at the same time is mixed in.
+pub(super) fn is_mixed(report: &Report) -> bool {
+    if report.context.is_known() {
+        return false;
+    }
+    let mut frames = 0;
+    for line in report.lines().skip(1) {
+        if INTRUDERS.iter().any(|intruder| line.contains(intruder)) {
+            return true;
+        }
+        if let Some(frame) = trace::parse(line) {
+            frames += 1;
+            if frames <= 4 && blame::is_injection(frame.function) {
+                return true;
+            }
+        }
+    }
+    false
+}
