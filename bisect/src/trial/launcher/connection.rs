@@ -24,8 +24,8 @@ use super::super::{Job, TrialEvent};
 use super::wire::{self, Hello, PROTOCOL, Reply, Request};
 use crate::cancel::Cancel;
 
-/// Longest silence of a child that has said hello.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Longest silence of a worker that has said hello: many heartbeats.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// How much a login shell may print before the worker speaks.
 const MAX_GREETING: usize = 64 << 10;
@@ -42,6 +42,8 @@ pub(super) struct Start {
     pub(super) command: Command,
     /// How long it may take to say hello.
     pub(super) patience: Duration,
+    /// How long it may be silent afterwards.
+    pub(super) silence: Duration,
     /// Where it, or what runs in it, writes what went wrong.
     pub(super) logs: Vec<PathBuf>,
     /// What must outlive it, such as the directory with its files.
@@ -265,7 +267,7 @@ impl Shared {
 
 /// The keeper's life.
 fn keep(start: Start, shared: &Shared, outgoing: Receiver<Outgoing>, lifeline: PipeReader) {
-    let Start { mut command, patience, logs, keep } = start;
+    let Start { mut command, patience, silence, logs, keep } = start;
     // A group of its own: killed as a whole, and left alone by the terminal's Ctrl-C.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
     let mut child = match command.spawn() {
@@ -275,7 +277,7 @@ fn keep(start: Start, shared: &Shared, outgoing: Receiver<Outgoing>, lifeline: P
             return shared.lose(format!("can't run {program}: {error}"));
         }
     };
-    let reason = talk(&mut child, patience, shared, outgoing, &lifeline);
+    let reason = talk(&mut child, (patience, silence), shared, outgoing, &lifeline);
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // It may be gone already; nothing else can have its number before it is reaped.
         let _ = kill_process_group(group, Signal::KILL);
@@ -293,7 +295,7 @@ fn keep(start: Start, shared: &Shared, outgoing: Receiver<Outgoing>, lifeline: P
 /// Talks with the child until one of both ends it, and says how that came.
 fn talk(
     child: &mut Child,
-    patience: Duration,
+    (patience, silence): (Duration, Duration),
     shared: &Shared,
     outgoing: Receiver<Outgoing>,
     lifeline: &PipeReader,
@@ -319,9 +321,9 @@ fn talk(
             [PollFd::new(&stdout, PollFlags::IN), PollFd::new(lifeline, PollFlags::IN)];
         match poll(&mut sources, Some(&timeout)) {
             Ok(0) if lines.greeted => {
-                return format!("it has been silent for {} s", SILENCE.as_secs());
+                return format!("it has been silent for {} s", silence.as_secs_f32());
             }
-            Ok(0) => return format!("it did not say hello in {} s", patience.as_secs()),
+            Ok(0) => return format!("it did not say hello in {} s", patience.as_secs_f32()),
             Ok(_) if !sources[1].revents().is_empty() => return "it was no longer needed".into(),
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
@@ -338,7 +340,7 @@ fn talk(
         }
         // Before the hello, its words only count as words.
         if lines.greeted {
-            deadline = Instant::now() + SILENCE;
+            deadline = Instant::now() + silence;
         }
     }
 }
