@@ -6,8 +6,10 @@
 mod blame;
 mod damage;
 mod frames;
+mod guilty;
 mod kind;
 mod line;
+mod names;
 mod report;
 mod rules;
 mod scanner;

@@ -119,6 +119,27 @@ impl Report {
             .filter_map(|span| self.text.get(span.range.clone()))
     }
 
+    /// The task that ran, `name/pid`, from the line that every oops and warning has:
+    /// `CPU: 0 PID: 1 Comm: init Not tainted`.
+    pub(super) fn task(&self) -> Option<String> {
+        self.lines().find_map(|line| {
+            let (before, name) = line.split_once(" Comm: ")?;
+            let (_, pid) = before.split_once("PID: ")?;
+            let pid: u32 = pid.split_ascii_whitespace().next()?.parse().ok()?;
+            let end = [" Not tainted", " Tainted: "].iter().find_map(|end| name.find(end));
+            let name = name.get(..end?)?.trim_end();
+            Some(format!("{name}/{pid}"))
+        })
+    }
+
+    /// The CPU that it ran on, from the same line.
+    pub(super) fn cpu(&self) -> Option<u32> {
+        self.lines().find_map(|line| {
+            let (_, cpu) = line.split_once("CPU: ")?;
+            cpu.split_ascii_whitespace().next()?.parse().ok()
+        })
+    }
+
     /// The report as people read it.
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.before.len() + self.text.len());

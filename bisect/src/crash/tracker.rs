@@ -5,7 +5,7 @@ use std::{collections::VecDeque, ops::Range};
 use memchr::{memmem, memrchr};
 
 use super::{
-    Crash, Event,
+    Crash, Event, guilty,
     line::{self, Context, Line},
     report::Report,
     rules::{self, Groups, Hit, PANIC, RuleSet},
@@ -105,6 +105,14 @@ impl Tracker {
             self.events.push(Event::Panic(start));
         }
         match hit {
+            // A symbolized report has its first line once for each function inlined there; the last
+            // one is the function that was called.
+            Some(hit) if self.repeats(&hit, line.context) => {
+                if let Some(open) = self.open.back_mut() {
+                    open.groups = hit.groups;
+                    open.report.push(line, end);
+                }
+            }
             Some(hit) if !self.continues(&hit, line.context) => {
                 self.close_context(line.context);
                 let mut report = Report::new(line, start, end);
@@ -135,12 +143,22 @@ impl Tracker {
         same.any(|open| rule.continues || rule.gathers && open.rule == hit.rule)
     }
 
+    /// Whether a line is the one before once more.
+    fn repeats(&self, hit: &Hit, context: Context) -> bool {
+        self.open.back().is_some_and(|open| {
+            let mut lines = open.report.lines();
+            open.rule == hit.rule
+                && open.report.context == context
+                && lines.all(|line| line.contains(" [inline]"))
+        })
+    }
+
     /// Makes room for a new report of a context: whatever of it is open ends here.
     fn close_context(&mut self, context: Context) {
         for open in self.open.iter_mut().filter(|open| open.report.context == context) {
-            // Where the lines are known to be of one task, a report that has not said enough yet
+            // Where all lines are of one task, as far as can be told, a report that has not said enough yet
             // was broken off by what happened next, and may find its stack there.
-            if context.is_known()
+            if context != Context::Stamped
                 && !open.report.is_broken()
                 && judge(self.set, open).is_some_and(|crash| crash.corrupted.is_some())
             {
@@ -240,9 +258,9 @@ fn judge(set: &RuleSet, open: &Open) -> Option<Crash> {
         title: verdict.title,
         alt_titles: verdict.alts,
         frame: verdict.frame,
-        guilty_file: None,
-        task: None,
-        cpu: None,
+        guilty_file: guilty::file(&open.report, compiled.rule.is_stall()),
+        task: open.report.task(),
+        cpu: open.report.cpu(),
         start: open.report.start,
         end: open.report.end,
         report: open.report.text(),

@@ -4,13 +4,23 @@ use super::{Example, Find, Kind, Rule, Stack};
 
 /// What a task waits for is not what it waits in.
 const HANG_SKIP: &[&str] = &[
-    "console_lock",
-    "down_console_sem",
-    "rcu_barrier*",
-    "*fdatawait*",
-    "*fdatawrite*",
+    "*sched*",
+    "*_lock*",
+    "*lock_slow*",
+    "*_slowlock*",
+    "*rwsem*",
+    "down*",
+    "__down*",
+    "*completion*",
+    "kthread*",
+    "*wait*",
+    "*synchronize*",
+    "*_barrier*",
+    "*flush_work*",
+    "*cancel_*work*",
+    "*switch_to*",
+    "context_switch",
     "do_exit",
-    "*_panic",
 ];
 const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
 
@@ -64,10 +74,10 @@ pub(super) const RULES: &[Rule] = &[
         gathers: true,
         kind: HANG,
         examples: &[Example {
-            title: "INFO: task hung in waiter",
+            title: "INFO: task hung in sleeper",
             log: "INFO: task a:1 blocked for more than 120 seconds.\n      Not tainted 6.1.0 #1\n\
                   task:a state:D stack:0 pid:1\nCall Trace:\n <TASK>\n __schedule+0x1/0x2\n\
-                  \u{20}schedule+0x1/0x2\n waiter+0x1/0x2\n",
+                  \u{20}schedule+0x1/0x2\n sleeper+0x1/0x2\n",
         }],
         ..Rule::NEW
     },

@@ -102,6 +102,11 @@ impl Rule {
         self.frame.is_empty() && self.more.is_empty() && self.stack == Stack::Optional
     }
 
+    /// Whether a CPU hangs.
+    pub(super) fn is_stall(&self) -> bool {
+        self.frame.iter().any(|find| matches!(find, Find::Interrupted | Find::Running))
+    }
+
     /// The kind of a crash with this title.
     pub(super) fn kind(&self, title: &str) -> Kind {
         let known = self.kind.iter().find(|(words, _)| title.contains(words));
@@ -123,6 +128,8 @@ pub(super) struct Example {
 pub(super) enum Find {
     /// The group `func` of the rule's `line` or `more`.
     Known,
+    /// The same, even if it is one that is never to blame.
+    Named,
     /// The group `func` of the first line of the report that matches.
     Line(&'static str),
     /// The instruction pointer: `RIP: 0010:f+0x1/0x2`, `pc : f+0x1/0x2`, `PC is at f`.
