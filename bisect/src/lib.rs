@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod cancel;
 pub mod crash;
+pub mod demo;
 mod hex;
 pub mod kernel;
 pub mod tools;
