@@ -1,1 +1,4 @@
 //! What the whole-path tests share.
+
+pub mod corpus;
+pub mod fixture;

@@ -18,16 +18,37 @@
 //! # }
 //! ```
 
+mod agent;
 mod config;
+mod console;
+mod control;
+mod devices;
 mod ending;
+mod error;
 mod event;
+mod forensics;
+pub mod host;
+mod hub;
 pub mod kernel;
 mod machine;
+mod plan;
 mod pv;
+mod queue;
+mod setup;
+mod supervisor;
+mod sync;
+mod vcpu;
+mod x86_64;
 
 pub use config::{BootMode, MachineConfig};
 pub use ending::{Ending, HangKind};
+pub use error::{StartError, VcpuSetupError};
 pub use event::{ConsoleLine, MachineEvent, Milestone, Summary};
-pub use kernel::Kernel;
-pub use machine::{Machine, StartError, Stopper};
-pub use pv::PvFeatures;
+pub use forensics::{MpState, VcpuState};
+pub use kernel::{Kernel, KernelError};
+pub use machine::{CpuFacts, Machine, Stopper, Waited};
+pub use pv::{PvFeatures, PvFeaturesError};
+pub use x86_64::{
+    BootParamsError, CpuidError, GdtError, LapicError, MpTableError, MsrError, PageTablesError,
+    RegistersError,
+};

@@ -1,15 +1,149 @@
 //! `vmbisect classify`.
 
-use std::process::ExitCode;
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use super::Output;
+use anyhow::Context;
+use vmbisect::crash::{Crash, Event, Scanner};
+
+use super::{Output, WithHint};
 
 /// Arguments of `vmbisect classify`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "\
+Exit status: 0 no crash was found, 1 at least one was, 2 a file could not be read.
+
+With --json, one array a file is printed, of objects with the fields title, alt_titles, kind, frame,
+guilty_file, task, cpu, corrupted (null or the reason), suppressed, panicked, start, end (offsets in
+bytes) and report. The array of a log without a crash is empty.
+
+Examples:
+  vmbisect classify console.log
+  ssh host dmesg | vmbisect classify --report -
+  vmbisect classify --follow /var/log/guest-console.log")]
+pub(crate) struct Args {
+    /// Console logs; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    files: Vec<PathBuf>,
+
+    /// Print the report of each crash too
+    #[arg(long, short)]
+    report: bool,
+
+    /// Go on reading as the file grows, until interrupted
+    #[arg(long, short, conflicts_with = "json")]
+    follow: bool,
+}
+
+/// How often a file that is followed is looked at for more.
+const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+
+/// How much is read at once.
+const PIECE: usize = 256 << 10;
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
-    let _ = (args, output);
-    anyhow::bail!("nothing here yet")
+    let mut found = false;
+    for path in &args.files {
+        let mut printer = Printer { args, path, many: args.files.len() > 1, crashes: Vec::new() };
+        read(path, args.follow, |event| printer.event(event, output.json))
+            .with_context(|| format!("can't read the log {}", path.display()))?;
+        found |= !printer.crashes.is_empty();
+        if output.json {
+            let crashes = serde_json::to_string_pretty(&printer.crashes)?;
+            writeln!(io::stdout(), "{crashes}")?;
+        }
+    }
+    Ok(if found { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn read(
+    path: &Path,
+    follow: bool,
+    mut on_event: impl FnMut(Event) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(path).hint("name a console log, or `-` for standard input")?;
+        Box::new(file)
+    };
+    let mut scanner = Scanner::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        let read = match input.read(&mut piece) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).hint("name a console log, or `-` for standard input"),
+        };
+        if read == 0 {
+            if follow && path != Path::new("-") {
+                std::thread::sleep(FOLLOW_EVERY);
+                continue;
+            }
+            break;
+        }
+        for event in scanner.push(&piece[..read]) {
+            on_event(event)?;
+        }
+    }
+    scanner.finish().into_iter().try_for_each(on_event)
+}
+
+struct Printer<'a> {
+    args: &'a Args,
+    path: &'a Path,
+    many: bool,
+    crashes: Vec<Crash>,
+}
+
+impl Printer<'_> {
+    fn event(&mut self, event: Event, json: bool) -> anyhow::Result<()> {
+        match event {
+            Event::Sighted(crash) if self.args.follow => self.print(&crash)?,
+            Event::Crash(crash) => {
+                if !json && !self.args.follow {
+                    self.print(&crash)?;
+                }
+                self.crashes.push(crash);
+            }
+            Event::Panic(at) => {
+                for crash in self.crashes.iter_mut().filter(|crash| crash.start <= at) {
+                    crash.panicked = true;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn print(&self, crash: &Crash) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.many {
+            write!(out, "{}: ", self.path.display())?;
+        }
+        writeln!(out, "{}", crash.title)?;
+        write!(out, "  {} at bytes {} to {}", crash.kind, crash.start, crash.end)?;
+        if let Some(why) = &crash.corrupted {
+            write!(out, ", corrupted: {why}")?;
+        }
+        if crash.suppressed {
+            write!(out, ", not a kernel bug")?;
+        }
+        if crash.panicked {
+            write!(out, ", the kernel panicked")?;
+        }
+        writeln!(out)?;
+        if self.args.report {
+            for line in crash.report.lines() {
+                writeln!(out, "    {line}")?;
+            }
+        }
+        Ok(())
+    }
 }

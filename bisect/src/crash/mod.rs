@@ -1,6 +1,23 @@
 //! Console text to crashes: title, kind, phase, and the report cut out of the log.
+//!
+//! A [`Scanner`] reads the log while it arrives; [`classify`] reads one that is there already. What
+//! a crash looks like and what it is called is data, in `crash/rules/`.
+
+mod blame;
+mod damage;
+mod frames;
+mod kind;
+mod line;
+mod report;
+mod rules;
+mod scanner;
+mod title;
+mod trace;
 
 use serde::{Deserialize, Serialize};
+
+pub use kind::Kind;
+pub use scanner::{Event, Scanner};
 
 /// When in a trial a crash was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,20 +35,50 @@ pub struct Crash {
     /// Stable name: `WARNING in kvm_wait`.
     pub title: String,
     /// Other titles that the same crash may be known by.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub alt_titles: Vec<String>,
+    /// What kind of crash it is.
+    pub kind: Kind,
     /// The function that the title names.
     pub frame: Option<String>,
-    /// Offset in the log of the first byte of the report's first line.
-    pub start: u64,
-    /// Offset just behind its last line.
-    pub end: u64,
-    /// The report, from its first to its last line.
-    pub report: String,
+    /// The source file to blame, where the report names files.
+    pub guilty_file: Option<String>,
+    /// The task that ran, `name/pid`.
+    pub task: Option<String>,
+    /// The CPU that it ran on.
+    pub cpu: Option<u32>,
     /// Whether the log is too damaged for the title to be trusted, and why.
     pub corrupted: Option<String>,
     /// Known not to be a kernel bug (out of memory, a broken host).
     pub suppressed: bool,
     /// Whether the kernel panicked after it.
     pub panicked: bool,
+    /// Offset in the log of the first byte of the report's first line.
+    pub start: u64,
+    /// Offset just behind its last line.
+    pub end: u64,
+    /// The report, from its first to its last line, without what the console put before each line
+    /// and without lines that others printed between.
+    pub report: String,
+}
+
+/// The crashes in a whole log, in the order in which they begin.
+pub fn classify(log: &[u8]) -> Vec<Crash> {
+    let mut scanner = Scanner::new();
+    let mut events = scanner.push(log);
+    events.append(&mut scanner.finish());
+    let mut crashes: Vec<Crash> = Vec::new();
+    for event in events {
+        match event {
+            Event::Sighted(_) => {}
+            Event::Crash(crash) => crashes.push(crash),
+            Event::Panic(at) => {
+                for crash in crashes.iter_mut().filter(|crash| crash.start <= at) {
+                    crash.panicked = true;
+                }
+            }
+        }
+    }
+    crashes.sort_by_key(|crash| crash.start);
+    crashes
 }

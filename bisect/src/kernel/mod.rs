@@ -17,7 +17,7 @@ mod configure;
 mod diagnose;
 mod error;
 mod log;
-mod run;
+pub(crate) mod run;
 mod scratch;
 mod signature;
 mod source;

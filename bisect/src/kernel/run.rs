@@ -13,7 +13,7 @@ const MAX_LINE: u64 = 16 << 10;
 
 /// Runs `command` to its end and hands over what it prints on either stream. Cancelling kills it
 /// and its children.
-pub(super) fn run(
+pub(crate) fn run(
     command: &mut Command,
     on_line: &mut dyn FnMut(&str),
     cancel: &Cancel,

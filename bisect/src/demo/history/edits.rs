@@ -1,8 +1,8 @@
 //! The changes that the history is made of, and what their authors say about them.
 
-use super::kvm_wait;
 use super::plan::{Action, Slot};
 use super::rng::Rng;
+use crate::demo::{KVM_C, with_old_kvm_wait};
 
 /// A file that is built, quick to compile, and included by nobody.
 struct Topic {
@@ -27,7 +27,7 @@ const TOPICS: &[Topic] = &[
     topic("lib/sort.c", "lib/sort", "sort_gap_hint"),
     topic("kernel/exec_domain.c", "exec_domain", "personality_slot"),
     topic("lib/bsearch.c", "lib/bsearch", "bsearch_pivot_hint"),
-    Topic { path: kvm_wait::PATH, prefix: "x86/kvm", function: None },
+    Topic { path: KVM_C, prefix: "x86/kvm", function: None },
     Topic { path: "fs/file.c", prefix: "fs/file", function: None },
     Topic { path: "kernel/umh.c", prefix: "umh", function: None },
 ];
@@ -36,7 +36,7 @@ const BREAK_PATH: &str = "lib/hexdump.c";
 const NOISE_PATH: &str = "init/calibrate.c";
 
 /// Files that a tree must have for a history to be written on it.
-pub(super) const REQUIRED: [&str; 3] = [kvm_wait::PATH, BREAK_PATH, NOISE_PATH];
+pub(super) const REQUIRED: [&str; 3] = [KVM_C, BREAK_PATH, NOISE_PATH];
 
 const AUTHORS: [(&str, &str); 6] = [
     ("Ada Lindqvist", "ada@lindqvist.example"),
@@ -46,6 +46,9 @@ const AUTHORS: [(&str, &str); 6] = [
     ("Priya Venkataraman", "priyav@cloud.example"),
     ("Jonas Eberhardt", "j.eberhardt@distro.example"),
 ];
+
+/// Who merges.
+pub(super) const MAINTAINER: (&str, &str) = ("Ingrid Solheim", "ingrid@maintainers.example");
 
 const COMMENTS: [(&str, &str); 5] = [
     (
@@ -144,7 +147,7 @@ pub(super) fn write(
             Action::NoiseOff => {
                 (NOISE_PATH, Change::Function(String::new()), NOISE_OFF_MESSAGE.into())
             }
-            Action::Culprit => (kvm_wait::PATH, Change::Plant, CULPRIT_MESSAGE.into()),
+            Action::Culprit => (KVM_C, Change::Plant, CULPRIT_MESSAGE.into()),
         };
         let (name, email) = author;
         let message = format!("{message}\nSigned-off-by: {name} <{email}>\n");
@@ -239,7 +242,7 @@ pub(super) fn apply<'a>(
         match &edit.change {
             Change::Comment(comment) => top.push_str(comment),
             Change::Function(function) => end = function,
-            Change::Plant => text = kvm_wait::plant(&text)?,
+            Change::Plant => text = with_old_kvm_wait(&text)?,
         }
     }
     // Behind the licence, if the first line holds it.

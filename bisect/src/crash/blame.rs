@@ -1,0 +1,150 @@
+//! Which function is to blame: the places where a report names functions, and the first one there
+//! that is no mere messenger.
+
+use regex_automata::meta::Regex;
+
+use super::{
+    frames,
+    report::Report,
+    rules::{Compiled, Find, Groups, groups},
+    trace,
+};
+
+/// The first function in these places that may be to blame.
+pub(super) fn frame<'a>(
+    compiled: &Compiled,
+    places: impl Iterator<Item = (Find, Option<&'a Regex>)>,
+    known: &Groups,
+    report: &Report,
+) -> Option<String> {
+    let may_be = |function: &&str| {
+        !frames::is_innocent(function) && !frames::is_in(function, compiled.rule.skip)
+    };
+    for (find, pattern) in places {
+        let matches = |line: &str| pattern.is_some_and(|regex| regex.is_match(line.as_bytes()));
+        let found = match find {
+            Find::Known => {
+                let functions = known.iter().filter(|(name, _)| name == "func");
+                functions.map(|(_, function)| &**function).find(may_be).map(str::to_owned)
+            }
+            Find::Line(_) => {
+                let mut lines = report.lines().skip(1);
+                lines.find_map(|line| function_in(line, pattern?).filter(|f| may_be(&&**f)))
+            }
+            Find::Pointer => report.lines().find_map(pointer).filter(may_be).map(str::to_owned),
+            Find::Trace => stack(report, is_trace).find(may_be).map(str::to_owned),
+            Find::TraceAfter(_) => stack(report, matches).find(may_be).map(str::to_owned),
+            Find::Interrupted => entry(stack(report, is_interrupt)),
+            Find::Entry => entry(stack(report, is_trace)),
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// The group `func` of a match.
+fn function_in(line: &str, pattern: &Regex) -> Option<String> {
+    let mut captures = pattern.create_captures();
+    pattern.captures(line.as_bytes(), &mut captures);
+    let held = groups(pattern, &captures, line.as_bytes());
+    held.into_iter().find(|(name, _)| name == "func").map(|(_, function)| function)
+}
+
+/// The function in a line that shows the instruction pointer.
+fn pointer(line: &str) -> Option<&str> {
+    const WORDS: &[&str] =
+        &["RIP: ", "EIP: ", "pc : ", "PC is at ", "epc : ", "NIP [", "RIP ", "IP: "];
+    if let Some(rest) = line.strip_prefix("--- interrupt: ") {
+        return trace::parse(rest.split_once(" at ")?.1).map(|frame| frame.function);
+    }
+    let line = line.trim_start();
+    let mut rest = WORDS.iter().find_map(|word| line.strip_prefix(word))?;
+    // The code segment: a user's is of no interest here, and has no symbols anyway.
+    if let Some((segment, behind)) = rest.split_once(':')
+        && segment.len() == 4
+        && segment.bytes().all(|b| b.is_ascii_hexdigit())
+    {
+        rest = behind;
+    }
+    trace::parse(rest.trim_start()).map(|frame| frame.function)
+}
+
+/// Whether a line says that the stack follows that led to the crash.
+pub(super) fn announces_trace(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("Call Trace:")
+        || line.starts_with("Call trace:")
+        || line.eq_ignore_ascii_case("backtrace:")
+}
+
+/// Whether a line says that the stack follows that led to the crash, or is its first frame, which
+/// the arm unwinder prints without saying so.
+fn is_trace(line: &str) -> bool {
+    announces_trace(line) || line.starts_with("[<") && line.contains(" from [<")
+}
+
+/// Whether a line is the frame of an interrupt, behind which the stack of what it interrupted
+/// begins.
+fn is_interrupt(line: &str) -> bool {
+    const ENTRIES: &[&str] =
+        &["apic_timer_interrupt", "el1_irq", "el1h_64_irq", "__irq_svc", "handle_exception"];
+    ENTRIES.iter().any(|entry| line.contains(entry))
+}
+
+/// Whether a line ends the stack trace before it.
+fn ends_trace(line: &str) -> bool {
+    const STARTS: &[&str] = &[
+        "Allocated by",
+        "Freed by",
+        "Last potentially",
+        "The buggy address",
+        "Showing all locks",
+        "---[ end",
+        "Kernel panic",
+        "Uninit was",
+        "Memory state",
+    ];
+    STARTS.iter().any(|start| line.starts_with(start))
+}
+
+/// Whether a function is of the fault injection, which prints stacks of its own.
+pub(super) fn is_injection(function: &str) -> bool {
+    function.starts_with("should_fail")
+}
+
+/// The functions of the first stack behind a line, from the innermost outwards.
+fn stack(report: &Report, begins: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+    let mut lines = report.lines();
+    let first = lines.find(|line| begins(line));
+    first
+        .into_iter()
+        .chain(lines)
+        .take_while(|line| !ends_trace(line))
+        .filter_map(|line| pointer(line).or_else(|| trace::parse(line).map(|frame| frame.function)))
+        .take_while(|function| !is_injection(function))
+}
+
+/// What something hangs or recurses in: the stack's function just below the innermost one that only
+/// hands work on.
+fn entry<'a>(stack: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut first: Option<&str> = None;
+    let mut below: Option<&str> = None;
+    for function in stack {
+        if function.starts_with("smp_call_function") {
+            return Some(function.to_owned());
+        }
+        if frames::is_dispatcher(function) {
+            if let Some(below) = below.or(first) {
+                return Some(below.to_owned());
+            }
+            continue;
+        }
+        first = first.or(Some(function));
+        if !frames::is_innocent(function) {
+            below = Some(function);
+        }
+    }
+    below.map(str::to_owned)
+}

@@ -1,0 +1,150 @@
+//! One console line, taken apart: what the console put in front of it, who printed it, what is left.
+
+/// Who printed a line, as far as the line says.
+///
+/// With `CONFIG_PRINTK_CALLER` the kernel marks each line with the task or the CPU that printed it,
+/// which is what tells the lines of two reports printed at once apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Context {
+    /// No mark at all: a line of user space, or a kernel without timestamps.
+    Bare,
+    /// A printk timestamp, but no caller.
+    Stamped,
+    /// `[ T123]`: task context, with the thread's id.
+    Task(u32),
+    /// `[ C1]`: interrupt context, with the CPU.
+    Cpu(u32),
+}
+
+impl Context {
+    /// Whether the line says who printed it.
+    pub(super) fn is_known(self) -> bool {
+        matches!(self, Context::Task(_) | Context::Cpu(_))
+    }
+}
+
+/// A line without what the console put around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    /// Who printed it.
+    pub(super) context: Context,
+    /// The text behind the prefix.
+    pub(super) text: &'a [u8],
+}
+
+/// Takes a line apart. `raw` is without its newline.
+pub(super) fn parse(raw: &[u8]) -> Line<'_> {
+    let raw = trim_end(raw);
+    let mut line = Line { context: Context::Bare, text: raw };
+    let mut rest = raw;
+    // Whatever comes before the stamp (a syslog date, a login prompt without its newline, the note
+    // about dropped messages) goes away with it; but a `[` in the middle of a sentence is no stamp,
+    // so only the first few brackets are looked at.
+    let mut context = Context::Bare;
+    for _ in 0..4 {
+        let Some(open) = memchr::memchr(b'[', rest) else { break };
+        let inside = &rest[open + 1..];
+        let Some((stamp, after)) = timestamp(inside) else {
+            if context == Context::Bare && open < 64 {
+                rest = inside;
+                continue;
+            }
+            break;
+        };
+        context = Context::Stamped;
+        let mut text = after;
+        if let Some((caller, after)) = caller(text) {
+            context = caller;
+            text = after;
+        }
+        let _ = stamp;
+        line = Line { context, text: text.strip_prefix(b" ").unwrap_or(text) };
+        // Two stamps in a row: the console was logged with a stamp of its own.
+        if !line.text.starts_with(b"[") {
+            break;
+        }
+        rest = line.text;
+    }
+    if context == Context::Bare {
+        line.text = level(line.text);
+    }
+    line
+}
+
+fn trim_end(mut raw: &[u8]) -> &[u8] {
+    while let Some((b'\r' | b'\n', rest)) = raw.split_last() {
+        raw = rest;
+    }
+    raw
+}
+
+/// `<4>`: a level as the raw log buffer has it.
+fn level(text: &[u8]) -> &[u8] {
+    match text {
+        [b'<', b'0'..=b'9', b'>', rest @ ..] => rest,
+        [b'<', b'0'..=b'9', b'0'..=b'9', b'>', rest @ ..] => rest,
+        _ => text,
+    }
+}
+
+/// `   12.345678]`: the inside of a printk timestamp and what follows the bracket.
+fn timestamp(inside: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = inside.iter().position(|&byte| byte != b' ')?;
+    let inside = &inside[start..];
+    let whole = inside.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if whole == 0 || whole > 8 || inside.get(whole) != Some(&b'.') {
+        return None;
+    }
+    let fraction = inside[whole + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let end = whole + 1 + fraction;
+    if fraction == 0 || fraction > 9 || inside.get(end) != Some(&b']') {
+        return None;
+    }
+    Some((&inside[..end], &inside[end + 1..]))
+}
+
+/// `[ T123]` or `[    C1]`, with or without a space before it.
+fn caller(text: &[u8]) -> Option<(Context, &[u8])> {
+    let text = text.strip_prefix(b" ").unwrap_or(text);
+    let inside = text.strip_prefix(b"[")?;
+    let start = inside.iter().take(12).position(|&byte| byte != b' ')?;
+    let (&letter, number) = inside[start..].split_first()?;
+    let digits = number.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 || digits > 9 || number.get(digits) != Some(&b']') {
+        return None;
+    }
+    let value = number[..digits].iter().fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let context = match letter {
+        b'T' => Context::Task(value),
+        b'C' => Context::Cpu(value),
+        _ => return None,
+    };
+    Some((context, &number[digits + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Context, parse};
+
+    #[track_caller]
+    fn check(raw: &str, context: Context, text: &str) {
+        let line = parse(raw.as_bytes());
+        assert_eq!((line.context, std::str::from_utf8(line.text).unwrap()), (context, text));
+    }
+
+    #[test]
+    fn prefixes_go_and_callers_stay() {
+        check("plain", Context::Bare, "plain");
+        check("[   10.614532] BUG: x\r", Context::Stamped, "BUG: x");
+        check("[   44.380268][    C4] ", Context::Cpu(4), "");
+        check("[   44.382748][  T123]  f+0x1/0x2", Context::Task(123), " f+0x1/0x2");
+        check("[   44.382748][T12345] Call Trace:", Context::Task(12345), "Call Trace:");
+        check("host login: [   16.305150] INFO: y", Context::Stamped, "INFO: y");
+        check("Jan  2 03:04:05 host kernel: [    1.5] z", Context::Stamped, "z");
+        check("<4>[    1.000000] w", Context::Stamped, "w");
+        check("<6>w", Context::Bare, "w");
+        check(" [<ffffffff81000000>] f+0x1/0x2", Context::Bare, " [<ffffffff81000000>] f+0x1/0x2");
+        check("[   1.5] [<ffffffff81000000>] f", Context::Stamped, "[<ffffffff81000000>] f");
+        check("array[3.5] = 1", Context::Stamped, "= 1");
+    }
+}

@@ -1,0 +1,113 @@
+//! What does not go on: RCU stalls, lockups, hung tasks, stuck workqueues.
+
+use super::{Example, Find, Kind, Rule, Stack};
+
+/// What a task waits for is not what it waits in.
+const HANG_SKIP: &[&str] = &[
+    "console_lock",
+    "down_console_sem",
+    "rcu_barrier*",
+    "*fdatawait*",
+    "*fdatawrite*",
+    "do_exit",
+    "*_panic",
+];
+const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        header: "INFO: rcu",
+        line: r"INFO: rcu_(?:sched|preempt|bh|state) (?:self-)?detected(?: expedited)? stalls?",
+        title: "INFO: rcu detected stall in {frame}",
+        alts: &["stall in {frame}"],
+        frame: &[Find::Interrupted],
+        kind: HANG,
+        examples: &[Example {
+            title: "INFO: rcu detected stall in looper",
+            log: "rcu: INFO: rcu_preempt self-detected stall on CPU\nrcu: \t0-....: (1 GPs behind)\n\
+                  CPU: 0 PID: 1 Comm: a\nCall Trace:\n <IRQ>\n dump_stack+0x1/0x2\n apic_timer_interrupt+0x1/0x2\n </IRQ>\nRIP: 0010:inner+0x1/0x2\n middle+0x1/0x2\n\
+                  \u{20}looper+0x1/0x2\n __x64_sys_ioctl+0x1/0x2\n do_syscall_64+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG: soft lockup",
+        line: r"BUG: soft lockup",
+        title: "BUG: soft lockup in {frame}",
+        alts: &["stall in {frame}"],
+        frame: &[Find::Entry],
+        kind: HANG,
+        examples: &[Example {
+            title: "BUG: soft lockup in looper",
+            log: "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [a:1]\nCPU: 0 PID: 1 Comm: a\n\
+                  RIP: 0010:inner+0x1/0x2\nCall Trace:\n <TASK>\n looper+0x1/0x2\n\
+                  \u{20}__x64_sys_ioctl+0x1/0x2\n do_syscall_64+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "detected LOCKUP",
+        line: r"Watchdog detected hard LOCKUP",
+        title: "hard lockup in {frame}",
+        alts: &["stall in {frame}"],
+        frame: &[Find::Entry],
+        kind: HANG,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "INFO: task ",
+        line: r"INFO: task .* blocked for more than {num} seconds",
+        title: "INFO: task hung in {frame}",
+        alts: &["hang in {frame}"],
+        frame: &[Find::Trace],
+        skip: HANG_SKIP,
+        kind: HANG,
+        examples: &[Example {
+            title: "INFO: task hung in waiter",
+            log: "INFO: task a:1 blocked for more than 120 seconds.\n      Not tainted 6.1.0 #1\n\
+                  task:a state:D stack:0 pid:1\nCall Trace:\n <TASK>\n __schedule+0x1/0x2\n\
+                  \u{20}schedule+0x1/0x2\n waiter+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "INFO: rcu",
+        line: r"INFO: rcu_tasks(?:_[a-z]+)? detected stalls",
+        title: "INFO: rcu detected stall in {frame}",
+        alts: &["stall in {frame}"],
+        frame: &[Find::Entry],
+        kind: HANG,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "INFO: task ",
+        line: r"INFO: task .* can't die for more than {num} seconds",
+        title: "INFO: task can't die in {frame}",
+        alts: &["hang in {frame}"],
+        frame: &[Find::Trace],
+        skip: HANG_SKIP,
+        kind: HANG,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG: workqueue lockup",
+        line: r"BUG: workqueue lockup",
+        title: "BUG: workqueue lockup",
+        stack: Stack::Optional,
+        kind: HANG,
+        examples: &[Example {
+            title: "BUG: workqueue lockup",
+            log: "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 31s!\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "unregister_netdevice: waiting for",
+        line: r"unregister_netdevice: waiting for (?P<dev>[a-zA-Z]+)[^ ]* to become free",
+        title: "unregister_netdevice: waiting for DEV to become free",
+        stack: Stack::Optional,
+        kind: HANG,
+        continues: true,
+        ..Rule::NEW
+    },
+];

@@ -1,0 +1,211 @@
+//! The locking rules: lockdep's reports (kernel/locking/lockdep.c), the debug checks of the locks
+//! themselves, sleeping and switching where that is forbidden.
+
+use super::{Example, Find, Kind, Lost, Rule, Stack};
+
+const LOCKDEP: &[(&str, Kind)] = &[("", Kind::Lockdep)];
+const ATOMIC: &[(&str, Kind)] = &[("", Kind::AtomicSleep)];
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        header: "possible ",
+        line: r"(?:WARNING: |INFO: )?possible (?:circular|recursive|irq lock inversion|irq) .*detected",
+        more: &[r"is trying to acquire lock|just changed the state of lock"],
+        lost: Lost::Line,
+        title: "possible deadlock in {frame}",
+        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        kind: LOCKDEP,
+        examples: &[Example {
+            title: "possible deadlock in taker",
+            log: "WARNING: possible circular locking dependency detected\n6.1.0 #1 Not tainted\n\
+                  a/1 is trying to acquire lock:\n (&x){+.+.}, at: taker+0x1/0x2\n\n\
+                  but task is already holding lock:\n (&y){+.+.}, at: holder+0x1/0x2\n\n\
+                  stack backtrace:\nCall Trace:\n dump_stack+0x1/0x2\n taker+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "safe ",
+        line: r"(?:WARNING: |INFO: )?[A-Z_-]+-safe -> [A-Z_-]+-unsafe lock order detected",
+        more: &[r"is trying to acquire"],
+        lost: Lost::Line,
+        title: "possible deadlock in {frame}",
+        frame: &[
+            Find::TraceAfter("which became"),
+            Find::Line(r"at: (?:\[<{addr}>\] )?{func}"),
+            Find::Trace,
+        ],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "inconsistent lock state",
+        line: r"(?:WARNING: |INFO: )?inconsistent lock state",
+        more: &[r"takes:", r"at: (?:\[<{addr}>\] )?{func}"],
+        lost: Lost::Line,
+        title: "inconsistent lock state in {frame}",
+        frame: &[Find::Known, Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "suspicious ",
+        line: r"(?:WARNING: |INFO: )?suspicious (?:RCU|rcu_dereference_check\(\)) usage",
+        more: &[r"other info that might help"],
+        lost: Lost::Line,
+        title: "WARNING: suspicious RCU usage in {frame}",
+        frame: &[Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "still has locks held",
+        line: r"(?P<what>WARNING|BUG): .* still has locks held",
+        title: "{what}: still has locks held in {frame}",
+        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "lock held when returning to user space",
+        line: r"(?P<what>WARNING|BUG): lock held when returning to user space",
+        title: "{what}: lock held when returning to user space in {frame}",
+        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        stack: Stack::Optional,
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "bad unlock balance",
+        line: r"WARNING: bad unlock balance detected",
+        more: &[r"is trying to release lock"],
+        title: "WARNING: bad unlock balance in {frame}",
+        frame: &[Find::TraceAfter(r"is trying to release lock"), Find::Trace],
+        kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: bad unlock balance in letgo",
+            log: "WARNING: bad unlock balance detected!\n6.1.0 #1 Not tainted\n\
+                  a/1 is trying to release lock (x) at:\n[<00000000c4ef30ff>] letgo+0x1/0x2\n\
+                  but there are no more locks to release!\n\nstack backtrace:\nCall Trace:\n\
+                  \u{20}dump_stack+0x1/0x2\n letgo+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "bad unlock balance",
+        line: r"BUG: bad unlock balance detected",
+        more: &[r"is trying to release lock"],
+        title: "BUG: bad unlock balance in {frame}",
+        frame: &[Find::TraceAfter(r"is trying to release lock"), Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "bad contention detected",
+        line: r"(?P<what>WARNING|BUG): bad contention detected",
+        title: "{what}: bad contention in {frame}",
+        frame: &[Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "held lock freed",
+        line: r"(?P<what>WARNING|BUG): held lock freed",
+        title: "{what}: held lock freed in {frame}",
+        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "ested lock was not taken",
+        line: r"(?P<what>WARNING|BUG): [Nn]ested lock was not taken",
+        title: "{what}: nested lock was not taken in {frame}",
+        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "nvalid wait context",
+        line: r"BUG: [Ii]nvalid wait context",
+        title: "WARNING: locking bug in {frame}",
+        frame: &[Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "trying to register non-static key",
+        line: r"INFO: trying to register non-static key",
+        title: "INFO: trying to register non-static key in {frame}",
+        frame: &[Find::Trace],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: (?P<what>(?:spinlock|rwlock|mutex|rwsem|rtmutex) [a-z ]*?)(?: on CPU|,| detected|$)",
+        title: "BUG: {what} in {frame}",
+        frame: &[Find::Trace],
+        kind: LOCKDEP,
+        examples: &[Example {
+            title: "BUG: spinlock bad magic in user",
+            log: "BUG: spinlock bad magic on CPU#0, a/1\n lock: 0xffff8880, .magic: 00000000\n\
+                  CPU: 0 PID: 1 Comm: a\nCall Trace:\n dump_stack+0x1/0x2\n spin_bug+0x1/0x2\n\
+                  \u{20}do_raw_spin_lock+0x1/0x2\n user+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: (?P<what>MAX_[A-Z_]+ too low)",
+        title: "BUG: {what}!",
+        stack: Stack::Optional,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: using (?P<what>[a-z_]+\(\)) in preemptible",
+        title: "BUG: using {what} in preemptible code in {frame}",
+        frame: &[Find::Trace],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: sleeping function called from invalid context",
+        title: "BUG: sleeping function called from invalid context in {frame}",
+        frame: &[Find::Trace],
+        kind: ATOMIC,
+        examples: &[Example {
+            title: "BUG: sleeping function called from invalid context in sleeper",
+            log: "BUG: sleeping function called from invalid context at mm/slab.h:1\n\
+                  in_atomic(): 1, irqs_disabled(): 0, pid: 1, name: a\nCPU: 0 PID: 1 Comm: a\n\
+                  Call Trace:\n dump_stack+0x1/0x2\n ___might_sleep.cold+0x1/0x2\n\
+                  \u{20}kmem_cache_alloc+0x1/0x2\n sleeper+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: assuming (?P<what>atomic|non migratable) context",
+        title: "BUG: assuming {what} context in {frame}",
+        frame: &[Find::Trace],
+        kind: ATOMIC,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: workqueue leaked (?:lock|atomic)",
+        more: &[r"last function: {func}"],
+        title: "BUG: workqueue leaked lock or atomic in {frame}",
+        frame: &[Find::Known],
+        kind: LOCKDEP,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: scheduling (?:while atomic|in a non-blocking section)",
+        title: "BUG: scheduling while atomic in {frame}",
+        frame: &[Find::Trace],
+        kind: ATOMIC,
+        ..Rule::NEW
+    },
+];

@@ -1,0 +1,198 @@
+//! What kernels print when they die, as data.
+//!
+//! Each way to die is one [`Rule`]: which line begins it, what makes its title, where the function
+//! to blame is found, and an example that is also its test. The tables are in the files beside this
+//! one, by subject.
+//!
+//! # Adding a rule
+//!
+//! 1. Find the `printk()` in the kernel and pick the table that it belongs to.
+//! 2. `line` is a regular expression on the line that begins the report, without timestamp and
+//!    caller. It may use the words of [`pattern::SHORTHANDS`], such as `{func}` for a function with
+//!    or without its offset. The rule whose match begins first wins; among equals the first in
+//!    the table, so special rules stand before general ones.
+//! 3. `header` is a literal that every such line holds. Logs are searched for these literals alone
+//!    until one is met, so it should be as rare as possible: `BUG:`, never `at`.
+//! 4. `more` are lines further down that the title needs, in order. Where one is missing, the
+//!    report is corrupted.
+//! 5. `title` is what the crash is called: `{frame}` is the guilty function, any other `{name}` a
+//!    group `(?P<name>…)` of `line` or `more`.
+//! 6. `frame` lists the places where the guilty function may be found, the best first; functions
+//!    in the lists of [`crate::crash::frames`] and in the rule's own `skip` are passed over.
+//! 7. Write the `example`: a log and its title. `cargo test -p vmbisect rules` runs it.
+
+mod hang;
+mod kasan;
+mod locking;
+mod memory;
+mod oops;
+mod other;
+mod panic;
+pub(super) mod pattern;
+mod sanitizers;
+mod set;
+mod warning;
+
+use super::kind::Kind;
+
+pub(super) use set::{Compiled, Groups, Hit, PANIC, RuleSet, groups};
+
+/// One way to die.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// A literal that is in every line that begins such a report.
+    pub(super) header: &'static str,
+    /// The line that begins the report.
+    pub(super) line: &'static str,
+    /// Further lines that the title needs, in this order.
+    pub(super) more: &'static [&'static str],
+    /// What is left where one of `more` is missing.
+    pub(super) lost: Lost,
+    /// The title.
+    pub(super) title: &'static str,
+    /// Other titles that the same bug may be known by; `{origin}` is the function found by `origin`.
+    pub(super) alts: &'static [&'static str],
+    /// Where the guilty function is found, the best place first. Empty: the title names none.
+    pub(super) frame: &'static [Find],
+    /// Where the function is found that `{origin}` stands for.
+    pub(super) origin: &'static [Find],
+    /// Functions that are not to blame in this kind of report, besides those that never are.
+    pub(super) skip: &'static [&'static str],
+    /// Whether such a report has a stack trace, without which it is corrupted.
+    pub(super) stack: Stack,
+    /// The kind: the first whose words are in the title.
+    pub(super) kind: &'static [(&'static str, Kind)],
+    /// Whether this is no bug of the kernel: no memory left, a broken host.
+    pub(super) suppressed: bool,
+    /// Whether such a line is normal where a kernel boots, and a crash only behind another kernel.
+    pub(super) reboot: bool,
+    /// Whether such a line belongs to the report that is open, if there is one: it begins a report
+    /// of its own only where there is none.
+    pub(super) continues: bool,
+    /// Logs and their titles; the tests of the rule.
+    pub(super) examples: &'static [Example],
+}
+
+impl Rule {
+    /// What a table entry starts from.
+    pub(super) const NEW: Rule = Rule {
+        header: "",
+        line: "",
+        more: &[],
+        lost: Lost::Title,
+        title: "",
+        alts: &[],
+        frame: &[],
+        origin: &[],
+        skip: &[],
+        stack: Stack::Needed,
+        kind: &[("", Kind::Unknown)],
+        suppressed: false,
+        reboot: false,
+        continues: false,
+        examples: &[],
+    };
+
+    /// Whether the title needs no more than the line that begins the report.
+    pub(super) fn is_one_line(&self) -> bool {
+        self.frame.is_empty() && self.more.is_empty() && self.stack == Stack::Optional
+    }
+
+    /// The kind of a crash with this title.
+    pub(super) fn kind(&self, title: &str) -> Kind {
+        let known = self.kind.iter().find(|(words, _)| title.contains(words));
+        known.map_or(Kind::Unknown, |(_, kind)| *kind)
+    }
+}
+
+/// A log and the title that it has.
+#[derive(Debug)]
+pub(super) struct Example {
+    /// The title.
+    pub(super) title: &'static str,
+    /// The log.
+    pub(super) log: &'static str,
+}
+
+/// A place where the guilty function may be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Find {
+    /// The group `func` of the rule's `line` or `more`.
+    Known,
+    /// The group `func` of the first line of the report that matches.
+    Line(&'static str),
+    /// The instruction pointer: `RIP: 0010:f+0x1/0x2`, `pc : f+0x1/0x2`, `PC is at f`.
+    Pointer,
+    /// The first stack trace, from its innermost function outwards.
+    Trace,
+    /// The stack that begins at the first line that matches.
+    TraceAfter(&'static str),
+    /// For a CPU that hangs: the stack below the interrupt that found out. Not the innermost
+    /// function, which is wherever the CPU happened to be, but the one that it was sent into by a
+    /// system call, an interrupt or a worker.
+    Interrupted,
+    /// The same function of the first stack.
+    Entry,
+}
+
+/// What is left of a report where a line is missing that its title needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The title, without what the line would have said.
+    Title,
+    /// The line that begins the report, as its title.
+    Line,
+    /// Nothing: it was no report.
+    Nothing,
+}
+
+/// Whether a report has a stack trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stack {
+    /// It has: one without is corrupted.
+    Needed,
+    /// It may have one or not.
+    Optional,
+    /// The line was printed by a kernel that could say no more: the title is not to be trusted.
+    Corrupted,
+}
+
+/// Every rule, in order of precedence.
+pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
+    [
+        kasan::RULES,
+        sanitizers::RULES,
+        memory::RULES,
+        locking::RULES,
+        hang::RULES,
+        oops::RULES,
+        warning::RULES,
+        panic::RULES,
+        other::RULES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Lines that look like the beginning of a report and are none.
+pub(super) fn harmless() -> &'static [&'static str] {
+    other::HARMLESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all;
+    use crate::crash::classify;
+
+    #[test]
+    fn every_rule_passes_its_examples() {
+        for rule in all() {
+            for example in rule.examples {
+                let crashes = classify(example.log.as_bytes());
+                let titles: Vec<&str> = crashes.iter().map(|crash| &*crash.title).collect();
+                assert_eq!(titles, [example.title], "{}", example.log);
+                assert_eq!(crashes[0].corrupted, None, "{}", example.log);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What belongs nowhere else, and what only looks like a crash.
+
+use super::{Find, Kind, Lost, Rule, Stack};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        header: "VFS: Busy inodes after unmount",
+        line: r"VFS: Busy inodes after unmount",
+        title: "VFS: Busy inodes after unmount (use-after-free)",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "VFS: Close: file count is",
+        line: r"VFS: Close: file count is (?:0|zero)",
+        title: "VFS: Close: file count is zero (use-after-free)",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    // The firmware under an arm kernel, which prints to the kernel's log.
+    Rule {
+        header: "trusty: panic",
+        line: r"trusty: panic.*ASSERT FAILED at .*?\): ?(?P<what>.*)",
+        title: "trusty: ASSERT FAILED: {what}",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    // The decompressor, which has no business after the first boot.
+    Rule {
+        header: "Booting the kernel.",
+        line: r"Booting the kernel\.",
+        title: "unexpected kernel reboot",
+        stack: Stack::Optional,
+        kind: &[("", Kind::Reboot)],
+        reboot: true,
+        ..Rule::NEW
+    },
+    // A program written in Go on the same console.
+    Rule {
+        header: "fatal error: ",
+        line: r"^fatal error: (?:runtime: )?(?:out of memory|cannot allocate memory)",
+        more: &[r"^goroutine [0-9]+|^runtime stack:"],
+        lost: Lost::Nothing,
+        title: "go runtime error",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        suppressed: true,
+        ..Rule::NEW
+    },
+    // A program written in Go on the same console.
+    Rule {
+        header: "panic: ",
+        line: r"^panic: ",
+        lost: Lost::Nothing,
+        more: &[r"^goroutine [0-9]+"],
+        title: "go runtime error",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "fatal error: ",
+        line: r"^fatal error: ",
+        lost: Lost::Nothing,
+        more: &[r"^goroutine [0-9]+|^runtime stack:"],
+        title: "go runtime error",
+        stack: Stack::Optional,
+        kind: &[("", Kind::DoS)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "SYZFAIL:",
+        line: r"SYZFAIL: (?P<what>.*)",
+        title: "SYZFAIL: {what}",
+        alts: &["SYZFAIL"],
+        stack: Stack::Optional,
+        kind: &[("", Kind::SyzFailure)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "SYZFATAL:",
+        line: r"SYZFATAL: (?P<what>.*)",
+        title: "SYZFATAL: {what}",
+        alts: &["SYZFATAL"],
+        stack: Stack::Optional,
+        kind: &[("", Kind::SyzFailure)],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "BUG:",
+        line: r"BUG: (?P<rest>.*)",
+        title: "BUG: {rest}",
+        frame: &[] as &[Find],
+        stack: Stack::Corrupted,
+        ..Rule::NEW
+    },
+];
+
+/// Lines that look like the beginning of a report and are none.
+pub(super) const HARMLESS: &[&str] = &[
+    // The kernel measures itself.
+    r"took too long",
+    // Drivers with names of their own for log levels.
+    r"[A-Z]_(?:BUG|WARNING|INFO):",
+    // Notes at boot: what the firmware or the configuration lacks, and what that means.
+    r"WARNING: (?:BIOS|CPU does not|Forcing|PAE|IBRS|LFENCE|ITS|BTB|Spectre|See https?:|Unprivileged eBPF|Ancient)",
+    r"WARNING: .*(?:mitigation|firmware|BIOS|deprecated|deprecat|not recommended|experimental|kernel command line)",
+    r"WARNING: .*workqueue cpumask|WARNING: fbcon",
+    // Programs on the same console.
+    r"WARNING: (?:/|Unsupported flag value)",
+    // A file system that goes on.
+    r"[A-Za-z0-9]+ \([a-z0-9-]+\): (?:WARNING|INFO):",
+];

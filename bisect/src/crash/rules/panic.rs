@@ -1,0 +1,66 @@
+//! Panics without a report of their own before them.
+
+use super::{Example, Find, Kind, Rule, Stack};
+
+const DOS: &[(&str, Kind)] = &[("", Kind::DoS)];
+
+pub(super) const RULES: &[Rule] = &[
+    // Said after the report of what really happened, which is missing here.
+    Rule {
+        header: "Kernel panic",
+        line: r"Kernel panic - not syncing: (?:kernel: )?(?P<why>Fatal exception|Fatal machine check|panic_on_warn set|hung_task: blocked tasks|softlockup: hung tasks|panic_on_oops)",
+        title: "kernel panic: {why}",
+        stack: Stack::Corrupted,
+        kind: DOS,
+        continues: true,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "Kernel panic",
+        line: r"Kernel panic - not syncing: stack-protector:.* corrupted in: (?:{func})?",
+        title: "kernel panic: stack is corrupted in {frame}",
+        frame: &[Find::Trace, Find::Known],
+        kind: DOS,
+        continues: true,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "Kernel panic",
+        line: r"Kernel panic - not syncing: corrupted stack end detected inside scheduler",
+        title: "kernel panic: corrupted stack end in {frame}",
+        alts: &["stack-overflow in {frame}"],
+        frame: &[Find::Entry],
+        kind: DOS,
+        continues: true,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "Kernel panic",
+        line: r"Kernel panic - not syncing: Attempted to kill init!",
+        title: "kernel panic: Attempted to kill init!",
+        kind: DOS,
+        continues: true,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "Kernel panic",
+        line: r"Kernel panic - not syncing: (?P<why>VFS: Unable to mount root fs.*)",
+        title: "kernel panic: {why}",
+        stack: Stack::Optional,
+        kind: DOS,
+        examples: &[Example {
+            title: "kernel panic: VFS: Unable to mount root fs on unknown-block(NUM,NUM)",
+            log: "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\n",
+        }],
+        continues: true,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "Kernel panic",
+        line: r"Kernel panic - not syncing: (?P<why>.*)",
+        title: "kernel panic: {why}",
+        kind: DOS,
+        continues: true,
+        ..Rule::NEW
+    },
+];

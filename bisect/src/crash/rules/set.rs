@@ -1,0 +1,176 @@
+//! The rules, compiled: one search for all headers, one automaton for all lines.
+
+use std::sync::{LazyLock, OnceLock};
+
+use aho_corasick::AhoCorasick;
+use regex_automata::{
+    meta::Regex,
+    util::{captures::Captures, syntax},
+};
+
+use super::{Find, Rule, all, harmless, pattern};
+
+/// The rules, compiled.
+#[derive(Debug)]
+pub(in crate::crash) struct RuleSet {
+    headers: AhoCorasick,
+    lines: Regex,
+    harmless: Regex,
+    rules: Vec<Compiled>,
+}
+
+/// A rule with its patterns, which are compiled when they are first needed.
+#[derive(Debug)]
+pub(in crate::crash) struct Compiled {
+    /// The rule.
+    pub(in crate::crash) rule: &'static Rule,
+    more: OnceLock<Vec<Regex>>,
+    frame: OnceLock<Vec<Option<Regex>>>,
+    origin: OnceLock<Vec<Option<Regex>>>,
+}
+
+/// A line that begins a report.
+#[derive(Debug)]
+pub(in crate::crash) struct Hit {
+    /// Which rule it is.
+    pub(in crate::crash) rule: usize,
+    /// What the named groups of the rule's line hold.
+    pub(in crate::crash) groups: Groups,
+}
+
+/// Named groups and what they hold.
+pub(in crate::crash) type Groups = Vec<(String, String)>;
+
+impl RuleSet {
+    /// The rules of this program.
+    pub(in crate::crash) fn standard() -> &'static RuleSet {
+        static STANDARD: LazyLock<RuleSet> = LazyLock::new(|| RuleSet::new(all().collect()));
+        &STANDARD
+    }
+
+    fn new(rules: Vec<&'static Rule>) -> RuleSet {
+        let mut headers: Vec<&str> = rules.iter().map(|rule| rule.header).collect();
+        headers.push(PANIC);
+        headers.sort_unstable();
+        headers.dedup();
+        let lines: Vec<&str> = rules.iter().map(|rule| rule.line).collect();
+        RuleSet {
+            headers: literals(&headers),
+            lines: compile(&lines, r"\b"),
+            harmless: compile(harmless(), ""),
+            rules: rules
+                .into_iter()
+                .map(|rule| Compiled {
+                    rule,
+                    more: OnceLock::new(),
+                    frame: OnceLock::new(),
+                    origin: OnceLock::new(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Offsets in `text` where something stands that may begin a report.
+    pub(in crate::crash) fn candidates<'a>(
+        &'a self,
+        text: &'a [u8],
+    ) -> impl Iterator<Item = usize> + 'a {
+        self.headers.find_iter(text).map(|found| found.start())
+    }
+
+    /// The rule whose report this line begins.
+    pub(in crate::crash) fn find(&self, text: &[u8]) -> Option<Hit> {
+        let mut captures = self.lines.create_captures();
+        self.lines.captures(text, &mut captures);
+        let rule = captures.pattern()?.as_usize();
+        if self.harmless.is_match(text) {
+            return None;
+        }
+        Some(Hit { rule, groups: groups(&self.lines, &captures, text) })
+    }
+
+    /// A rule by its number.
+    pub(in crate::crash) fn get(&self, rule: usize) -> Option<&Compiled> {
+        self.rules.get(rule)
+    }
+}
+
+/// What the kernel says last.
+pub(in crate::crash) const PANIC: &str = "Kernel panic - not syncing";
+
+impl Compiled {
+    /// The patterns of the further lines.
+    pub(in crate::crash) fn more(&self) -> &[Regex] {
+        self.more.get_or_init(|| self.rule.more.iter().map(|line| compile(&[line], "")).collect())
+    }
+
+    /// The places where the guilty function may be, with their patterns.
+    pub(in crate::crash) fn frame(&self) -> impl Iterator<Item = (Find, Option<&Regex>)> {
+        places(self.rule.frame, &self.frame)
+    }
+
+    /// The places where the function may be that the crash goes back to.
+    pub(in crate::crash) fn origin(&self) -> impl Iterator<Item = (Find, Option<&Regex>)> {
+        places(self.rule.origin, &self.origin)
+    }
+}
+
+fn places<'a>(
+    finds: &'static [Find],
+    patterns: &'a OnceLock<Vec<Option<Regex>>>,
+) -> impl Iterator<Item = (Find, Option<&'a Regex>)> {
+    let patterns = patterns.get_or_init(|| {
+        let pattern = |find: &Find| match find {
+            Find::Line(line) | Find::TraceAfter(line) => Some(compile(&[line], "")),
+            _ => None,
+        };
+        finds.iter().map(pattern).collect()
+    });
+    finds.iter().copied().zip(patterns.iter().map(Option::as_ref))
+}
+
+/// What the named groups of a match hold.
+pub(in crate::crash) fn groups(regex: &Regex, captures: &Captures, text: &[u8]) -> Groups {
+    let Some(pattern) = captures.pattern() else { return Groups::new() };
+    let names = regex.group_info().pattern_names(pattern);
+    names
+        .zip(captures.iter())
+        .filter_map(|(name, span)| {
+            let held = text.get(span?.range())?;
+            Some((name?.to_owned(), String::from_utf8_lossy(held).into_owned()))
+        })
+        .collect()
+}
+
+#[expect(clippy::expect_used, reason = "the patterns are constants, and a test compiles each")]
+fn compile(patterns: &[&str], before: &str) -> Regex {
+    let whole = |text: &&str| match text.strip_prefix('^') {
+        Some(rest) => format!("^(?:{})", pattern::expand(rest)),
+        None => format!("{before}(?:{})", pattern::expand(text)),
+    };
+    let patterns: Vec<String> = patterns.iter().map(whole).collect();
+    Regex::builder()
+        .configure(Regex::config().utf8_empty(false))
+        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .build_many(&patterns)
+        .expect("a rule's pattern is a regular expression")
+}
+
+#[expect(clippy::expect_used, reason = "fails for more than 2^31 patterns only")]
+fn literals(literals: &[&str]) -> AhoCorasick {
+    AhoCorasick::new(literals).expect("few literals")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RuleSet;
+
+    #[test]
+    fn every_pattern_compiles() {
+        for compiled in &RuleSet::standard().rules {
+            compiled.more();
+            compiled.frame().count();
+            compiled.origin().count();
+        }
+    }
+}

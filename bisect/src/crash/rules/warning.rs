@@ -1,0 +1,81 @@
+//! `WARN_ON()` and what is like it (kernel/panic.c, lib/bug.c).
+
+use super::{Example, Find, Kind, Rule, Stack};
+
+const WARNING: &[(&str, Kind)] = &[("", Kind::Warning)];
+
+const FRAME: &[Find] = &[Find::Pointer, Find::Trace];
+
+/// The place in a `WARNING` line: `CPU: 1 PID: 2 at lib/f.c:3 f+0x1/0x2`, and since 6.18
+/// `lib/f.c:3 at f+0x1/0x2, CPU#1: task/2`, maybe with the condition in brackets before it.
+macro_rules! at {
+    ($file:literal) => {
+        concat!(
+            r"WARNING: (?:CPU: {num} PID: {num} at |\[.*\] )?(?:[^ ]*/)?",
+            $file,
+            r":{num}(?: at)?(?: {func})?"
+        )
+    };
+}
+
+const fn warning(line: &'static str, title: &'static str) -> Rule {
+    Rule { header: "WARNING:", line, title, frame: FRAME, kind: WARNING, ..Rule::NEW }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        kind: &[("", Kind::Refcount)],
+        ..warning(at!(r"refcount\.[ch]"), "WARNING: refcount bug in {frame}")
+    },
+    warning(at!(r"lib/debugobjects\.c"), "WARNING: ODEBUG bug in {frame}"),
+    Rule {
+        kind: &[("", Kind::Lockdep)],
+        ..warning(at!(r"kernel/locking/lockdep\.c"), "WARNING: locking bug in {frame}")
+    },
+    warning(at!(r"mm/usercopy\.c"), "WARNING: bad usercopy in {frame}"),
+    warning(at!(r"lib/kobject\.c"), "WARNING: kobject bug in {frame}"),
+    Rule {
+        skip: &["proc_*", "_proc_mkdir", "__proc_create"],
+        ..warning(at!(r"fs/proc/generic\.c"), "WARNING: proc registration bug in {frame}")
+    },
+    warning(at!(r"mm/slab_common\.c"), "WARNING: kmalloc bug in {frame}"),
+    warning(at!(r"mm/vmalloc\.c"), "WARNING: zero-size vmalloc in {frame}"),
+    Rule {
+        skip: &[
+            "usb_submit_urb",
+            "usb_start_wait_urb",
+            "usb_bulk_msg",
+            "usb_control_msg*",
+            "usb_internal_control_msg",
+            "usb_interrupt_msg",
+        ],
+        ..warning(at!(r"drivers/usb/core/urb\.c"), "WARNING in {frame}/usb_submit_urb")
+    },
+    Rule {
+        examples: &[Example {
+            title: "WARNING in kvm_wait",
+            log: "------------[ cut here ]------------\nraw_local_irq_restore() called with IRQs enabled\n\
+                  WARNING: CPU: 2 PID: 1 at kernel/locking/irqflag-debug.c:10 warn_bogus_irq_restore+0x1d/0x20\n\
+                  CPU: 2 PID: 1 Comm: a\nRIP: 0010:warn_bogus_irq_restore+0x1d/0x20\nCall Trace:\n\
+                  \u{20}kvm_wait+0xc3/0xe0\n pv_wait_head_or_lock+0x1/0x2\n\
+                  ---[ end trace 0000000000000000 ]---\n",
+        }],
+        ..warning(at!(r"[^ ]+\.[chS]"), "WARNING in {frame}")
+    },
+    warning(r"WARNING: CPU: {num} PID: {num} at {func}", "WARNING in {frame}"),
+    Rule {
+        header: "WARNING:",
+        line: r"WARNING: kernel stack (?P<what>regs|frame pointer) at .* has bad",
+        title: "WARNING: kernel stack {what} has bad value",
+        stack: Stack::Optional,
+        ..Rule::NEW
+    },
+    Rule {
+        header: "WARNING:",
+        line: r"WARNING: (?P<rest>.*)",
+        title: "WARNING: {rest}",
+        stack: Stack::Optional,
+        kind: WARNING,
+        ..Rule::NEW
+    },
+];

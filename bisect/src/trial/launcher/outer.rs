@@ -1,0 +1,144 @@
+//! PID 1 of the outer machine: makes /dev/kvm, serves the worker protocol, switches the machine off.
+
+use std::ffi::CStr;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use rustix::system::{RebootCommand, finit_module, reboot};
+use thiserror::Error;
+
+use super::tcg::MODULES;
+use super::worker::{WorkerError, serve};
+use crate::trial::with_causes;
+
+/// How long a device may take to appear once its driver is loaded.
+const DEVICE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why the outer machine can't serve.
+#[derive(Debug, Error)]
+pub enum OuterError {
+    /// Only PID 1 of a machine made for it may do this.
+    #[error("this is not PID 1 of an outer machine")]
+    NotInit,
+    /// A file system can't be mounted.
+    #[error("can't mount {0}")]
+    Mount(&'static str, #[source] io::Error),
+    /// A module can't be loaded.
+    #[error("can't load {path}")]
+    Module {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A device did not appear or can't be opened.
+    #[error("can't use {0}")]
+    Device(&'static str, #[source] io::Error),
+    /// Serving failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+}
+
+/// What PID 1 of the outer machine does. The machine is off when it is done; what went wrong is on
+/// its console.
+///
+/// # Errors
+/// Returns only if this is not PID 1.
+pub fn outer_main() -> Result<(), OuterError> {
+    if std::process::id() != 1 {
+        return Err(OuterError::NotInit);
+    }
+    if let Err(error) = run() {
+        eprintln!("vmbisect: {}", with_causes(&error));
+    }
+    // With QEMU's -no-reboot this ends it.
+    reboot(RebootCommand::Restart).map_err(|error| OuterError::Device("reboot", error.into()))
+}
+
+fn run() -> Result<(), OuterError> {
+    let nothing: Option<&CStr> = None;
+    for (kind, at) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
+        mount(kind, at, kind, MountFlags::empty(), nothing)
+            .map_err(|error| OuterError::Mount(at, error.into()))?;
+    }
+    let devices = Devices::watch()?;
+    for path in sorted(Path::new(MODULES))? {
+        load(&path)?;
+    }
+    devices.wait_for("/dev/kvm", |name| name == "kvm")?;
+    let port = devices.wait_for("a virtio port", |name| name.starts_with("vport"))?;
+    let open = || OpenOptions::new().read(true).write(true).open(&port);
+    let port = open().map_err(|error| OuterError::Device("the virtio port", error))?;
+    let output = port.try_clone().map_err(|error| OuterError::Device("the virtio port", error))?;
+    Ok(serve(port, output, Path::new("/tmp"))?)
+}
+
+fn sorted(directory: &Path) -> Result<Vec<PathBuf>, OuterError> {
+    let failed = |source| OuterError::Module { path: directory.to_owned(), source };
+    let entries = std::fs::read_dir(directory).map_err(failed)?;
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>().map_err(failed)?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn load(path: &Path) -> Result<(), OuterError> {
+    let failed = |source| OuterError::Module { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    match finit_module(&file, c"", 0) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Watches /dev for nodes that appear.
+struct Devices(rustix::fd::OwnedFd);
+
+impl Devices {
+    fn watch() -> Result<Devices, OuterError> {
+        let failed = |error: Errno| OuterError::Device("inotify", error.into());
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK).map_err(failed)?;
+        inotify::add_watch(&watch, "/dev", inotify::WatchFlags::CREATE).map_err(failed)?;
+        Ok(Devices(watch))
+    }
+
+    /// Waits until a node is there whose name will do.
+    fn wait_for(
+        &self,
+        what: &'static str,
+        will_do: impl Fn(&str) -> bool,
+    ) -> Result<PathBuf, OuterError> {
+        let failed = |error: io::Error| OuterError::Device(what, error);
+        let deadline = Instant::now() + DEVICE_PATIENCE;
+        loop {
+            for entry in std::fs::read_dir("/dev").map_err(failed)?.flatten() {
+                if entry.file_name().to_str().is_some_and(&will_do) {
+                    return Ok(entry.path());
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).map_err(|e| failed(io::Error::other(e)))?;
+            let mut source = [PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut source, Some(&timeout)) {
+                Ok(0) => return Err(failed(io::ErrorKind::TimedOut.into())),
+                Ok(_) | Err(Errno::INTR) => self.drain(),
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+    }
+
+    /// Takes the events that have come: the next look at /dev sees what they tell of.
+    fn drain(&self) {
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        let mut events = inotify::Reader::new(&self.0, &mut buffer);
+        while events.next().is_ok() {}
+    }
+}

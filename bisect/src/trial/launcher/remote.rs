@@ -1,0 +1,180 @@
+//! Trials in another process: one that is started for it and reads jobs.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::connection::{Connection, Heard, Refusal, Start};
+use super::uploads::Uploads;
+use super::{LaunchError, Launcher, machines_at_a_time};
+use crate::cancel::Cancel;
+use crate::trial::{Job, Outcome, TrialEvent, TrialReport};
+
+/// What stands behind a [`Remote`] launcher.
+pub(super) trait Place: Send + Sync {
+    /// What it is, for people, before anybody has asked it.
+    fn name(&self) -> String;
+
+    /// CPUs and MiB that guests can have, as far as that is known before it runs.
+    fn size(&self) -> Option<(usize, u64)>;
+
+    /// Prepares whatever a new worker needs. May take as long as a download does.
+    fn start(&self, cancel: &Cancel) -> Result<Start, LaunchError>;
+}
+
+/// Runs trials in a worker: started when the first trial comes, shared by all, and started again
+/// when it is lost.
+pub(super) struct Remote<P> {
+    place: P,
+    current: Mutex<Option<Arc<Worker>>>,
+}
+
+struct Worker {
+    connection: Connection,
+    uploads: Mutex<Uploads>,
+}
+
+/// What became of one attempt at a trial.
+enum Attempt {
+    Done(TrialReport),
+    Lost(String),
+}
+
+impl<P: Place> Remote<P> {
+    /// Nothing is started yet.
+    pub(super) fn new(place: P) -> Remote<P> {
+        Remote { place, current: Mutex::new(None) }
+    }
+
+    /// What stands behind it.
+    pub(super) fn place(&self) -> &P {
+        &self.place
+    }
+
+    /// The worker, a new one if there is none that lives.
+    fn worker(&self, cancel: &Cancel) -> Result<Arc<Worker>, LaunchError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(worker) = current.as_ref().filter(|worker| !worker.connection.is_lost()) {
+            return Ok(worker.clone());
+        }
+        // Its memory is needed for the next one.
+        *current = None;
+        let start = self.place.start(cancel)?;
+        let connection = Connection::open(start, cancel).map_err(|refusal| match refusal {
+            Refusal::Cancelled => LaunchError::Cancelled,
+            Refusal::NoHello(reason) => self.error(reason),
+        })?;
+        let worker = Arc::new(Worker { connection, uploads: Mutex::default() });
+        *current = Some(worker.clone());
+        Ok(worker)
+    }
+
+    fn attempt(
+        &self,
+        job: &Job,
+        on_event: &mut dyn FnMut(TrialEvent),
+        cancel: &Cancel,
+    ) -> Result<Attempt, LaunchError> {
+        let worker = self.worker(cancel)?;
+        let kernel = worker.put(&job.kernel)?;
+        let initramfs = worker.put(&job.initramfs)?;
+        let ticket = worker.connection.submit(Job {
+            kernel: kernel.name.clone().into(),
+            initramfs: initramfs.name.clone().into(),
+            ..job.clone()
+        });
+        loop {
+            match ticket.next(cancel) {
+                Heard::Event(event) => {
+                    on_event(event.clone());
+                    if let TrialEvent::Done(report) = event {
+                        return Ok(Attempt::Done(*report));
+                    }
+                }
+                Heard::Failed { reason, hint } => {
+                    return Err(LaunchError::Refused { reason, hint });
+                }
+                Heard::Lost(reason) => return Ok(Attempt::Lost(reason)),
+                Heard::Cancelled => return Err(LaunchError::Cancelled),
+            }
+        }
+    }
+
+    fn error(&self, reason: String) -> LaunchError {
+        LaunchError::Remote { launcher: self.place.name(), reason }
+    }
+}
+
+impl<P: Place> Launcher for Remote<P> {
+    fn describe(&self) -> String {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match current.as_ref() {
+            Some(worker) => {
+                let hello = worker.connection.hello();
+                format!("{}: {}", self.place.name(), hello.kvm)
+            }
+            None => self.place.name(),
+        }
+    }
+
+    fn capacity(&self, _vcpus: u8, memory_mib: u64) -> usize {
+        let known = self.place.size().or_else(|| {
+            let worker = self.worker(&Cancel::new()).ok()?;
+            let hello = worker.connection.hello();
+            Some((hello.cpus, hello.memory_mib))
+        });
+        known.map_or(1, |(cpus, mib)| machines_at_a_time(cpus, mib, memory_mib))
+    }
+
+    fn run(
+        &self,
+        job: &Job,
+        on_event: &mut dyn FnMut(TrialEvent),
+        cancel: &Cancel,
+    ) -> Result<TrialReport, LaunchError> {
+        let reason = match self.attempt(job, on_event, cancel)? {
+            Attempt::Done(report) => return Ok(report),
+            Attempt::Lost(reason) => reason,
+        };
+        on_event(TrialEvent::Restarted { reason });
+        let reason = match self.attempt(job, on_event, cancel)? {
+            Attempt::Done(report) => return Ok(report),
+            Attempt::Lost(reason) => format!("{}: {reason}", self.place.name()),
+        };
+        let report = TrialReport::without_machine(Outcome::Infra { reason });
+        on_event(TrialEvent::Done(Box::new(report.clone())));
+        Ok(report)
+    }
+}
+
+impl Worker {
+    fn put(&self, path: &Path) -> Result<InUse<'_>, LaunchError> {
+        let unreadable = |source: io::Error| LaunchError::File { path: path.to_owned(), source };
+        let mut uploads = self.uploads();
+        let (name, content) = uploads.acquire(path).map_err(unreadable)?;
+        // Sent before anybody else can see it as sent.
+        if let Some(content) = content {
+            self.connection.put(name.clone(), content);
+        }
+        Ok(InUse { worker: self, name })
+    }
+
+    fn uploads(&self) -> MutexGuard<'_, Uploads> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A file that the worker has to keep.
+struct InUse<'a> {
+    worker: &'a Worker,
+    name: String,
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        let mut uploads = self.worker.uploads();
+        for name in uploads.release(&self.name) {
+            self.worker.connection.forget(name);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Trials in an outer Linux under QEMU's emulator, which has a working KVM whatever the host has.
+//!
+//! QEMU emulates a processor with SVM; Debian's kernel and its kvm-amd module run on it, booted
+//! straight from the unpacked package with an initramfs that holds this very program as PID 1; and
+//! that program serves the worker protocol on a virtio-serial port ([`super::outer`]). Nothing is
+//! installed on the host and nothing needs privileges.
+//!
+//! The outer machine ends when its port is closed, which is when QEMU loses its standard input;
+//! QEMU itself is tethered to this process, and killed with its process group.
+
+mod initramfs;
+mod kernel;
+mod modules;
+mod program;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use guest_init::cpio::CpioError;
+use thiserror::Error;
+
+use super::connection::Start;
+use super::remote::{Place, Remote};
+use super::tether::tethered;
+use super::{LaunchError, Launcher};
+use crate::cancel::Cancel;
+use crate::tools;
+use crate::trial::{Job, TrialEvent, TrialReport};
+
+pub(super) use initramfs::MODULES;
+pub use kernel::{OuterKernel, OuterKernelError};
+pub use modules::ModuleError;
+pub use program::ProgramError;
+
+/// The emulator.
+const QEMU: &str = "qemu-system-x86_64";
+
+/// Modules that give the outer machine a KVM and the port.
+const WANTED: [&str; 3] = ["kvm-amd", "virtio_pci", "virtio_console"];
+
+/// How long the outer machine may take to boot: some seconds on an idle host.
+const BOOT_PATIENCE: Duration = Duration::from_secs(180);
+
+/// What the outer Linux itself needs, in MiB.
+const OUTER_OWN_MIB: u64 = 384;
+
+/// What the outer machine is made of.
+#[derive(Clone, Debug)]
+pub struct TcgConfig {
+    /// The emulator: a name on the PATH, or a path.
+    pub qemu: PathBuf,
+    /// A `vmbisect` program for this machine, with its `worker` subcommand. None is the one that
+    /// runs.
+    pub program: Option<PathBuf>,
+    /// The outer kernel; none is Debian's or Ubuntu's own, fetched once.
+    pub kernel: Option<OuterKernel>,
+    /// Where the fetched kernel is kept.
+    pub cache: PathBuf,
+    /// CPUs of the outer machine, from 1.
+    pub cpus: usize,
+    /// Its memory in MiB.
+    pub memory_mib: u64,
+}
+
+impl Default for TcgConfig {
+    /// As many CPUs as this process may use, up to 8, and half of the memory that is free, from
+    /// 1 to 4 GiB. The host gives it only what guests really touch.
+    fn default() -> TcgConfig {
+        let host = super::InProcess::new();
+        TcgConfig {
+            qemu: QEMU.into(),
+            program: None,
+            kernel: None,
+            cache: crate::cache::dir(),
+            cpus: host.cpus().clamp(1, 8),
+            memory_mib: (host.memory_mib() / 2).clamp(1024, 4096),
+        }
+    }
+}
+
+/// Why there is no outer machine.
+#[derive(Debug, Error)]
+pub enum TcgError {
+    /// The emulator is not there.
+    #[error("{0} is not installed")]
+    NoQemu(PathBuf),
+    /// There is no kernel for it.
+    #[error(transparent)]
+    Kernel(#[from] OuterKernelError),
+    /// The kernel lacks a module.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// This program can't be put into it.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The initramfs can't be made.
+    #[error("can't make the outer machine's initramfs")]
+    Initramfs(#[from] CpioError),
+    /// A file can't be made.
+    #[error("can't write {path}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The trial's guest is larger than the outer machine.
+    #[error("a guest of {guest_mib} MiB does not fit the outer machine's {outer_mib} MiB")]
+    GuestTooLarge {
+        /// What the job asks for.
+        guest_mib: u64,
+        /// What there is.
+        outer_mib: u64,
+    },
+}
+
+/// Runs trials in an outer machine: booted for the first trial and shared by all.
+pub struct Tcg(Remote<Outer>);
+
+struct Outer {
+    config: TcgConfig,
+    qemu: PathBuf,
+}
+
+impl Tcg {
+    /// A launcher that has not booted anything yet.
+    ///
+    /// # Errors
+    /// Fails if there is no emulator.
+    pub fn new(config: TcgConfig) -> Result<Tcg, TcgError> {
+        let path = &config.qemu;
+        let qemu = match path.components().count() {
+            1 => tools::on_path(&path.to_string_lossy()),
+            _ => path.is_file().then(|| path.clone()),
+        };
+        let qemu = qemu.ok_or_else(|| TcgError::NoQemu(path.clone()))?;
+        Ok(Tcg(Remote::new(Outer { config, qemu })))
+    }
+}
+
+impl Launcher for Tcg {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn capacity(&self, vcpus: u8, memory_mib: u64) -> usize {
+        self.0.capacity(vcpus, memory_mib)
+    }
+
+    fn run(
+        &self,
+        job: &Job,
+        on_event: &mut dyn FnMut(TrialEvent),
+        cancel: &Cancel,
+    ) -> Result<TrialReport, LaunchError> {
+        let outer_mib = self.0.place().config.memory_mib;
+        if job.memory_mib > outer_mib.saturating_sub(OUTER_OWN_MIB) {
+            let guest_mib = job.memory_mib;
+            return Err(TcgError::GuestTooLarge { guest_mib, outer_mib }.into());
+        }
+        self.0.run(job, on_event, cancel)
+    }
+}
+
+impl Place for Outer {
+    fn name(&self) -> String {
+        "tcg".into()
+    }
+
+    fn size(&self) -> Option<(usize, u64)> {
+        Some((self.config.cpus, self.config.memory_mib.saturating_sub(OUTER_OWN_MIB)))
+    }
+
+    fn start(&self, _cancel: &Cancel) -> Result<Start, LaunchError> {
+        Ok(self.prepare()?)
+    }
+}
+
+impl Outer {
+    fn prepare(&self) -> Result<Start, TcgError> {
+        let kernel = match &self.config.kernel {
+            Some(kernel) => kernel.clone(),
+            None => OuterKernel::fetch(&self.config.cache)?,
+        };
+        let modules = modules::load_order(&kernel.modules, &WANTED)?;
+        // Not /proc/self: the dynamic linker that is asked about it is a process of its own.
+        let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        let program = self.config.program.as_ref().unwrap_or(&running);
+        let archive = initramfs::build(&program::read(program)?, &modules)?;
+
+        let directory = tempfile::Builder::new().prefix("vmbisect-outer-").tempdir();
+        let failed = |path: &Path, source| TcgError::Io { path: path.to_owned(), source };
+        let directory = directory.map_err(|error| failed(&std::env::temp_dir(), error))?;
+        let initrd = directory.path().join("initramfs");
+        std::fs::write(&initrd, archive).map_err(|error| failed(&initrd, error))?;
+        let console = directory.path().join("console.log");
+        let errors = directory.path().join("qemu.log");
+        let stderr = std::fs::File::create(&errors).map_err(|error| failed(&errors, error))?;
+
+        let mut command = tethered(program, &self.qemu(&kernel.image, &initrd, &console));
+        command.stderr(Stdio::from(stderr));
+        Ok(Start {
+            command,
+            patience: BOOT_PATIENCE,
+            logs: vec![console, errors],
+            keep: Some(directory),
+        })
+    }
+
+    fn qemu(&self, kernel: &Path, initrd: &Path, console: &Path) -> Command {
+        // In a file name that is part of an option's value, commas are doubled.
+        let console = console.to_string_lossy().replace(',', ",,");
+        let append = "console=ttyS0 panic=-1 reboot=k mitigations=off tsc=reliable random.trust_cpu=on \
+            loglevel=5 rdinit=/init -- worker outer";
+        let mut qemu = Command::new(&self.qemu);
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm"])
+            .args(["-smp", &self.config.cpus.to_string()])
+            .args(["-m", &self.config.memory_mib.to_string()])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+            .args(["-serial", &format!("file:{console}")])
+            .args(["-chardev", "stdio,id=worker,signal=off"])
+            .args(["-device", "virtio-serial-pci"])
+            .args(["-device", "virtserialport,chardev=worker,name=vmbisect"])
+            .arg("-kernel")
+            .arg(kernel)
+            .arg("-initrd")
+            .arg(initrd)
+            .args(["-append", append]);
+        qemu
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Outer, Tcg, TcgConfig, TcgError};
+
+    #[test]
+    fn a_missing_emulator_is_named() {
+        let config = TcgConfig { qemu: "no-such-emulator".into(), ..TcgConfig::default() };
+        let Err(TcgError::NoQemu(name)) = Tcg::new(config) else { panic!("found it") };
+        assert_eq!(name, Path::new("no-such-emulator"));
+        for there in ["sh", "/bin/sh"] {
+            assert!(Tcg::new(TcgConfig { qemu: there.into(), ..TcgConfig::default() }).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_emulator_is_told_all_of_it() {
+        let outer = Outer { config: TcgConfig::default(), qemu: "qemu".into() };
+        let command = outer.qemu(Path::new("/k"), Path::new("/i"), Path::new("/a,b/log"));
+        let arguments: Vec<_> = command.get_args().filter_map(|a| a.to_str()).collect();
+        assert!(arguments.windows(2).any(|pair| pair == ["-serial", "file:/a,,b/log"]));
+        assert!(arguments.windows(2).any(|pair| pair == ["-kernel", "/k"]));
+        assert!(arguments.last().unwrap().ends_with(" -- worker outer"));
+    }
+}
