@@ -71,11 +71,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         if let Some(object) = value.as_object_mut() {
             object.insert("launcher".into(), json!(selected.launcher.describe()));
         }
-        println!("{value}");
+        output.line("{value}");
     } else {
-        summarize(&report);
+        summarize(&report, output);
         if args.timings {
-            timings(&report);
+            timings(&report, output);
         }
     }
     let fine = report.crashes.is_empty()
@@ -89,39 +89,36 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
 /// Shows the console while it comes.
 fn show(event: &TrialEvent, output: &Output) {
     match event {
-        // A reader that has gone away is no reason to stop.
         TrialEvent::Line(line) if output.json => {
             let _ = writeln!(std::io::stderr(), "{}", line.text);
         }
-        TrialEvent::Line(line) => {
-            let _ = writeln!(std::io::stdout(), "{}", line.text);
-        }
+        TrialEvent::Line(line) => output.line(&line.text),
         TrialEvent::Restarted { reason } => output.note(format!("starting again: {reason}")),
         TrialEvent::Milestone { .. } | TrialEvent::Crash(_) | TrialEvent::Done(_) => {}
     }
 }
 
-fn summarize(report: &TrialReport) {
-    println!();
+fn summarize(report: &TrialReport, output: &Output) {
+    output.line("");
     if let Some(machine) = &report.machine {
-        println!("ending: {}", machine.ending);
+        output.line(format!("ending: {}", machine.ending));
     }
     if let Some(online) = report.cpus_online {
-        println!("CPUs online: {online}");
+        output.line("CPUs online: {online}");
     }
     if let Some(on) = report.pv_spinlocks {
-        println!("PV spinlocks: {}", if on { "on" } else { "off" });
+        output.line(format!("PV spinlocks: {}", if on { "on" } else { "off" }));
     }
     for seen in &report.crashes {
-        println!("crash: {} (at {})", seen.crash.title, seconds(seen.at_us));
+        output.line(format!("crash: {} (at {})", seen.crash.title, seconds(seen.at_us)));
     }
     if report.crashes.is_empty() {
-        println!("crash: none");
+        output.line("crash: none");
     }
 }
 
-fn timings(report: &TrialReport) {
-    println!();
+fn timings(report: &TrialReport, output: &Output) {
+    output.line("");
     for (milestone, at_us) in &report.milestones {
         let what = match milestone {
             Milestone::KernelEntered => "kernel entered",
@@ -129,17 +126,17 @@ fn timings(report: &TrialReport) {
             Milestone::InitReached => "init reached",
             Milestone::WorkloadStarted => "workload started",
         };
-        println!("{what:<20}{:>12}", seconds(*at_us));
+        output.line(format!("{what:<20}{:>12}", seconds(*at_us)));
     }
     if let Some(machine) = &report.machine {
-        println!("{:<20}{:>12}", "end", seconds(machine.wall_us));
-        println!("{:<20}{:>12}", "CPU time of vCPUs", seconds(machine.vcpu_cpu_us));
-        println!("{:<20}{:>12}", "KVM exits", machine.exits);
-        println!("{:<20}{:>12}", "console bytes", machine.console_bytes);
+        output.line(format!("{:<20}{:>12}", "end", seconds(machine.wall_us)));
+        output.line(format!("{:<20}{:>12}", "CPU time of vCPUs", seconds(machine.vcpu_cpu_us)));
+        output.line(format!("{:<20}{:>12}", "KVM exits", machine.exits));
+        output.line(format!("{:<20}{:>12}", "console bytes", machine.console_bytes));
     }
     if let Some(overhead) = &report.overhead {
-        println!("{:<20}{:>8} KiB", "memory beyond guest", overhead.rss_kib);
-        println!("{:<20}{:>8} KiB", "  of it anonymous", overhead.anonymous_kib);
+        output.line(format!("{:<20}{:>8} KiB", "memory beyond guest", overhead.rss_kib));
+        output.line(format!("{:<20}{:>8} KiB", "  of it anonymous", overhead.anonymous_kib));
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn frame<'a>(
             Find::Trace => stack(report, is_trace).find(may_be).map(str::to_owned),
             Find::TraceAfter(_) => stack(report, matches).find(may_be).map(str::to_owned),
             Find::Interrupted => entry(stack(report, is_interrupt)),
-            Find::Entry => entry(stack(report, is_trace)),
+            Find::Entry => entry(stack(report, |line| is_trace(line) || pointer(line).is_some())),
         };
         if found.is_some() {
             return found;
@@ -72,7 +72,7 @@ fn pointer(line: &str) -> Option<&str> {
 }
 
 /// Whether a line says that the stack follows that led to the crash.
-pub(super) fn announces_trace(line: &str) -> bool {
+fn announces_trace(line: &str) -> bool {
     let line = line.trim();
     line.starts_with("Call Trace:")
         || line.starts_with("Call trace:")
@@ -120,8 +120,7 @@ fn stack(report: &Report, begins: impl Fn(&str) -> bool) -> impl Iterator<Item =
     let first = lines.find(|line| begins(line));
     first
         .into_iter()
-        .chain(lines)
-        .take_while(|line| !ends_trace(line))
+        .chain(lines.take_while(|line| !ends_trace(line)))
         .filter_map(|line| pointer(line).or_else(|| trace::parse(line).map(|frame| frame.function)))
         .take_while(|function| !is_injection(function))
 }

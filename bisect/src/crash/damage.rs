@@ -6,25 +6,43 @@ use super::{blame, report::Report, trace};
 /// a few registers at most.
 const NEAR: usize = 15;
 
+/// Lines that say that a stack follows. Only the first of each sort must be followed by one: further
+/// tasks may be listed that can't be looked into.
+const SORTS: &[&[&str]] = &[
+    &["Call Trace:", "Call trace:"],
+    &["Backtrace:", "backtrace:"],
+    &["Allocated by", "Allocated:"],
+    &["Freed by", "Freed:"],
+];
+
 /// What is wrong with the stacks of a report that should have one.
 pub(super) fn find(report: &Report) -> Option<String> {
     let mut any = false;
+    let mut traces = 0;
+    let mut seen = [false; SORTS.len()];
     let mut wanted = None;
     for line in report.lines().skip(1) {
         if line.contains("(stack is not available)") {
             return None;
         }
-        if announces_stack(line) {
+        let sort = SORTS
+            .iter()
+            .position(|sort| sort.iter().any(|words| line.trim_start().starts_with(words)));
+        if let Some(sort) = sort {
             if wanted.is_some() {
                 return Some("a stack trace is missing".to_owned());
             }
-            wanted = Some(NEAR);
+            traces += 1;
+            wanted = seen.get(sort).is_some_and(|seen| !seen).then_some(NEAR);
+            if let Some(seen) = seen.get_mut(sort) {
+                *seen = true;
+            }
             continue;
         }
         if let Some(frame) = trace::parse(line) {
             any = true;
             wanted = None;
-            if blame::is_injection(frame.function) {
+            if traces < 2 && blame::is_injection(frame.function) {
                 return Some("the stack of an injected fault is mixed in".to_owned());
             }
         }
@@ -37,10 +55,4 @@ pub(super) fn find(report: &Report) -> Option<String> {
         return Some("the log ends where a stack trace should be".to_owned());
     }
     (!any).then(|| "there is no stack trace".to_owned())
-}
-
-/// Whether a line says that a stack follows.
-fn announces_stack(line: &str) -> bool {
-    const WORDS: &[&str] = &["Allocated by", "Allocated:", "Freed by", "Freed:"];
-    blame::announces_trace(line) || WORDS.iter().any(|word| line.starts_with(word))
 }

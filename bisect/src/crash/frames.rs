@@ -87,8 +87,6 @@ const DISPATCHERS: &[&str] = &[
     "____fput",
     "__fput",
     "__do_fault",
-    "handle_mm_fault",
-    "__handle_mm_fault",
     "compat_ioctl*",
     "*_compat_ioctl",
     "mmap_region",

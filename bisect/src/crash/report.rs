@@ -21,6 +21,8 @@ pub(super) struct Report {
     pub(super) end: u64,
     text: String,
     lines: Vec<Span>,
+    /// How many of the lines are its own; further ones are of the report that broke in.
+    own: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,8 +34,14 @@ struct Span {
 impl Report {
     /// A report that begins with `line` at `start`.
     pub(super) fn new(line: Line<'_>, start: u64, end: u64) -> Report {
-        let mut report =
-            Report { context: line.context, start, end, text: String::new(), lines: Vec::new() };
+        let mut report = Report {
+            context: line.context,
+            start,
+            end,
+            text: String::new(),
+            lines: Vec::new(),
+            own: None,
+        };
         report.push(line, end);
         report
     }
@@ -50,7 +58,20 @@ impl Report {
             questionable: trace::is_questionable(line.text),
         });
         self.text.push('\n');
-        self.end = end;
+        if self.own.is_none() {
+            self.end = end;
+        }
+    }
+
+    /// Another report begins in the middle of this one: further lines are looked at, as the stack
+    /// of the one is that of the other, but do not belong to it.
+    pub(super) fn break_in(&mut self) {
+        self.own.get_or_insert(self.lines.len());
+    }
+
+    /// Whether another report has begun in the middle of this one.
+    pub(super) fn is_broken(&self) -> bool {
+        self.own.is_some()
     }
 
     /// The lines, without frames that the unwinder is not sure of.
@@ -64,8 +85,9 @@ impl Report {
     /// The report as people read it.
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.text.len());
-        for line in self.lines() {
-            text.push_str(line);
+        let own = self.lines.iter().take(self.own.unwrap_or(usize::MAX));
+        for span in own.filter(|span| !span.questionable) {
+            text.push_str(self.text.get(span.range.clone()).unwrap_or_default());
             text.push('\n');
         }
         text

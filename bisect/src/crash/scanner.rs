@@ -58,6 +58,8 @@ pub struct Scanner {
     /// Reports whose end has not come yet.
     open: VecDeque<Open>,
     events: Vec<Event>,
+    /// Whether a kernel is known to have run already.
+    alive: bool,
 }
 
 /// A report that still grows.
@@ -88,6 +90,7 @@ impl Scanner {
             dropped: 0,
             open: VecDeque::new(),
             events: Vec::new(),
+            alive: false,
         }
     }
 
@@ -195,10 +198,25 @@ impl Scanner {
     }
 
     fn begin(&mut self, hit: Hit, line: Line<'_>, start: u64, end: u64) {
-        if let Some(index) = self.open.iter().position(|open| open.report.context == line.context)
-            && let Some(open) = self.open.remove(index)
-        {
-            self.close(open);
+        let mut index = 0;
+        while let Some(open) = self.open.get_mut(index) {
+            if open.report.context != line.context {
+                index += 1;
+                continue;
+            }
+            // Where the lines are known to be of one task, a report that has not said enough yet
+            // was broken off by what happened next, and may find its stack there.
+            if line.context.is_known()
+                && !open.report.is_broken()
+                && judge(self.set, open).is_some_and(|crash| crash.corrupted.is_some())
+            {
+                open.report.break_in();
+                index += 1;
+                continue;
+            }
+            if let Some(open) = self.open.remove(index) {
+                self.close(open);
+            }
         }
         self.open.push_back(Open {
             rule: hit.rule,

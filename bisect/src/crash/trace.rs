@@ -77,6 +77,10 @@ pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
     if in_parentheses.is_some()
         && let Some(caller) = rest.strip_prefix(") from ")
     {
+        // It does not return: what follows the call is another function.
+        if function == "panic" {
+            return Some(Frame { function, file: None });
+        }
         let (_, caller) = caller.split_once('(')?;
         return self::function(caller)
             .map(|(function, rest)| Frame { function, file: source(rest) });

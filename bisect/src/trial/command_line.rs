@@ -10,10 +10,11 @@ use guest_init::protocol::NONCE_PARAMETER;
 /// every line would come twice). `loglevel=7` and `printk.time=1` make the log say what the
 /// classifier and the preconditions read whatever the configuration chose. `panic=-1 reboot=k`
 /// turn a panic into a reset through the i8042 at once. There is no PCI, no ACPI, one 8250, and
-/// nothing behind the i8042: probing for more is most of a small kernel's boot. All vCPUs share
+/// nothing behind the i8042: probing for more is most of a small kernel's boot, and so are 512
+/// BSD pseudo-terminals, each of which devtmpfs makes a node for in another task. All vCPUs share
 /// one TSC, and the check would see a busy host as a broken one.
 const BASE: &str = "console=ttyS0 earlyprintk=ttyS0 loglevel=7 printk.time=1 panic=-1 reboot=k \
-    pci=off acpi=off tsc=reliable 8250.nr_uarts=1 i8042.noaux i8042.nomux i8042.nopnp \
+    pci=off acpi=off tsc=reliable 8250.nr_uarts=1 pty.legacy_count=0 i8042.noaux i8042.nomux i8042.nopnp \
     i8042.dumbkbd random.trust_cpu=on cryptomgr.notests";
 
 /// The complete command line: [`BASE`], the nonce, and what the user appends, which comes last so

@@ -25,6 +25,7 @@ use thiserror::Error;
 /// Longest name and longest target of a link, the NUL included: the kernel's PATH_MAX.
 const PATH_MAX: usize = 4096;
 
+const S_IFMT: u32 = 0o170_000;
 const S_IFCHR: u32 = 0o020_000;
 const S_IFDIR: u32 = 0o040_000;
 const S_IFREG: u32 = 0o100_000;
@@ -126,7 +127,7 @@ impl<W: Write> Writer<W> {
     /// [`CpioError::Write`].
     pub fn finish(mut self) -> Result<W, CpioError> {
         self.inode = 0;
-        self.header("TRAILER!!!", 0, 0, (0, 0), 0)?;
+        self.header("TRAILER!!!", 0, 1, (0, 0), 0)?;
         self.to.flush()?;
         Ok(self.to)
     }
@@ -169,7 +170,8 @@ impl<W: Write> Writer<W> {
         let size = u32::try_from(content.len())
             .map_err(|_| CpioError::TooLarge { path: name.to_owned(), size: content.len() })?;
         self.inode = self.inode.wrapping_add(1);
-        let links = if mode & S_IFDIR == S_IFDIR && mode & S_IFREG == 0 { 2 } else { 1 };
+        // As stat(2) would show it for a directory; more than 1 for a file would say hard links.
+        let links = if mode & S_IFMT == S_IFDIR { 2 } else { 1 };
         self.header(name, mode, links, device, size)?;
         self.to.write_all(content)?;
         self.pad(content.len())?;
@@ -185,21 +187,15 @@ impl<W: Write> Writer<W> {
         (major, minor): (u32, u32),
         size: u32,
     ) -> io::Result<()> {
+        let inode = self.inode;
         // Bounded by PATH_MAX.
         let name_size = name.len() + 1;
+        let none = "00000000";
         // Magic, then ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor,
         // rdevminor, namesize, check.
         let header = format!(
-            "070701{:08x}{mode:08x}{:08x}{:08x}{:08x}{:08x}{size:08x}\
-             {:08x}{:08x}{major:08x}{minor:08x}{name_size:08x}{:08x}{name}\0",
-            self.inode,
-            0,
-            0,
-            links.max(1),
-            0,
-            0,
-            0,
-            0
+            "070701{inode:08x}{mode:08x}{none}{none}{links:08x}{none}{size:08x}{none}{none}\
+             {major:08x}{minor:08x}{name_size:08x}{none}{name}\0",
         );
         self.to.write_all(header.as_bytes())?;
         self.pad(header.len())

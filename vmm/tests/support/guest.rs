@@ -137,7 +137,10 @@ impl Guest {
         let size = self.code.len() as u64;
         let mut segments = vec![Segment { address: CODE, size, data: self.code }];
         segments.extend(self.data);
-        Arc::new(Kernel::from_bytes(elf(CODE, &segments)).expect("a guest is a kernel"))
+        match Kernel::from_bytes(elf(CODE, &segments)) {
+            Ok(kernel) => Arc::new(kernel),
+            Err(error) => panic!("a guest is no kernel: {error}"),
+        }
     }
 
     /// A machine of 64 MiB for it.
@@ -192,5 +195,6 @@ pub fn listen(machine: &Machine) -> Run {
             MachineEvent::Ended(summary) => ended = Some(summary),
         }
     }
-    Run { lines, milestones, summary: ended.expect("every machine ends") }
+    let Some(summary) = ended else { panic!("the machine did not end") };
+    Run { lines, milestones, summary }
 }

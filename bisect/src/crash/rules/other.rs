@@ -31,7 +31,7 @@ pub(super) const RULES: &[Rule] = &[
     // The decompressor, which has no business after the first boot.
     Rule {
         header: "Booting the kernel.",
-        line: r"Booting the kernel\.",
+        line: r"^Booting the kernel\.",
         title: "unexpected kernel reboot",
         stack: Stack::Optional,
         kind: &[("", Kind::Reboot)],

@@ -30,6 +30,12 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How much a login shell may print before the worker speaks.
 const MAX_GREETING: usize = 64 << 10;
 
+/// How much of a log an error shows.
+const LAST_LINES: usize = 6;
+
+/// Where in a log those lines are looked for.
+const LAST_BYTES: u64 = 4096;
+
 /// How to start a child.
 pub(super) struct Start {
     /// What is run.
@@ -277,7 +283,7 @@ fn keep(start: Start, shared: &Shared, outgoing: Receiver<Outgoing>, lifeline: P
     let status = child.wait().map_or_else(|error| error.to_string(), |s| s.to_string());
     let mut reason = format!("{reason} ({status})");
     for line in logs.iter().filter_map(|log| last_words(log)) {
-        reason.push_str("; ");
+        reason.push_str("\n  ");
         reason.push_str(&line);
     }
     shared.lose(reason);
@@ -390,13 +396,16 @@ fn say_all(mut stdin: impl Write, outgoing: &Receiver<Outgoing>) {
     }
 }
 
-/// The last line with something on it.
+/// The last lines with something on them.
 fn last_words(log: &Path) -> Option<String> {
     let mut file = File::open(log).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(4096))).ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES))).ok()?;
     let mut tail = Vec::new();
-    file.take(4096).read_to_end(&mut tail).ok()?;
+    file.take(LAST_BYTES).read_to_end(&mut tail).ok()?;
     let tail = String::from_utf8_lossy(&tail);
-    tail.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
+    let mut lines: Vec<&str> = tail.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
+    let surplus = lines.len().saturating_sub(LAST_LINES);
+    lines.drain(..surplus);
+    (!lines.is_empty()).then(|| lines.join("\n  "))
 }

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::event::epoll::{self, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
@@ -77,6 +78,7 @@ fn run() -> Result<(), OuterError> {
     let port = devices.wait_for("a virtio port", |name| name.starts_with("vport"))?;
     let open = || OpenOptions::new().read(true).write(true).open(&port);
     let port = open().map_err(|error| OuterError::Device("the virtio port", error))?;
+    wait_for_host(&port)?;
     let output = port.try_clone().map_err(|error| OuterError::Device("the virtio port", error))?;
     Ok(serve(port, output, Path::new("/tmp"))?)
 }
@@ -96,6 +98,34 @@ fn load(path: &Path) -> Result<(), OuterError> {
     match finit_module(&file, c"", 0) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Waits until the host's end of the port is open: before, reading gives an end of file.
+///
+/// poll(2) would not wait, since a port without a host is hung up, which is always an event; to
+/// an edge-triggered epoll it is one once, and the next comes when something changes.
+fn wait_for_host(port: &File) -> Result<(), OuterError> {
+    let failed = |error: io::Error| OuterError::Device("the virtio port", error);
+    let deadline = Instant::now() + DEVICE_PATIENCE;
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+    let wanted = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+    let data = epoll::EventData::new_u64(0);
+    epoll::add(&epoll, port, data, wanted).map_err(|e| failed(e.into()))?;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).map_err(|e| failed(io::Error::other(e)))?;
+        let mut events = [MaybeUninit::uninit(); 1];
+        match epoll::wait(&epoll, &mut events, Some(&timeout)) {
+            Ok((events, _)) => match events.first() {
+                // Copied out of the packed structure.
+                Some(event) if !{ event.flags }.contains(EventFlags::HUP) => return Ok(()),
+                Some(_) => {}
+                None => return Err(failed(io::ErrorKind::TimedOut.into())),
+            },
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
     }
 }
 

@@ -89,14 +89,22 @@ pub fn select(
             selected(Box::new(Command::new(line, config.program)), "as asked".into())
         }
         Choice::Auto => match inspect().verdict {
-            verdict @ Verdict::RunsLinux => {
-                selected(Box::new(InProcess::new()), verdict.to_string())
+            Verdict::RunsLinux => {
+                let why = "this machine's KVM runs stock Linux kernels";
+                selected(Box::new(InProcess::new()), why.into())
             }
             verdict => match Tcg::new(config) {
-                Ok(tcg) => selected(Box::new(tcg), verdict.to_string()),
+                Ok(tcg) => selected(Box::new(tcg), why_not_here(&verdict).into()),
                 Err(tcg) => Err(SelectError::Nowhere { verdict, tcg }),
             },
         },
+    }
+}
+
+fn why_not_here(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::NoKvm { .. } => "this machine has no usable KVM",
+        _ => "this machine's KVM can't run a stock Linux kernel",
     }
 }
 
