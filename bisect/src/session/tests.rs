@@ -189,6 +189,7 @@ impl Launcher for World {
             milestones: vec![(vmm::Milestone::WorkloadStarted, 5)],
             cpus_online: Some(2),
             pv_spinlocks: Some(true),
+            overhead: None,
         };
         on_event(TrialEvent::Done(Box::new(report.clone())));
         Ok(report)
@@ -207,7 +208,7 @@ fn header(tree: &Tree) -> Header {
         confidence: 0.95,
         arguments: Vec::new(),
         directory: PathBuf::new(),
-        inputs: Vec::new(),
+        config: String::new(),
     }
 }
 
@@ -224,6 +225,7 @@ fn job() -> Job {
         timeout_s: 60,
         target: Target::Crash(vec![TARGET.into()]),
         require_pv_spinlocks: false,
+        measure_memory: false,
     }
 }
 
