@@ -40,15 +40,18 @@ fn vcpus_out_of_range() {
     }
 }
 
-/// A kernel with `bss` bytes that hold nothing.
-fn kernel(bss: u64) -> std::sync::Arc<Kernel> {
-    let code = Segment { address: CODE, data: vec![0xf4], size: bss };
-    std::sync::Arc::new(Kernel::from_bytes(elf(CODE, &[code])).unwrap())
+/// A machine whose kernel takes `size` bytes of memory, nearly all of them zero.
+fn large(size: u64) -> MachineConfig {
+    let code = Segment { address: CODE, data: vec![0xf4], size };
+    match Kernel::from_bytes(elf(CODE, &[code])) {
+        Ok(kernel) => MachineConfig { kernel: kernel.into(), ..config() },
+        Err(error) => panic!("{error}"),
+    }
 }
 
 #[test]
 fn kernel_that_needs_more_memory_says_how_much() {
-    let error = refused(MachineConfig { kernel: kernel(100 << 20), ..config() });
+    let error = refused(large(100 << 20));
     assert!(matches!(error, StartError::TooLittleMemory { .. }));
     assert_eq!(
         error.to_string(),
@@ -59,7 +62,7 @@ fn kernel_that_needs_more_memory_says_how_much() {
 #[test]
 fn initramfs_that_does_not_fit_is_told_the_room() {
     let initramfs = Some(vec![0; 33 << 20].into());
-    let error = refused(MachineConfig { kernel: kernel(31 << 20), initramfs, ..config() });
+    let error = refused(MachineConfig { initramfs, ..large(31 << 20) });
     let StartError::InitramfsTooLarge { size, room } = error else { panic!("{error}") };
     assert_eq!((size, room), (33 << 20, 32 << 20));
 }

@@ -25,8 +25,8 @@ fn smp_guest(vcpus: u8) -> Guest {
     trampoline.extend([0xfa, 0xf4, 0xeb, 0xfd]); // cli; 1: hlt; jmp 1b
     trampoline.resize(trampoline.len().next_multiple_of(4), 0x90);
     let mut guest = Guest::new().store(COUNTER, 0);
-    for (word, address) in trampoline.chunks(4).zip((TRAMPOLINE..).step_by(4)) {
-        guest = guest.store(address, u32::from_le_bytes(word.try_into().unwrap()));
+    for (word, address) in trampoline.as_chunks().0.iter().zip((TRAMPOLINE..).step_by(4)) {
+        guest = guest.store(address, u32::from_le_bytes(*word));
     }
     // To all but itself: INIT, then SIPI.
     guest

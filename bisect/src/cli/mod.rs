@@ -27,7 +27,7 @@ pub(crate) use output::Output;
 /// of its own, reads what the kernel prints and weighs the evidence.
 #[derive(Debug, Parser)]
 #[command(name = "vmbisect", version, max_term_width = 100, subcommand_required = true)]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 

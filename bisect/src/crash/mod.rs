@@ -6,13 +6,16 @@
 mod blame;
 mod damage;
 mod frames;
+mod guilty;
 mod kind;
 mod line;
+mod names;
 mod report;
 mod rules;
 mod scanner;
 mod title;
 mod trace;
+mod tracker;
 
 use serde::{Deserialize, Serialize};
 

@@ -31,22 +31,13 @@ pub struct Header {
     pub arguments: Vec<String>,
     /// The directory that paths on the command line start from.
     pub directory: PathBuf,
-    /// The files that decide what is built and run.
-    pub inputs: Vec<Input>,
+    /// Hash of the kernel configuration and the toolchain.
+    pub config: String,
 }
 
 impl Header {
     /// The form that is written and read.
     pub const FORMAT: u32 = 1;
-}
-
-/// A file that what was measured depends on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Input {
-    /// Where it is.
-    pub path: PathBuf,
-    /// SHA-256 of its contents, in hexadecimal.
-    pub sha256: String,
 }
 
 /// Something that happened, and when.

@@ -9,5 +9,5 @@ mod event;
 mod file;
 
 pub use error::JournalError;
-pub use event::{Event, Header, Input, Record, Stage};
-pub use file::Journal;
+pub use event::{Event, Header, Record, Stage};
+pub use file::{Journal, now_ms};

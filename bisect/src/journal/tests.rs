@@ -18,7 +18,7 @@ fn header() -> Header {
         confidence: 0.95,
         arguments: vec!["vmbisect".into(), "bisect".into()],
         directory: "/".into(),
-        inputs: Vec::new(),
+        config: String::new(),
     }
 }
 
@@ -72,10 +72,11 @@ fn cut_at_every_byte_it_holds_the_whole_records_before() {
 }
 
 #[test]
-fn a_run_killed_before_its_first_line_had_begun_nothing() {
+fn where_nothing_happened_yet_another_may_begin() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(Journal::NAME), b"{\"format\":1,\"vm").unwrap();
-    Journal::create(dir.path(), &header()).unwrap();
+    drop(Journal::create(dir.path(), &header()).unwrap());
+    drop(Journal::create(dir.path(), &header()).unwrap());
     let (_, read, records) = Journal::open(dir.path()).unwrap();
     assert_eq!((read, records.len()), (header(), 0));
 }
@@ -83,7 +84,8 @@ fn a_run_killed_before_its_first_line_had_begun_nothing() {
 #[test]
 fn one_at_a_time_and_never_over_another() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::create(dir.path(), &header()).unwrap();
+    let mut journal = Journal::create(dir.path(), &header()).unwrap();
+    journal.append(trial(0)).unwrap();
     assert!(matches!(Journal::open(dir.path()), Err(JournalError::InUse { .. })));
     assert!(matches!(Journal::create(dir.path(), &header()), Err(JournalError::InUse { .. })));
     drop(journal);

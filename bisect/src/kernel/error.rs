@@ -133,7 +133,7 @@ impl BuildError {
             }
             BuildError::MissingTool { .. } => "install it and run again".into(),
             BuildError::Host { reason, .. } if reason.contains("memory") => {
-                "give the build more memory, or fewer jobs with --jobs".into()
+                "give the build more memory, or fewer jobs with --make-jobs".into()
             }
             BuildError::Host { .. } | BuildError::Io { .. } => {
                 "check the disk and its permissions, and run again: what was built is kept".into()

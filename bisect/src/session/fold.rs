@@ -288,6 +288,11 @@ impl Fold {
         self.tried.iter().filter(same).collect()
     }
 
+    /// How many trials run at a time.
+    pub fn machines(&self) -> u32 {
+        self.machines.max(1)
+    }
+
     /// Trials run, of every kind.
     pub fn spent(&self) -> u64 {
         self.spent

@@ -5,8 +5,10 @@ use thiserror::Error;
 use super::work::{Finished, Message, run_batch};
 use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Step};
 use crate::cancel::Cancel;
+use crate::crash::Crash;
 use crate::history::{CommitId, Rev};
 use crate::journal::{Event, Journal, JournalError, Record, Stage};
+use crate::kernel::BuildError;
 use crate::search::Verdict;
 use crate::trial::{Job, LaunchError, Launcher, Outcome, TrialEvent, TrialReport};
 
@@ -65,6 +67,9 @@ pub enum SessionError {
         /// How, the last time.
         reason: String,
     },
+    /// No trial can be run as asked.
+    #[error("no trial can be run")]
+    Launch(#[source] LaunchError),
     /// A build can't even be tried.
     #[error("can't build {}", commit.short())]
     Build {
@@ -74,6 +79,28 @@ pub enum SessionError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl SessionError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            SessionError::Cancelled => "what was measured is kept: go on with --resume".into(),
+            SessionError::Journal(error) => error.hint(),
+            SessionError::Fold(_) => {
+                "the repository or the revisions are not those that the journal was begun with"
+                    .into()
+            }
+            SessionError::Host { .. } => {
+                "see to the host (`vmbisect doctor`), then go on with --resume".into()
+            }
+            SessionError::Launch(error) => error.hint().to_owned(),
+            SessionError::Build { source, .. } => match source.downcast_ref::<BuildError>() {
+                Some(error) => error.hint(),
+                None => "see to it, then go on with --resume".into(),
+            },
+        }
+    }
 }
 
 impl Session<'_> {
@@ -138,8 +165,7 @@ impl Session<'_> {
             // The store was emptied since.
             return self.build(rev, watch);
         };
-        let capacity = self.launcher.capacity(self.job.vcpus, self.job.memory_mib).max(1);
-        let count = u64::from(trials).min(capacity as u64);
+        let count = u64::from(trials.min(self.fold.machines()));
         let first = self.fold.spent();
         let jobs: Vec<Job> = (0..count)
             .map(|n| Job { id: first + n, kernel: image.path.clone(), ..self.job.clone() })
@@ -168,7 +194,14 @@ impl Session<'_> {
         let report = match finished.result {
             Err(LaunchError::Cancelled) => return Err(SessionError::Cancelled),
             Err(_) if self.cancel.is_cancelled() => return Err(SessionError::Cancelled),
-            Err(error) => return Ok(infra(chain(&error))),
+            // A revision whose image is none says nothing; others may be fine.
+            Err(error @ LaunchError::Kernel { .. }) => {
+                TrialReport::without_machine(Outcome::Invalid { reason: chain(&error) })
+            }
+            Err(error @ (LaunchError::Tcg(_) | LaunchError::Remote { .. })) => {
+                return Ok(infra(chain(&error)));
+            }
+            Err(source) => return Err(SessionError::Launch(source)),
             Ok(report) if self.cancel.is_cancelled() && was_stopped(&report) => {
                 return Err(SessionError::Cancelled);
             }
@@ -217,11 +250,10 @@ fn deciding_report(report: &TrialReport) -> Option<&str> {
     let (Outcome::Hit { title } | Outcome::Foreign { title }) = &report.outcome else {
         return None;
     };
-    let known_as = |crash: &&crate::crash::Crash| {
-        crash.title == *title || crash.alt_titles.iter().any(|alt| alt == title)
-    };
-    let mut crashes = report.crashes.iter().map(|seen| &seen.crash);
-    crashes.find(known_as).map(|crash| crash.report.as_str())
+    let crashes = report.crashes.iter().map(|seen| &seen.crash);
+    let known_as =
+        |crash: &&Crash| crash.title == *title || crash.alt_titles.iter().any(|alt| alt == title);
+    crashes.clone().find(known_as).or(crashes.last()).map(|crash| crash.report.as_str())
 }
 
 /// Whether the machine was stopped before it had shown anything.

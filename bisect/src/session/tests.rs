@@ -208,7 +208,7 @@ fn header(tree: &Tree) -> Header {
         confidence: 0.95,
         arguments: Vec::new(),
         directory: PathBuf::new(),
-        inputs: Vec::new(),
+        config: String::new(),
     }
 }
 

@@ -104,9 +104,9 @@ impl Guest {
         self.bytes(&[0xeb, 0xfe])
     }
 
-    /// `cli; hlt`
+    /// `cli; 1: hlt; jmp 1b`
     pub fn halt(self) -> Guest {
-        self.bytes(&[0xfa, 0xf4]).spin()
+        self.bytes(&[0xfa, 0xf4, 0xeb, 0xfd])
     }
 
     /// `ud2`: without an IDT, a triple fault.
@@ -137,7 +137,10 @@ impl Guest {
         let size = self.code.len() as u64;
         let mut segments = vec![Segment { address: CODE, size, data: self.code }];
         segments.extend(self.data);
-        Arc::new(Kernel::from_bytes(elf(CODE, &segments)).expect("a guest is a kernel"))
+        match Kernel::from_bytes(elf(CODE, &segments)) {
+            Ok(kernel) => Arc::new(kernel),
+            Err(error) => panic!("a guest is no kernel: {error}"),
+        }
     }
 
     /// A machine of 64 MiB for it.
@@ -192,5 +195,6 @@ pub fn listen(machine: &Machine) -> Run {
             MachineEvent::Ended(summary) => ended = Some(summary),
         }
     }
-    Run { lines, milestones, summary: ended.expect("every machine ends") }
+    let Some(summary) = ended else { panic!("the machine did not end") };
+    Run { lines, milestones, summary }
 }

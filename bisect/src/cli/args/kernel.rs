@@ -25,8 +25,8 @@ pub(crate) struct KernelArgs {
     fragments: Vec<PathBuf>,
 
     /// Jobs that make runs at a time [default: one a CPU]
-    #[arg(long, short, value_name = "N")]
-    jobs: Option<NonZeroUsize>,
+    #[arg(long, short = 'j', value_name = "N")]
+    make_jobs: Option<NonZeroUsize>,
 
     /// The C compiler, such as gcc-12
     #[arg(long, value_name = "PROGRAM", default_value = "gcc", conflicts_with = "llvm")]
@@ -84,7 +84,7 @@ impl KernelArgs {
         for path in &self.fragments {
             config.fragments.push(hinted(Fragment::read(path))?);
         }
-        if let Some(jobs) = self.jobs {
+        if let Some(jobs) = self.make_jobs {
             config.jobs = jobs;
         }
         config.toolchain = match &self.llvm {

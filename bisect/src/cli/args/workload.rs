@@ -37,7 +37,7 @@ pub(crate) struct WorkloadArgs {
 
     /// The C compiler for --workload-c
     #[arg(long, value_name = "COMMAND", env = "CC", hide_env = true)]
-    cc: Option<String>,
+    workload_cc: Option<String>,
 }
 
 impl WorkloadArgs {
@@ -59,7 +59,7 @@ impl WorkloadArgs {
 
     /// The initramfs that brings it into the guest.
     pub(crate) fn prepare(&self) -> anyhow::Result<Vec<u8>> {
-        let (workload, cc) = (self.workload(), self.cc.as_deref());
+        let (workload, cc) = (self.workload(), self.workload_cc.as_deref());
         let prepared = match &self.initramfs {
             Some(base) => prepare_on_top_of(base, &workload, cc),
             None => prepare(&workload, cc),

@@ -8,6 +8,8 @@ use regex_automata::{
     util::{captures::Captures, syntax},
 };
 
+use crate::crash::names::Names;
+
 use super::{Find, Rule, all, harmless, pattern};
 
 /// The rules, compiled.
@@ -27,6 +29,7 @@ pub(in crate::crash) struct Compiled {
     more: OnceLock<Vec<Regex>>,
     frame: OnceLock<Vec<Option<Regex>>>,
     origin: OnceLock<Vec<Option<Regex>>>,
+    skip: OnceLock<Names>,
 }
 
 /// A line that begins a report.
@@ -65,6 +68,7 @@ impl RuleSet {
                     more: OnceLock::new(),
                     frame: OnceLock::new(),
                     origin: OnceLock::new(),
+                    skip: OnceLock::new(),
                 })
                 .collect(),
         }
@@ -102,6 +106,11 @@ impl Compiled {
     /// The patterns of the further lines.
     pub(in crate::crash) fn more(&self) -> &[Regex] {
         self.more.get_or_init(|| self.rule.more.iter().map(|line| compile(&[line], "")).collect())
+    }
+
+    /// Functions that are not to blame in this kind of report.
+    pub(in crate::crash) fn skip(&self) -> &Names {
+        self.skip.get_or_init(|| Names::new(self.rule.skip.iter().copied()))
     }
 
     /// The places where the guilty function may be, with their patterns.
