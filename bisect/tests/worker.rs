@@ -122,10 +122,13 @@ fn trials_run_at_the_same_time_in_one_worker() {
 
 #[test]
 fn what_is_tethered_does_not_outlive_kill_9() {
-    let line = format!("'{VMBISECT}' worker tether --parent $$ -- cat & echo $!; wait");
+    // The tethered program says its number itself, so that it is known to run. It reads what never
+    // comes: this test's end of the pipe stays open.
+    let tethered = "sh -c 'echo $$; exec cat'";
+    let script =
+        format!("exec 3<&0; '{VMBISECT}' worker tether --parent $$ -- {tethered} <&3 & wait");
     let mut parent = Command::new("sh");
-    // cat reads what never comes: this test's end of the pipe stays open.
-    parent.arg("-c").arg(format!("exec 3<&0; {}", line.replace("cat &", "cat <&3 &")));
+    parent.arg("-c").arg(script);
     let mut parent =
         parent.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
     let mut line = String::new();

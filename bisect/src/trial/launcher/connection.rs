@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,6 +27,9 @@ use crate::cancel::Cancel;
 
 /// Longest silence of a worker that has said hello: many heartbeats.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long a child has to end by itself when it is no longer needed.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How much a login shell may print before the worker speaks.
 const MAX_GREETING: usize = 64 << 10;
@@ -66,7 +70,8 @@ pub(super) enum Heard {
 pub(super) struct Connection {
     hello: Hello,
     shared: Arc<Shared>,
-    requests: Sender<Outgoing>,
+    /// Closing it closes the child's input.
+    requests: Option<Sender<Outgoing>>,
     /// Closing it wakes the keeper.
     lifeline: Option<PipeWriter>,
     keeper: Option<JoinHandle<()>>,
@@ -123,7 +128,7 @@ impl Connection {
         let mut connection = Connection {
             hello: Hello::default(),
             shared,
-            requests,
+            requests: Some(requests),
             lifeline: Some(lifeline),
             keeper: Some(keeper),
         };
@@ -179,12 +184,15 @@ impl Connection {
 
     /// A connection that is lost says so to every trial, so a failure to send needs no report.
     fn say(&self, outgoing: Outgoing) {
-        let _ = self.requests.send(outgoing);
+        if let Some(requests) = &self.requests {
+            let _ = requests.send(outgoing);
+        }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        drop(self.requests.take());
         drop(self.lifeline.take());
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
@@ -324,7 +332,10 @@ fn talk(
                 return format!("it has been silent for {} s", silence.as_secs_f32());
             }
             Ok(0) => return format!("it did not say hello in {} s", patience.as_secs_f32()),
-            Ok(_) if !sources[1].revents().is_empty() => return "it was no longer needed".into(),
+            Ok(_) if !sources[1].revents().is_empty() => {
+                wait_for_end(&mut stdout, &mut buffer);
+                return "it was no longer needed".into();
+            }
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return error.to_string(),
@@ -341,6 +352,22 @@ fn talk(
         // Before the hello, its words only count as words.
         if lines.greeted {
             deadline = Instant::now() + silence;
+        }
+    }
+}
+
+/// Waits for the end of the child's output, which follows the end of its input: a worker takes its
+/// files away before it ends.
+fn wait_for_end(stdout: &mut (impl Read + AsFd), buffer: &mut [u8]) {
+    let deadline = Instant::now() + FAREWELL;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(timeout) = Timespec::try_from(left) else { return };
+        match poll(&mut [PollFd::new(&*stdout, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return,
+            Ok(_) if matches!(stdout.read(buffer), Ok(0) | Err(_)) => return,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::connection::{Connection, Heard, Refusal, Start};
 use super::uploads::Uploads;
+use super::wire::Hello;
 use super::{LaunchError, Launcher, machines_at_a_time};
 use crate::cancel::Cancel;
 use crate::trial::{Job, Outcome, TrialEvent, TrialReport};
@@ -111,7 +112,8 @@ impl<P: Place> Launcher for Remote<P> {
         match current.as_ref() {
             Some(worker) => {
                 let hello = worker.connection.hello();
-                format!("{}: {}", self.place.name(), hello.kvm)
+                let Hello { release, kvm, cpus, .. } = hello;
+                format!("{}: Linux {release} with {kvm} on {cpus} CPUs", self.place.name())
             }
             None => self.place.name(),
         }
@@ -192,7 +194,7 @@ mod tests {
     use crate::trial::tests::job;
     use crate::trial::{Job, Outcome, TrialEvent, TrialReport};
 
-    const HELLO: &str = r#"echo '{"hello":{"protocol":1,"version":"0","kvm":"none",
+    const HELLO: &str = r#"echo '{"hello":{"protocol":1,"version":"0","release":"6","kvm":"none",
         "cpus":3,"memory_mib":4096}}' | tr -d '\n'; echo; "#;
 
     /// A shell script that passes for a worker.

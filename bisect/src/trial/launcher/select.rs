@@ -118,7 +118,11 @@ pub fn select(
     match choice {
         Choice::InProcess => match inspect().verdict {
             verdict @ Verdict::NoKvm { .. } => Err(SelectError::NoKvm(verdict)),
-            verdict => selected(Box::new(InProcess::new()), format!("as asked; {verdict}")),
+            Verdict::RunsLinux => selected(Box::new(InProcess::new()), "as asked".into()),
+            verdict => {
+                let why = format!("as asked, although {}", why_not_here(&verdict));
+                selected(Box::new(InProcess::new()), why)
+            }
         },
         Choice::Tcg => selected(Box::new(Tcg::new(config)?), "as asked".into()),
         Choice::Command(line) => {
