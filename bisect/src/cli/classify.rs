@@ -112,10 +112,8 @@ impl Printer<'_> {
                 }
                 self.crashes.push(crash);
             }
-            Event::Panic(at) => {
-                for crash in self.crashes.iter_mut().filter(|crash| crash.start <= at) {
-                    crash.panicked = true;
-                }
+            Event::Panic { since, at } => {
+                self.crashes.iter_mut().for_each(|crash| crash.note_panic(since, at));
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ use super::{
 const LIMIT: usize = 1 << 20;
 
 /// The lines of one report, without what the console put before them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Report {
     /// Who printed it.
     pub(super) context: Context,
@@ -98,6 +98,11 @@ impl Report {
         if self.own.is_none() {
             self.end = end;
         }
+    }
+
+    /// How many bytes it has.
+    pub(super) fn size(&self) -> usize {
+        self.text.len()
     }
 
     /// Another report begins in the middle of this one: further lines are looked at, as the stack

@@ -22,16 +22,21 @@ pub enum Event {
     Sighted(Crash),
     /// A crash, complete.
     Crash(Crash),
-    /// The kernel panicked; the offset is that of the line that says so. What crashed before it
-    /// and has been reported already panicked after all.
-    Panic(u64),
+    /// The kernel panicked. Crashes of the same boot that have been reported already led to a panic
+    /// after all.
+    Panic {
+        /// Offset of where this boot begins in the log.
+        since: u64,
+        /// Offset of the line that says so.
+        at: u64,
+    },
 }
 
 /// Finds the crashes in a console log that arrives in pieces.
 ///
 /// The result does not depend on how the log was cut up. A crash is told of twice: as
 /// [`Event::Sighted`] as soon as its title is certain, and as [`Event::Crash`] when its report is
-/// complete, which is when the next one begins, when the log has gone on for long without it, or at
+/// complete, which is when the next one or another boot begins, when the log has gone on for long without it, or at
 /// [`Scanner::finish`]. A kernel that has died prints nothing more, so who waits for a crash should
 /// look at [`Scanner::pending`] when the log has been silent for a moment.
 ///
@@ -48,7 +53,7 @@ pub enum Event {
 /// assert_eq!(crash.title, "VFS: Close: file count is zero (use-after-free)");
 /// assert_eq!((crash.start, crash.end), (0, 28));
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scanner {
     set: &'static RuleSet,
     tracker: Tracker,
@@ -72,6 +77,13 @@ impl Scanner {
     /// A scanner at the start of a log.
     pub fn new() -> Scanner {
         Scanner::with(RuleSet::standard())
+    }
+
+    /// A scanner with so many times the rules: for measuring what rules cost. The additional ones
+    /// never match.
+    #[doc(hidden)]
+    pub fn with_many_rules(times: usize) -> Scanner {
+        Scanner::with(RuleSet::enlarged(times))
     }
 
     fn with(set: &'static RuleSet) -> Scanner {
@@ -129,6 +141,7 @@ impl Scanner {
         // The line is complete. What was dropped of it is missing in the buffer, which therefore
         // begins anew behind it.
         let end = self.buffer.len();
+        self.tracker.first_line(self.buffer.get(self.next..).unwrap_or_default());
         let dropped = std::mem::take(&mut self.dropped) as u64;
         self.tracker.line(&self.buffer, self.next..end, self.base, dropped + 1, true);
         self.base += end as u64 + dropped + 1;

@@ -8,13 +8,16 @@ use super::{
     Crash, Event, guilty,
     line::{self, Context, Line},
     report::Report,
-    rules::{self, Groups, Hit, PANIC, RuleSet},
+    rules::{self, BOOT, Groups, Hit, PANIC, RuleSet},
     title, trace,
 };
 
 /// How far behind the last line of a report the log may go on before the report is taken for
 /// complete.
 const PATIENCE: u64 = 256 << 10;
+
+/// How many reports may be open at once; a machine has no more CPUs that die at the same moment.
+const MOST_OPEN: usize = 16;
 
 /// How many lines before the first one of a report are kept with it, and how many where they are
 /// known to be of the same task.
@@ -26,19 +29,21 @@ const BEFORE_BYTES: usize = 8 << 10;
 const BEFORE_LINE: usize = 2 << 10;
 
 /// The reports that are open.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tracker {
     set: &'static RuleSet,
     open: VecDeque<Open>,
     events: Vec<Event>,
     /// Whether the log begins with a boot, so that the first one is none that came unexpectedly.
     boots: Option<bool>,
-    /// Where the last report ended.
+    /// Where the last report ended, or the current boot began.
     reported: u64,
+    /// Where the current boot began.
+    booted: u64,
 }
 
 /// A report that still grows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Open {
     rule: usize,
     groups: Groups,
@@ -46,6 +51,9 @@ struct Open {
     panicked: bool,
     /// Whether it was told of as soon as its title was certain.
     sighted: bool,
+    /// How many bytes it must have before that is tried again: twice as many each time, so that a
+    /// report that never becomes certain costs no more than its length.
+    sight_at: usize,
     /// Whether other CPUs were asked for their stacks, so that their lines belong to it too.
     all_cpus: bool,
 }
@@ -53,7 +61,14 @@ struct Open {
 impl Tracker {
     /// No report yet.
     pub(super) fn new(set: &'static RuleSet) -> Tracker {
-        Tracker { set, open: VecDeque::new(), events: Vec::new(), boots: None, reported: 0 }
+        Tracker {
+            set,
+            open: VecDeque::new(),
+            events: Vec::new(),
+            boots: None,
+            reported: 0,
+            booted: 0,
+        }
     }
 
     /// Whether no report is open, so that only lines matter that may begin one.
@@ -102,7 +117,12 @@ impl Tracker {
         let panic = may_begin && memmem::find(line.text, PANIC.as_bytes()).is_some();
         if panic {
             self.open.iter_mut().for_each(|open| open.panicked = true);
-            self.events.push(Event::Panic(start));
+            self.events.push(Event::Panic { since: self.booted, at: start });
+        }
+        if may_begin && line.text.starts_with(BOOT.as_bytes()) {
+            self.close_all();
+            self.booted = start;
+            self.reported = start;
         }
         match hit {
             // A symbolized report has its first line once for each function inlined there; the last
@@ -174,12 +194,16 @@ impl Tracker {
         let certain = self.set.get(hit.rule).is_some_and(|rule| rule.rule.is_one_line());
         let Hit { rule, groups } = hit;
         let context = report.context;
+        if self.open.len() >= MOST_OPEN {
+            self.close_first();
+        }
         self.open.push_back(Open {
             rule,
             groups,
             report,
             panicked,
             sighted: false,
+            sight_at: 0,
             all_cpus: false,
         });
         if certain {
@@ -203,8 +227,11 @@ impl Tracker {
     /// Tells of the report of this context, once, if its title is certain.
     fn sight(&mut self, context: Context) {
         for open in self.open.iter_mut().filter(|open| open.report.context == context) {
-            if !open.sighted
-                && let Some(crash) = judge(self.set, open)
+            if open.sighted || open.report.size() < open.sight_at {
+                continue;
+            }
+            open.sight_at = 2 * open.report.size();
+            if let Some(crash) = judge(self.set, open)
                 && crash.corrupted.is_none()
             {
                 open.sighted = true;

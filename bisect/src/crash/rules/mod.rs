@@ -35,7 +35,7 @@ mod warning;
 
 use super::kind::Kind;
 
-pub(super) use set::{Compiled, Groups, Hit, PANIC, RuleSet, groups};
+pub(super) use set::{BOOT, Compiled, Groups, Hit, PANIC, RuleSet, groups};
 
 /// One way to die.
 #[derive(Debug)]
@@ -190,6 +190,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
 /// What a log begins with that begins with a boot: words of the firmware, the boot loader, the
 /// decompressor or the kernel.
 pub(super) fn is_boot(line: &[u8]) -> bool {
+    let line = line.get(..256).unwrap_or(line);
     other::BOOT.iter().any(|words| memchr::memmem::find(line, words.as_bytes()).is_some())
 }
 

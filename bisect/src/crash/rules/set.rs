@@ -51,9 +51,21 @@ impl RuleSet {
         &STANDARD
     }
 
+    /// The rules, and `times - 1` times as many with other words. It is never freed.
+    pub(in crate::crash) fn enlarged(times: usize) -> &'static RuleSet {
+        let further = (1..times).flat_map(|time| {
+            all().map(move |rule| -> &'static Rule {
+                let header = format!("{}{time}", rule.header);
+                let line = format!("{header}.*(?:{})", rule.line.trim_start_matches('^'));
+                Box::leak(Box::new(Rule { header: header.leak(), line: line.leak(), ..*rule }))
+            })
+        });
+        Box::leak(Box::new(RuleSet::new(all().chain(further).collect())))
+    }
+
     fn new(rules: Vec<&'static Rule>) -> RuleSet {
         let mut headers: Vec<&str> = rules.iter().map(|rule| rule.header).collect();
-        headers.push(PANIC);
+        headers.extend([PANIC, BOOT]);
         headers.sort_unstable();
         headers.dedup();
         let lines: Vec<&str> = rules.iter().map(|rule| rule.line).collect();
@@ -98,6 +110,9 @@ impl RuleSet {
         self.rules.get(rule)
     }
 }
+
+/// What the kernel says first.
+pub(in crate::crash) const BOOT: &str = "Linux version ";
 
 /// What the kernel says last.
 pub(in crate::crash) const PANIC: &str = "Kernel panic - not syncing";
