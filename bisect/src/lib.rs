@@ -11,6 +11,7 @@ pub mod crash;
 pub mod demo;
 mod hex;
 pub mod history;
+pub mod import;
 pub mod journal;
 pub mod kernel;
 pub mod report;

@@ -100,7 +100,8 @@ fn only_some_with_resume(arg: clap::Arg) -> clap::Arg {
     }
 }
 
-fn confidence(text: &str) -> Result<f64, String> {
+/// Reads a confidence.
+pub(super) fn confidence(text: &str) -> Result<f64, String> {
     let parsed = text.parse().map_err(|_| "not a number".to_owned())?;
     match parsed {
         0.5..=0.999 => Ok(parsed),

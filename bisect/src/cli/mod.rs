@@ -14,6 +14,7 @@ mod doctor;
 mod error;
 mod interrupt;
 mod output;
+mod replay;
 mod worker;
 
 use std::process::ExitCode;
@@ -54,6 +55,8 @@ enum Command {
     Demo(demo::Args),
     /// Say what this machine can do and what it lacks
     Doctor(doctor::Args),
+    /// Weigh the evidence in another tool's bisection log
+    Replay(replay::Args),
     /// Run trials for another vmbisect: jobs on standard input, events on standard output
     #[command(hide = true)]
     Worker(worker::Args),
@@ -70,6 +73,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Classify(args) => classify::run(args, &output),
         Command::Demo(args) => demo::run(args, &output),
         Command::Doctor(args) => doctor::run(args, &output),
+        Command::Replay(args) => replay::run(args, &output),
         Command::Worker(args) => worker::run(args, &output),
     };
     result.unwrap_or_else(|error| {

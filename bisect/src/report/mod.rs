@@ -6,3 +6,4 @@ mod text;
 
 pub use answer::{Answer, Report, ReportError, RevisionReport, Standing, Suspect};
 pub use log::log;
+pub use text::percent;

@@ -175,7 +175,7 @@ fn line(suspect: &Suspect) -> String {
 }
 
 /// A probability for people: never 100 % and never 0 %.
-pub(super) fn percent(probability: f64) -> String {
+pub fn percent(probability: f64) -> String {
     match probability * 100.0 {
         high if high > 99.9 => "> 99.9 %".into(),
         low if low < 0.1 => "< 0.1 %".into(),

@@ -37,6 +37,7 @@ pub(super) struct Known {
     pub(super) useless: u32,
     pub(super) built: bool,
     pub(super) untestable: bool,
+    likelihood: Likelihood,
 }
 
 /// Revisions of one signature; most often only one.
@@ -44,6 +45,23 @@ pub(super) struct Known {
 struct Group {
     members: Vec<usize>,
     tally: Tally,
+    likelihood: Likelihood,
+}
+
+/// Logarithm of the probability of some trials at every hit rate and at every false rate.
+#[derive(Clone, Debug)]
+struct Likelihood {
+    if_bad: Vec<f64>,
+    if_good: Vec<f64>,
+}
+
+impl Likelihood {
+    fn new(rates: &Rates, tally: Tally) -> Likelihood {
+        Likelihood {
+            if_bad: rates.ln_likelihoods(&rates.hit, tally),
+            if_good: rates.ln_likelihoods(&rates.false_, tally),
+        }
+    }
 }
 
 /// Hypotheses that make the same known revisions bad.
@@ -114,10 +132,12 @@ impl Belief {
     /// Takes in trials of a revision that told something.
     pub fn observe(&mut self, rev: Rev, trials: Tally) {
         let at = self.know(rev);
-        if let Some(known) = self.known.get_mut(at) {
-            known.tally = known.tally.plus(trials);
-            known.built = true;
-        }
+        let Some(known) = self.known.get_mut(at) else { return };
+        known.tally = known.tally.plus(trials);
+        known.likelihood = Likelihood::new(&self.rates, known.tally);
+        known.built = true;
+        let group = known.group;
+        self.regroup(group);
         self.update();
     }
 
@@ -128,33 +148,47 @@ impl Belief {
             known.useless = known.useless.saturating_add(trials);
             known.built = true;
         }
+        self.update();
     }
 
     /// Takes in that there is an image of the revision, and its signature if that is known.
     pub fn built(&mut self, rev: Rev, signature: Option<&str>) {
         let at = self.know(rev);
         let Some(known) = self.known.get_mut(at) else { return };
-        let first = !known.built;
+        let (first, own) = (!known.built, known.group);
         known.built = true;
-        let own = known.group;
         if first {
             self.spread(rev, false);
         }
         if let Some(signature) = signature {
             let shared = *self.signatures.entry(signature.to_owned()).or_insert(own);
             if shared != own {
-                if let Some(group) = self.groups.get_mut(own) {
-                    group.members.retain(|&member| member != at);
-                }
-                if let Some(group) = self.groups.get_mut(shared) {
-                    group.members.push(at);
-                }
-                if let Some(known) = self.known.get_mut(at) {
-                    known.group = shared;
-                }
+                self.join(at, shared);
             }
         }
         self.update();
+    }
+
+    /// Moves a known revision to the group that has its image.
+    fn join(&mut self, at: usize, group: usize) {
+        let Some(known) = self.known.get_mut(at) else { return };
+        let before = std::mem::replace(&mut known.group, group);
+        if let Some(before) = self.groups.get_mut(before) {
+            before.members.retain(|&member| member != at);
+        }
+        if let Some(group) = self.groups.get_mut(group) {
+            group.members.push(at);
+        }
+        self.regroup(before);
+        self.regroup(group);
+    }
+
+    /// Adds up the trials of a group's members.
+    fn regroup(&mut self, group: usize) {
+        let Some(group) = self.groups.get_mut(group) else { return };
+        let members = group.members.iter().filter_map(|&member| self.known.get(member));
+        group.tally = members.fold(Tally::default(), |sum, known| sum.plus(known.tally));
+        group.likelihood = Likelihood::new(&self.rates, group.tally);
     }
 
     /// Takes in that the revision can't be tested. It stays a candidate like any other.
@@ -165,6 +199,7 @@ impl Belief {
             known.untestable = true;
             self.spread(rev, true);
         }
+        self.update();
     }
 
     /// Posterior probability that this candidate is the culprit.
@@ -237,6 +272,12 @@ impl Belief {
         group.map(|group| group.tally).unwrap_or_default()
     }
 
+    /// The most hits that any one candidate has.
+    pub(super) fn most_hits(&self) -> u32 {
+        let candidates = self.known.iter().filter(|known| self.graph.is_candidate(known.rev));
+        candidates.map(|known| self.tally(known.rev).hits).max().unwrap_or(0)
+    }
+
     /// Probability that this revision has the bug.
     pub fn probability_bad(&self, rev: Rev) -> f64 {
         let set = self.graph.ancestors(rev);
@@ -294,7 +335,8 @@ impl Belief {
         }
     }
 
-    /// The number of a known revision; one that was not known splits the classes.
+    /// The number of a known revision. One that was not known splits the classes; the posterior is
+    /// to be worked out anew then.
     fn know(&mut self, rev: Rev) -> usize {
         if let Some(&at) = self.index.get(&rev) {
             return at;
@@ -316,7 +358,12 @@ impl Belief {
             });
         }
         self.classes = classes;
-        self.groups.push(Group { members: vec![at], tally: Tally::default() });
+        let likelihood = Likelihood::new(&self.rates, Tally::default());
+        self.groups.push(Group {
+            members: vec![at],
+            tally: Tally::default(),
+            likelihood: likelihood.clone(),
+        });
         self.known.push(Known {
             rev,
             group: self.groups.len() - 1,
@@ -324,9 +371,9 @@ impl Belief {
             useless: 0,
             built: false,
             untestable: false,
+            likelihood,
         });
         self.index.insert(rev, at);
-        self.update();
         at
     }
 
@@ -345,33 +392,26 @@ impl Belief {
 
     /// Works out the posterior anew from all trials.
     fn update(&mut self) {
-        for group in &mut self.groups {
-            let tallies = group.members.iter().filter_map(|&member| self.known.get(member));
-            group.tally = tallies.fold(Tally::default(), |sum, known| sum.plus(known.tally));
-        }
-        let likelihoods = |tally: Tally| {
-            let of = |rates: &[f64]| self.rates.ln_likelihoods(rates, tally);
-            (of(&self.rates.hit), of(&self.rates.false_))
-        };
-        let of_groups: Vec<_> = self.groups.iter().map(|group| likelihoods(group.tally)).collect();
-        let of_known: Vec<_> = self.known.iter().map(|known| likelihoods(known.tally)).collect();
         let lie = self.model.signature_lies.ln();
         for class in &mut self.classes {
             let mut constant = 0.0;
             let mut hit = vec![0.0; self.rates.hit.len()];
             let mut false_ = vec![0.0; self.rates.false_.len()];
-            let mut take = |bad: bool, (if_bad, if_good): &(Vec<f64>, Vec<f64>)| {
-                let (sum, more) = if bad { (&mut hit, if_bad) } else { (&mut false_, if_good) };
+            let mut take = |bad: bool, of: &Likelihood| {
+                let (sum, more) =
+                    if bad { (&mut hit, &of.if_bad) } else { (&mut false_, &of.if_good) };
                 sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
             };
-            for (group, of_group) in self.groups.iter().zip(&of_groups) {
+            for group in &self.groups {
                 if let Some(bad) = uniform(&group.members, &class.bad) {
-                    take(bad, of_group);
+                    take(bad, &group.likelihood);
                 } else {
                     constant += lie;
                     for &member in &group.members {
                         let bad = class.bad.get(member).copied().unwrap_or(false);
-                        of_known.get(member).into_iter().for_each(|of_known| take(bad, of_known));
+                        if let Some(known) = self.known.get(member) {
+                            take(bad, &known.likelihood);
+                        }
                     }
                 }
             }

@@ -116,8 +116,9 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         }
     };
     let at_bad = belief.tally(bad_tip);
-    let established = at_bad.hits >= ESTABLISHED
-        || (at_bad.hits > 0 && (at_bad.trials() >= PATIENCE || belief.is_untestable(bad_tip)));
+    // What shows at any candidate is in the bad tip too, whether it shows there or not.
+    let established =
+        belief.most_hits() >= ESTABLISHED || (at_bad.hits > 0 && at_bad.trials() >= PATIENCE);
     if !established {
         if belief.is_untestable(bad_tip) {
             return Action::Done(Verdict::BadTipUntestable);

@@ -21,6 +21,15 @@ pub enum Target {
 }
 
 impl Target {
+    /// Whether a crash of which only the title is known is what is looked for.
+    pub fn matches_title(&self, title: &str) -> bool {
+        match self {
+            Target::Crash(wanted) => wanted.iter().any(|pattern| matches_pattern(pattern, title)),
+            Target::AnyCrash => true,
+            Target::Hang | Target::NoBoot | Target::ExitStatus(_) => false,
+        }
+    }
+
     /// Whether this crash is what is looked for.
     ///
     /// A suppressed crash (the guest ran out of memory, say) is not "any crash", but it is a hit
