@@ -118,9 +118,13 @@ impl<'a> Observer<'a> {
         for event in events {
             match event {
                 Event::Sighted(crash) | Event::Crash(crash) => self.crash(crash, on_event),
-                Event::Panic(at) => {
-                    let before = |seen: &&mut SeenCrash| seen.crash.start <= at;
-                    self.crashes.iter_mut().filter(before).for_each(|s| s.crash.panicked = true);
+                Event::Panic { since, at } => {
+                    let of_this_boot =
+                        |seen: &&mut SeenCrash| (since..=at).contains(&seen.crash.start);
+                    self.crashes
+                        .iter_mut()
+                        .filter(of_this_boot)
+                        .for_each(|s| s.crash.panicked = true);
                 }
             }
         }
