@@ -65,19 +65,31 @@ pub fn reports(corpus: &Path) -> anyhow::Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// Reads all cases of files to blame: the name, the file, the report.
+/// A report and the source file that is to blame for it.
+#[derive(Debug)]
+pub struct Guilty {
+    /// The name of its file.
+    pub name: String,
+    /// The source file; `None` where the report tells of none.
+    pub file: Option<String>,
+    /// The report.
+    pub report: String,
+}
+
+/// Reads all cases of files to blame.
 ///
 /// # Errors
 ///
 /// A file can't be read.
-pub fn guilty(corpus: &Path) -> anyhow::Result<Vec<(String, String, String)>> {
+pub fn guilty(corpus: &Path) -> anyhow::Result<Vec<Guilty>> {
     let mut cases = Vec::new();
     for path in files(&corpus.join("guilty"))? {
         let bytes = fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (header, log) = text.split_once("\n\n").unwrap_or((&text, ""));
         let file = header.trim().trim_start_matches("FILE:").trim().to_owned();
-        cases.push((name(&path), file, log.to_owned()));
+        let file = Some(file).filter(|file| !file.is_empty());
+        cases.push(Guilty { name: name(&path), file, report: log.to_owned() });
     }
     Ok(cases)
 }
@@ -166,6 +178,16 @@ pub fn score<'a>(cases: impl IntoIterator<Item = &'a Case>) -> Score {
         one(&mut score, case, crashes.first());
     }
     score
+}
+
+/// Looks for the file to blame in all cases and counts what is right.
+pub fn score_guilty(cases: &[Guilty], score: &mut Score) {
+    for case in cases {
+        let crashes = classify(case.report.as_bytes());
+        let got = crashes.first().and_then(|crash| crash.guilty_file.clone());
+        let want = case.file.clone().unwrap_or_default();
+        score.check(&case.name, "guilty file", want, got.unwrap_or_default());
+    }
 }
 
 fn one(score: &mut Score, case: &Case, crash: Option<&Crash>) {

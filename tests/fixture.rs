@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use vmbisect::cancel::Cancel;
-use vmbisect::demo::{self, Change};
+use vmbisect::demo::{self, Change, Imported, Linux};
 use vmbisect::kernel::{Builder, Built, Image};
 use vmbisect::tools::{self, LINUX_SOURCE, Purpose};
 
@@ -94,9 +94,10 @@ pub fn lock(name: &str) -> anyhow::Result<File> {
 
 fn make_kernels() -> anyhow::Result<Kernels> {
     let _lock = lock("kernels")?;
-    let repo = directory()?.join("linux.git");
     let cancel = Cancel::new();
-    let imported = demo::import(Path::new(LINUX_SOURCE), &repo, &mut print, &cancel)?;
+    let linux = Linux::at(Path::new(LINUX_SOURCE))?;
+    let Imported { repo, base: imported, .. } =
+        demo::import_cached(&linux, &directory()?, &mut print, &cancel)?;
     demo::set_branch(&repo, "good", &imported)?;
 
     let text = demo::read(&repo, &imported, demo::KVM_C)?;

@@ -21,7 +21,10 @@ fn main() -> anyhow::Result<()> {
     };
     let cases = corpus::reports(&directory)?;
     let chosen = cases.iter().enumerate().filter(|(index, _)| half.is_none_or(|h| index % 2 == h));
-    let score = corpus::score(chosen.map(|(_, case)| case));
+    let mut score = corpus::score(chosen.map(|(_, case)| case));
+    if half.is_none() {
+        corpus::score_guilty(&corpus::guilty(&directory)?, &mut score);
+    }
     for (case, question, want, got) in &score.misses {
         if questions.is_empty() || questions.iter().any(|wanted| wanted == question) {
             println!("{case:>5} {question}\n        want {want}\n        got  {got}");

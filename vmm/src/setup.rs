@@ -113,12 +113,12 @@ pub(crate) fn make(
             bus: bus.clone(),
             agent: agent.clone(),
             hub: hub.clone(),
+            _memory: memory.clone(),
         });
     }
 
     let supervisor = Supervisor {
         vm,
-        memory,
         vcpus,
         bus,
         agent,
@@ -183,8 +183,8 @@ fn guest_memory(vm: &VmFd, bytes: u64) -> Result<GuestMemoryMmap, StartError> {
             memory_size: region.len(),
             userspace_addr: region.as_ptr() as u64,
         };
-        // SAFETY: the range is a mapping of this size that is only for the guest, and the supervisor
-        // keeps it until the vCPUs' threads are gone and the VM is closed.
+        // SAFETY: the range is a mapping of this size that is only for the guest. Each vCPU, through
+        // which alone KVM touches it, keeps it as long as it can run.
         unsafe { vm.set_user_memory_region(region) }
             .map_err(|source| StartError::Kvm { ioctl: "KVM_SET_USER_MEMORY_REGION", source })?;
     }

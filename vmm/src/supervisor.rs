@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use event_manager::{EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
 use kvm_ioctls::VmFd;
-use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::timerfd::TimerFd;
@@ -37,7 +36,6 @@ const STACK: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) vm: VmFd,
-    pub(crate) memory: GuestMemoryMmap,
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) bus: Arc<Bus>,
     pub(crate) agent: Arc<Agent>,
@@ -91,7 +89,6 @@ impl Supervisor {
         drop(controls);
         drop(self.bus);
         drop(self.vm);
-        drop(self.memory);
         summary.wall_us = micros_since(self.start);
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kvm_bindings::kvm_run;
 use kvm_ioctls::{VcpuExit, VcpuFd};
+use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::signal::{SIGRTMIN, unblock_signal};
 
 use crate::agent::Agent;
@@ -22,6 +23,9 @@ pub(crate) struct Vcpu {
     pub(crate) bus: Arc<Bus>,
     pub(crate) agent: Arc<Agent>,
     pub(crate) hub: Arc<Hub>,
+    /// Keeps the guest's memory mapped as long as there is a vCPU that could touch it, whatever
+    /// becomes of the other threads.
+    pub(crate) _memory: GuestMemoryMmap,
 }
 
 impl Vcpu {

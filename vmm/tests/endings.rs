@@ -129,8 +129,8 @@ fn halt_with_interrupts_off_is_a_certain_hang() {
 
 #[test]
 fn halt_with_interrupts_on_is_no_certain_hang() {
-    // sti; hlt, with every interrupt of the 8259s masked
-    let guest = Guest::new().out(0x21, 0xff).out(0xa1, 0xff).bytes(&[0xfb, 0xf4]).spin();
+    // sti; 1: hlt; jmp 1b, with every interrupt of the 8259s masked
+    let guest = Guest::new().out(0x21, 0xff).out(0xa1, 0xff).bytes(&[0xfb, 0xf4, 0xeb, 0xfd]);
     let Some(run) = run(short(guest)) else { return };
     assert_eq!(run.summary.ending, Ending::TimedOut { seconds: 0 });
     assert_eq!(run.summary.vcpus[0].mp_state, MpState::Halted);

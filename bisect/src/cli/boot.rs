@@ -43,8 +43,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let cancel = cancel_on_signals()?;
     // Found out here, a wrong image costs nobody an outer machine.
-    vmm::Kernel::open(&args.image)
-        .hint("give the bzImage that `make` leaves in arch/x86/boot, or an x86-64 vmlinux")?;
+    if let Err(source) = vmm::Kernel::open(&args.image) {
+        return refused(LaunchError::Kernel { path: args.image.clone(), source });
+    }
     let initramfs = tempfile::Builder::new().prefix("vmbisect-").suffix(".cpio").tempfile();
     let mut archive = initramfs.context("can't make a temporary file")?;
     archive.write_all(&args.workload.prepare()?).context("can't write a temporary file")?;
@@ -56,10 +57,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let mut on_event = |event| show(&event, output);
     let report = match selected.launcher.run(&job, &mut on_event, &cancel) {
         Err(LaunchError::Cancelled) => return Ok(interrupted()),
-        Err(error) => {
-            let hint = error.hint().to_owned();
-            return Err(error).hint(hint);
-        }
+        Err(error) => return refused(error),
         Ok(report) => report,
     };
     if let Outcome::Infra { reason } = &report.outcome {
@@ -71,7 +69,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         if let Some(object) = value.as_object_mut() {
             object.insert("launcher".into(), json!(selected.launcher.describe()));
         }
-        output.line("{value}");
+        output.line(value.to_string());
     } else {
         summarize(&report, output);
         if args.timings {
@@ -84,6 +82,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
             Some(Ending::Exit { status: 0 })
         );
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The error with what to do about it.
+fn refused<T>(error: LaunchError) -> anyhow::Result<T> {
+    let hint = error.hint().to_owned();
+    Err(error).hint(hint)
 }
 
 /// Shows the console while it comes.
@@ -104,7 +108,7 @@ fn summarize(report: &TrialReport, output: &Output) {
         output.line(format!("ending: {}", machine.ending));
     }
     if let Some(online) = report.cpus_online {
-        output.line("CPUs online: {online}");
+        output.line(format!("CPUs online: {online}"));
     }
     if let Some(on) = report.pv_spinlocks {
         output.line(format!("PV spinlocks: {}", if on { "on" } else { "off" }));

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         copy(&mut built, dir).hint("choose another --output")?;
     }
     if output.json {
-        println!("{}", serde_json::to_string_pretty(&built)?);
+        output.line(serde_json::to_string_pretty(&built)?);
     } else {
         print(&built, output);
     }
@@ -66,30 +66,30 @@ fn print(built: &Built, output: &Output) {
     match built {
         Built::Image(image) => {
             warn(&image.notes, output);
-            println!("commit     {}", image.commit);
-            println!("image      {}", image.path.display());
+            output.line(format!("commit     {}", image.commit));
+            output.line(format!("image      {}", image.path.display()));
             if let Some(vmlinux) = &image.vmlinux {
-                println!("vmlinux    {}", vmlinux.display());
+                output.line(format!("vmlinux    {}", vmlinux.display()));
             }
-            println!("config     {}", image.config.display());
-            println!("log        {}", image.log.display());
-            println!("signature  {}", image.signature);
-            println!("compiler   {}", image.compiler);
-            println!("build      {}", took(image.cached, image.build_seconds));
+            output.line(format!("config     {}", image.config.display()));
+            output.line(format!("log        {}", image.log.display()));
+            output.line(format!("signature  {}", image.signature));
+            output.line(format!("compiler   {}", image.compiler));
+            output.line(format!("build      {}", took(image.cached, image.build_seconds)));
         }
         Built::Failed(failure) => {
             warn(&failure.notes, output);
-            println!("commit     {}", failure.commit);
-            println!("result     does not build");
+            output.line(format!("commit     {}", failure.commit));
+            output.line("result     does not build");
             if let Some(guilty) = &failure.guilty {
-                println!("at         {guilty}");
+                output.line(format!("at         {guilty}"));
             }
             for error in &failure.errors {
-                println!("error      {error}");
+                output.line(format!("error      {error}"));
             }
-            println!("log        {}", failure.log.display());
-            println!("compiler   {}", failure.compiler);
-            println!("build      {}", took(failure.cached, failure.build_seconds));
+            output.line(format!("log        {}", failure.log.display()));
+            output.line(format!("compiler   {}", failure.compiler));
+            output.line(format!("build      {}", took(failure.cached, failure.build_seconds)));
         }
     }
 }

@@ -49,8 +49,8 @@ pub(crate) fn run(_args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     } else {
         print_host(&host, output);
         match &launcher {
-            Ok((launcher, why)) => output.line("trials run: {launcher} ({why})"),
-            Err((error, hint)) => output.line("trials run: nowhere ({error})\n  {hint}"),
+            Ok((launcher, why)) => output.line(format!("trials run: {launcher} ({why})")),
+            Err((error, hint)) => output.line(format!("trials run: nowhere ({error})\n  {hint}")),
         }
         print_tools(&found, install.as_deref(), output);
     }
@@ -70,7 +70,7 @@ fn print_host(host: &HostReport, output: &Output) {
         (KvmState::NoPermission, _) => "no permission on /dev/kvm".into(),
         (KvmState::Failed { reason }, _) => reason.clone(),
     };
-    output.line("KVM: {kvm}");
+    output.line(format!("KVM: {kvm}"));
     output.line(format!("verdict: {}", host.verdict));
     if let Some(probe) = &host.probe {
         for step in &probe.steps {
@@ -79,7 +79,7 @@ fn print_host(host: &HostReport, output: &Output) {
             }
         }
         if let Some(speed) = probe.instructions_per_us {
-            output.line("kernel code: {speed:.1} instructions per microsecond");
+            output.line(format!("kernel code: {speed:.1} instructions per microsecond"));
         }
     }
     for lacking in host.capabilities.iter().filter(|capability| !capability.present) {
@@ -95,7 +95,7 @@ fn print_host(host: &HostReport, output: &Output) {
         }
     }
     if let Some(ns) = host.halt_poll_ns {
-        output.line("halt_poll_ns: {ns}");
+        output.line(format!("halt_poll_ns: {ns}"));
     }
     let memory = host.memory_available.map_or_else(String::new, |b| format!(", {} MiB", b >> 20));
     output.line(format!("free for trials: {} CPUs{memory}", host.cpus));
@@ -112,6 +112,6 @@ fn print_tools(found: &[Found], install: Option<&str>, output: &Output) {
         }
     }
     if let Some(install) = install {
-        output.line("install what is missing:\n  {install}");
+        output.line(format!("install what is missing:\n  {install}"));
     }
 }

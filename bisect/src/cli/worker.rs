@@ -9,7 +9,8 @@ use vmbisect::trial::launcher::{outer_main, serve, tether};
 
 use super::Output;
 
-/// Arguments of `vmbisect worker`.
+/// Runs trials for another vmbisect: jobs on standard input, events on standard output, a JSON
+/// object a line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -18,7 +18,8 @@ pub(super) fn frame<'a>(
     report: &Report,
 ) -> Option<String> {
     let may_be = |function: &&str| {
-        !frames::is_innocent(function) && !frames::is_in(function, compiled.rule.skip)
+        frames::family(function).is_some()
+            || !frames::is_innocent(function) && !compiled.skip().contains(function)
     };
     for (find, pattern) in places {
         let matches = |line: &str| pattern.is_some_and(|regex| regex.is_match(line.as_bytes()));
@@ -27,6 +28,9 @@ pub(super) fn frame<'a>(
                 let functions = known.iter().filter(|(name, _)| name == "func");
                 functions.map(|(_, function)| &**function).find(may_be).map(str::to_owned)
             }
+            Find::Named => {
+                known.iter().find(|(name, _)| name == "func").map(|(_, function)| function.clone())
+            }
             Find::Line(_) => {
                 let mut lines = report.lines().skip(1);
                 lines.find_map(|line| function_in(line, pattern?).filter(|f| may_be(&&**f)))
@@ -34,8 +38,12 @@ pub(super) fn frame<'a>(
             Find::Pointer => report.lines().find_map(pointer).filter(may_be).map(str::to_owned),
             Find::Trace => stack(report, is_trace).find(may_be).map(str::to_owned),
             Find::TraceAfter(_) => stack(report, matches).find(may_be).map(str::to_owned),
-            Find::Interrupted => entry(stack(report, is_interrupt)),
-            Find::Entry => entry(stack(report, |line| is_trace(line) || pointer(line).is_some())),
+            Find::Interrupted => {
+                let stack = stack(report, is_interrupt);
+                entry(stack.skip_while(|function| is_interrupt(function)))
+            }
+            Find::Running => entry(stack(report, |line| is_trace(line) || pointer(line).is_some())),
+            Find::Entry => entry(stack(report, is_trace)),
         };
         if found.is_some() {
             return found;
@@ -46,6 +54,9 @@ pub(super) fn frame<'a>(
 
 /// The group `func` of a match.
 fn function_in(line: &str, pattern: &Regex) -> Option<String> {
+    if line.ends_with("[inline]") {
+        return None;
+    }
     let mut captures = pattern.create_captures();
     pattern.captures(line.as_bytes(), &mut captures);
     let held = groups(pattern, &captures, line.as_bytes());
@@ -68,7 +79,13 @@ fn pointer(line: &str) -> Option<&str> {
     {
         rest = behind;
     }
-    trace::parse(rest.trim_start()).map(|frame| frame.function)
+    outlined(rest.trim_start())
+}
+
+/// The function of a stack frame, unless it was inlined into the next one: titles are the same
+/// whether a report was symbolized or not.
+fn outlined(line: &str) -> Option<&str> {
+    trace::parse(line).filter(|frame| !frame.inlined).map(|frame| frame.function)
 }
 
 /// Whether a line says that the stack follows that led to the crash.
@@ -87,7 +104,7 @@ fn is_trace(line: &str) -> bool {
 
 /// Whether a line is the frame of an interrupt, behind which the stack of what it interrupted
 /// begins.
-fn is_interrupt(line: &str) -> bool {
+pub(super) fn is_interrupt(line: &str) -> bool {
     const ENTRIES: &[&str] =
         &["apic_timer_interrupt", "el1_irq", "el1h_64_irq", "__irq_svc", "handle_exception"];
     ENTRIES.iter().any(|entry| line.contains(entry))
@@ -121,7 +138,7 @@ fn stack(report: &Report, begins: impl Fn(&str) -> bool) -> impl Iterator<Item =
     first
         .into_iter()
         .chain(lines.take_while(|line| !ends_trace(line)))
-        .filter_map(|line| pointer(line).or_else(|| trace::parse(line).map(|frame| frame.function)))
+        .filter_map(|line| pointer(line).or_else(|| outlined(line)))
         .take_while(|function| !is_injection(function))
 }
 

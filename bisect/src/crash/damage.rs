@@ -18,7 +18,6 @@ const SORTS: &[&[&str]] = &[
 /// What is wrong with the stacks of a report that should have one.
 pub(super) fn find(report: &Report) -> Option<String> {
     let mut any = false;
-    let mut traces = 0;
     let mut seen = [false; SORTS.len()];
     let mut wanted = None;
     for line in report.lines().skip(1) {
@@ -32,7 +31,6 @@ pub(super) fn find(report: &Report) -> Option<String> {
             if wanted.is_some() {
                 return Some("a stack trace is missing".to_owned());
             }
-            traces += 1;
             wanted = seen.get(sort).is_some_and(|seen| !seen).then_some(NEAR);
             if let Some(seen) = seen.get_mut(sort) {
                 *seen = true;
@@ -42,9 +40,6 @@ pub(super) fn find(report: &Report) -> Option<String> {
         if let Some(frame) = trace::parse(line) {
             any = true;
             wanted = None;
-            if traces < 2 && blame::is_injection(frame.function) {
-                return Some("the stack of an injected fault is mixed in".to_owned());
-            }
         }
         wanted = match wanted {
             Some(0) => return Some("a stack trace is missing".to_owned()),
@@ -55,4 +50,32 @@ pub(super) fn find(report: &Report) -> Option<String> {
         return Some("the log ends where a stack trace should be".to_owned());
     }
     (!any).then(|| "there is no stack trace".to_owned())
+}
+
+/// Lines that another task prints stacks behind, without a report of its own.
+const INTRUDERS: &[&str] = &[
+    "FAULT_INJECTION: forcing a failure",
+    "page allocation failure: order",
+    "vmalloc: allocation failure",
+    "vmalloc error: size",
+];
+
+/// Whether the stack of something harmless that went on at the same time is mixed in.
+pub(super) fn is_mixed(report: &Report) -> bool {
+    if report.context.is_known() {
+        return false;
+    }
+    let mut frames = 0;
+    for line in report.lines().skip(1) {
+        if INTRUDERS.iter().any(|intruder| line.contains(intruder)) {
+            return true;
+        }
+        if let Some(frame) = trace::parse(line) {
+            frames += 1;
+            if frames <= 4 && blame::is_injection(frame.function) {
+                return true;
+            }
+        }
+    }
+    false
 }

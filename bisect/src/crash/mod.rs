@@ -6,13 +6,16 @@
 mod blame;
 mod damage;
 mod frames;
+mod guilty;
 mod kind;
 mod line;
+mod names;
 mod report;
 mod rules;
 mod scanner;
 mod title;
 mod trace;
+mod tracker;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +65,20 @@ pub struct Crash {
     pub report: String,
 }
 
+impl Crash {
+    /// Takes note of a panic of the kernel that booted at `since`, printed at `at`.
+    pub fn note_panic(&mut self, since: u64, at: u64) {
+        self.panicked |= (since..=at).contains(&self.start);
+    }
+}
+
 /// The crashes in a whole log, in the order in which they begin.
+///
+/// ```
+/// let log = b"[    1.0] kernel BUG at lib/x.c:1!\n[    1.0] RIP: 0010:f+0x1/0x2\n";
+/// let crashes = vmbisect::crash::classify(log);
+/// assert_eq!(crashes[0].title, "kernel BUG in f");
+/// ```
 pub fn classify(log: &[u8]) -> Vec<Crash> {
     let mut scanner = Scanner::new();
     let mut events = scanner.push(log);
@@ -72,13 +88,13 @@ pub fn classify(log: &[u8]) -> Vec<Crash> {
         match event {
             Event::Sighted(_) => {}
             Event::Crash(crash) => crashes.push(crash),
-            Event::Panic(at) => {
-                for crash in crashes.iter_mut().filter(|crash| crash.start <= at) {
-                    crash.panicked = true;
-                }
+            Event::Panic { since, at } => {
+                crashes.iter_mut().for_each(|crash| crash.note_panic(since, at));
             }
         }
     }
-    crashes.sort_by_key(|crash| crash.start);
     crashes
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::{
 const LIMIT: usize = 1 << 20;
 
 /// The lines of one report, without what the console put before them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Report {
     /// Who printed it.
     pub(super) context: Context,
@@ -19,8 +19,17 @@ pub(super) struct Report {
     pub(super) start: u64,
     /// Offset behind its last line.
     pub(super) end: u64,
+    /// Offset behind the last line that was looked at for it.
+    pub(super) last: u64,
+    /// Whether it grows no more.
+    pub(super) is_complete: bool,
+    before: String,
     text: String,
     lines: Vec<Span>,
+    /// How many of the lines are no questionable frames.
+    certain: usize,
+    /// Whether the rest only repeats it.
+    is_cut: bool,
     /// How many of the lines are its own; further ones are of the report that broke in.
     own: Option<usize>,
 }
@@ -31,6 +40,14 @@ struct Span {
     questionable: bool,
 }
 
+/// What a report of reasonable length is cut at: what follows repeats it, or is about what follows
+/// from it.
+const REPEATS: &str = "Kernel panic - not syncing";
+
+/// How many lines are enough of a report for what repeats it to be cut. KMSAN's are short.
+const ENOUGH: usize = 22;
+const ENOUGH_KMSAN: usize = 16;
+
 impl Report {
     /// A report that begins with `line` at `start`.
     pub(super) fn new(line: Line<'_>, start: u64, end: u64) -> Report {
@@ -38,29 +55,54 @@ impl Report {
             context: line.context,
             start,
             end,
+            last: end,
+            is_complete: false,
+            before: String::new(),
             text: String::new(),
             lines: Vec::new(),
+            certain: 0,
             own: None,
+            is_cut: false,
         };
         report.push(line, end);
         report
     }
 
+    /// Lines of the same context that stand before the first: what the warning is about, a line of
+    /// `=`.
+    pub(super) fn set_before(&mut self, before: String) {
+        self.before = before;
+    }
+
     /// Adds a line, which ends at `end` in the log.
     pub(super) fn push(&mut self, line: Line<'_>, end: u64) {
-        if self.text.len() + line.text.len() > LIMIT {
+        self.last = end;
+        if self.is_complete {
+            return;
+        }
+        let enough = if self.text.starts_with("BUG: KMSAN") { ENOUGH_KMSAN } else { ENOUGH };
+        self.is_cut |=
+            self.certain > enough && memchr::memmem::find(line.text, REPEATS.as_bytes()).is_some();
+        if self.is_cut
+            || self.text.len() + line.text.len() > LIMIT
+            || line.text.starts_with(b"Disabling lock debugging due to kernel taint")
+        {
             return;
         }
         let from = self.text.len();
         self.text.push_str(&String::from_utf8_lossy(line.text));
-        self.lines.push(Span {
-            range: from..self.text.len(),
-            questionable: trace::is_questionable(line.text),
-        });
+        let questionable = trace::is_questionable(line.text);
+        self.lines.push(Span { range: from..self.text.len(), questionable });
+        self.certain += usize::from(!questionable);
         self.text.push('\n');
         if self.own.is_none() {
             self.end = end;
         }
+    }
+
+    /// How many bytes it has.
+    pub(super) fn size(&self) -> usize {
+        self.text.len()
     }
 
     /// Another report begins in the middle of this one: further lines are looked at, as the stack
@@ -82,9 +124,31 @@ impl Report {
             .filter_map(|span| self.text.get(span.range.clone()))
     }
 
+    /// The task that ran, `name/pid`, from the line that every oops and warning has:
+    /// `CPU: 0 PID: 1 Comm: init Not tainted`.
+    pub(super) fn task(&self) -> Option<String> {
+        self.lines().find_map(|line| {
+            let (before, name) = line.split_once(" Comm: ")?;
+            let (_, pid) = before.split_once("PID: ")?;
+            let pid: u32 = pid.split_ascii_whitespace().next()?.parse().ok()?;
+            let end = [" Not tainted", " Tainted: "].iter().find_map(|end| name.find(end));
+            let name = name.get(..end?)?.trim_end();
+            Some(format!("{name}/{pid}"))
+        })
+    }
+
+    /// The CPU that it ran on, from the same line.
+    pub(super) fn cpu(&self) -> Option<u32> {
+        self.lines().find_map(|line| {
+            let (_, cpu) = line.split_once("CPU: ")?;
+            cpu.split_ascii_whitespace().next()?.parse().ok()
+        })
+    }
+
     /// The report as people read it.
     pub(super) fn text(&self) -> String {
-        let mut text = String::with_capacity(self.text.len());
+        let mut text = String::with_capacity(self.before.len() + self.text.len());
+        text.push_str(&self.before);
         let own = self.lines.iter().take(self.own.unwrap_or(usize::MAX));
         for span in own.filter(|span| !span.questionable) {
             text.push_str(self.text.get(span.range.clone()).unwrap_or_default());

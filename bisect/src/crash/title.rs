@@ -3,7 +3,7 @@
 use super::{
     blame, damage, frames,
     report::Report,
-    rules::{Compiled, Groups, Lost, Stack, groups},
+    rules::{Compiled, Find, Groups, Lost, Stack, groups},
 };
 
 /// What a report says.
@@ -41,12 +41,16 @@ pub(super) fn judge(compiled: &Compiled, header: &Groups, report: &Report) -> Op
         };
         return Some(Verdict { title, alts, frame: None, corrupted });
     }
-    let frame = blame::frame(compiled, compiled.frame(), &known, report);
+    // A stack that may be another's blames nobody; what the first line says still holds.
+    let mixed = damage::is_mixed(report);
+    let places = compiled.frame().filter(|(find, _)| !mixed || *find == Find::Known);
+    let frame = blame::frame(compiled, places, &known, report);
     if let Some(origin) = blame::frame(compiled, compiled.origin(), &known, report) {
         known.push(("origin".to_owned(), origin));
     }
     let corrupted = match rule.stack {
         Stack::Corrupted => Some("the line that names the crash is all there is".to_owned()),
+        _ if mixed => Some("the stack of something else is mixed in".to_owned()),
         _ if frame.is_none() && !rule.frame.is_empty() => Some("no function to blame".to_owned()),
         Stack::Needed => damage::find(report),
         Stack::Optional => None,

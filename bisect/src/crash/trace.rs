@@ -7,6 +7,8 @@ pub(super) struct Frame<'a> {
     pub(super) function: &'a str,
     /// The source file, where the report was symbolized.
     pub(super) file: Option<&'a str>,
+    /// Whether the function was inlined into that of the next frame.
+    pub(super) inlined: bool,
 }
 
 /// Whether a line is a frame that the unwinder is not sure of: ` ? f+0x1/0x2`.
@@ -70,7 +72,7 @@ pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
             }
             None => rest,
         };
-        return Some(Frame { function, file: source(rest) });
+        return Some(Frame { function, file: source(rest), inlined: rest.ends_with(" [inline])") });
     }
     // Arm: a function and its caller, which may differ from the next line's function where the
     // caller was inlined.
@@ -79,22 +81,36 @@ pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
     {
         // It does not return: what follows the call is another function.
         if function == "panic" {
-            return Some(Frame { function, file: None });
+            return Some(Frame { function, file: None, inlined: false });
         }
         let (_, caller) = caller.split_once('(')?;
-        return self::function(caller)
-            .map(|(function, rest)| Frame { function, file: source(rest) });
+        return self::function(caller).map(|(function, rest)| Frame {
+            function,
+            file: source(rest),
+            inlined: rest.ends_with(" [inline])"),
+        });
     }
     if let Some(caller) = rest.strip_prefix(" from ")
         && line.starts_with(' ')
     {
-        return self::function(caller)
-            .map(|(function, rest)| Frame { function, file: source(rest) });
+        return self::function(caller).map(|(function, rest)| Frame {
+            function,
+            file: source(rest),
+            inlined: rest.ends_with(" [inline])"),
+        });
     }
     // ` f mm/slab.c:12 [inline]`
-    let file = source(rest)?;
-    (line.starts_with(' ') || rest.ends_with("[inline]"))
-        .then_some(Frame { function, file: Some(file) })
+    let (place, inlined) = match rest.strip_suffix(" [inline]") {
+        Some(place) => (place, true),
+        None => (rest, false),
+    };
+    let file = source(place)?;
+    let is_frame = inlined || line.starts_with(' ');
+    (is_frame && place.split_ascii_whitespace().count() == 1).then_some(Frame {
+        function,
+        file: Some(file),
+        inlined,
+    })
 }
 
 /// A function's name at the start of `text`, without the compiler's suffixes, and what follows it.

@@ -4,7 +4,10 @@
 /// The file that `kvm_wait()` is in.
 pub const KVM_C: &str = "arch/x86/kernel/kvm.c";
 
-const SIGNATURE: &str = "static void kvm_wait(u8 *ptr, u8 val)\n{\n";
+const START: &str = "static void kvm_wait(u8 *ptr, u8 val)\n{\n";
+const END: &str = "}\n";
+/// What the fixed body has: without these it is another function than the one that was broken.
+const FIXED: [&str; 3] = ["if (irqs_disabled()) {", "local_irq_enable();", "safe_halt();"];
 
 /// `safe_halt()` enables interrupts, so that `local_irq_restore()` then runs with interrupts on,
 /// which a kernel with `CONFIG_DEBUG_IRQFLAGS` reports.
@@ -28,11 +31,13 @@ out:
 \tlocal_irq_restore(flags);
 ";
 
-/// The text of [`KVM_C`] with the old body of `kvm_wait()`; `None` if there is no such function.
+/// The text of [`KVM_C`] with the old body of `kvm_wait()`; `None` if it has no such function, or
+/// one that is not as the fix left it.
 pub fn with_old_kvm_wait(text: &str) -> Option<String> {
-    let (before, rest) = text.split_once(SIGNATURE)?;
-    let (_, after) = rest.split_once("\n}\n")?;
-    Some(format!("{before}{SIGNATURE}{OLD_BODY}}}\n{after}"))
+    let (before, rest) = text.split_once(START)?;
+    let (body, after) = rest.split_once("\n}\n")?;
+    let fixed = FIXED.iter().all(|line| body.contains(line));
+    fixed.then(|| [before, START, OLD_BODY, END, after].concat())
 }
 
 #[cfg(test)]
@@ -41,8 +46,9 @@ mod tests {
 
     #[test]
     fn the_body_and_nothing_else_is_replaced() {
-        let text = "int a;\n\nstatic void kvm_wait(u8 *ptr, u8 val)\n{\n\tif (in_nmi()) {\n\t\t\
-                    return;\n\t}\n}\n\nint b(void)\n{\n}\n";
+        let text = "int a;\n\nstatic void kvm_wait(u8 *ptr, u8 val)\n{\n\tif (irqs_disabled()) {\n\
+                    \t} else {\n\t\tsafe_halt();\n\t\tlocal_irq_enable();\n\t}\n}\n\n\
+                    int b(void)\n{\n}\n";
         let old = with_old_kvm_wait(text).unwrap();
         assert_eq!(
             old,
@@ -51,7 +57,7 @@ mod tests {
                  int b(void)\n{{\n}}\n"
             )
         );
-        assert_eq!(with_old_kvm_wait(&old).as_deref(), Some(old.as_str()));
+        assert_eq!(with_old_kvm_wait(&old), None, "it is the old one already");
         assert_eq!(with_old_kvm_wait("int kvm_wait;"), None);
     }
 }

@@ -20,7 +20,7 @@ use crate::cancel::Cancel;
 use crate::hex;
 
 /// Part of every key: goes up when the same input comes to give another output.
-const FORMAT: &str = "vmbisect image 1";
+const FORMAT: &str = "vmbisect image 2";
 /// Bytes that the store may take before the least recently used images go.
 const STORE_LIMIT: u64 = 20 << 30;
 /// Every release name is this wide, so that no address depends on it (uts names hold 64 bytes).
@@ -282,6 +282,8 @@ impl Job<'_> {
             .arg(format!("-j{}", config.jobs))
             .args(["--no-print-directory", "ARCH=x86_64"])
             .arg(format!("KERNELRELEASE={release}"))
+            // LINUX_VERSION_CODE, which the vDSO carries: a new point release changes nothing else.
+            .args(["SUBLEVEL=0", "EXTRAVERSION="])
             .args(config.toolchain.make_arguments())
             .args(&config.make_args)
             .args(goals)

@@ -8,7 +8,8 @@
 //! * notes (the build id), symbols and debug information, which are not allocated or not read;
 //! * the line numbers in `__bug_table`, which every edit above a `WARN_ON` moves;
 //! * the release name (`uname -r`), wherever it is stored. The builder gives all releases the same
-//!   width, so that a new version in the Makefile moves no address.
+//!   width, so that a new version in the Makefile moves no address, and builds with a constant
+//!   `SUBLEVEL`; `VERSION` and `PATCHLEVEL` are code to some (`LINUX_VERSION_CODE`) and count.
 //!
 //! What stays in, and can make two builds look different that are not: line numbers that the
 //! compiler puts into code (`__LINE__` passed to a function, as `might_sleep()` does under

@@ -1,7 +1,9 @@
 //! What the guest's boot log says about the preconditions of a trial.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use guest_init::protocol::fact;
 use regex::Regex;
 
 /// `smp: Brought up 1 node, 4 CPUs` since 4.11; before that `x86: Booted up 1 node, 4 CPUs`,
@@ -43,6 +45,19 @@ impl Facts {
             self.pv_spinlocks = Some(false);
         }
     }
+
+    /// Takes in what the agent itself found out in the guest, which knows better than the log: that
+    /// can be quiet, and a CPU that came up can be gone again.
+    pub(super) fn agent(&mut self, facts: &BTreeMap<String, String>) {
+        if let Some(online) = facts.get(fact::CPUS).and_then(|count| count.parse().ok()) {
+            self.cpus_online = Some(online);
+        }
+        match facts.get(fact::PV_SPINLOCKS).map(String::as_str) {
+            Some("enabled") => self.pv_spinlocks = Some(true),
+            Some("disabled") => self.pv_spinlocks = Some(false),
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +81,18 @@ mod tests {
         assert_eq!(cpus("Brought up 8 CPUs"), Some(8));
         assert_eq!(cpus("Brought up 99999999999 CPUs"), None);
         assert_eq!(cpus("smp: Bringing up secondary CPUs ..."), None);
+    }
+
+    #[test]
+    fn the_agent_knows_better() {
+        let mut seen = facts(&["smp: Brought up 1 node, 4 CPUs"]);
+        let said = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+        };
+        seen.agent(&said(&[("cpus", "four"), ("pv-spinlocks", "maybe")]));
+        assert_eq!(seen, Facts { cpus_online: Some(4), pv_spinlocks: None });
+        seen.agent(&said(&[("cpus", "3"), ("pv-spinlocks", "enabled")]));
+        assert_eq!(seen, Facts { cpus_online: Some(3), pv_spinlocks: Some(true) });
     }
 
     #[test]

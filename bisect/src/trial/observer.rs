@@ -86,6 +86,7 @@ impl<'a> Observer<'a> {
         self.take_in(events, on_event);
         // The first in the log is the first that happened, whichever got its title first.
         self.crashes.sort_by_key(|seen| seen.crash.start);
+        self.facts.agent(&summary.facts);
         let Facts { cpus_online, pv_spinlocks } = self.facts;
         let outcome = decide(&Evidence {
             target: &self.job.target,
@@ -117,9 +118,13 @@ impl<'a> Observer<'a> {
         for event in events {
             match event {
                 Event::Sighted(crash) | Event::Crash(crash) => self.crash(crash, on_event),
-                Event::Panic(at) => {
-                    let before = |seen: &&mut SeenCrash| seen.crash.start <= at;
-                    self.crashes.iter_mut().filter(before).for_each(|s| s.crash.panicked = true);
+                Event::Panic { since, at } => {
+                    let of_this_boot =
+                        |seen: &&mut SeenCrash| (since..=at).contains(&seen.crash.start);
+                    self.crashes
+                        .iter_mut()
+                        .filter(of_this_boot)
+                        .for_each(|s| s.crash.panicked = true);
                 }
             }
         }

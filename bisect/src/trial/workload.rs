@@ -56,7 +56,7 @@ pub enum WorkloadError {
         source: io::Error,
     },
     /// The program is not one that an x86-64 Linux executes.
-    #[error("{path} is not an x86-64 ELF executable ({reason}); a script runs with --shell")]
+    #[error("{path} is not an x86-64 ELF executable ({reason}); a script runs with --run")]
     NotExecutable {
         /// Which file.
         path: PathBuf,

@@ -104,9 +104,9 @@ impl Guest {
         self.bytes(&[0xeb, 0xfe])
     }
 
-    /// `cli; hlt`
+    /// `cli; 1: hlt; jmp 1b`
     pub fn halt(self) -> Guest {
-        self.bytes(&[0xfa, 0xf4]).spin()
+        self.bytes(&[0xfa, 0xf4, 0xeb, 0xfd])
     }
 
     /// `ud2`: without an IDT, a triple fault.

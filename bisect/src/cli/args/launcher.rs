@@ -40,13 +40,10 @@ impl LauncherArgs {
         let hint = selected.as_ref().err().map(select_hint).unwrap_or_default();
         let selected = selected.hint(hint)?;
         output.note(format!("launcher: {} ({})", selected.launcher.describe(), selected.why));
-        Ok(selected)
-    }
-
-    /// How many trials run at a time.
-    pub(crate) fn jobs(&self, selected: &Selected, vcpus: u8, memory_mib: u64) -> usize {
-        let fitting = || selected.launcher.capacity(vcpus, memory_mib);
-        self.jobs.map_or_else(fitting, NonZeroUsize::get)
+        Ok(match self.jobs {
+            Some(jobs) => selected.at_a_time(jobs),
+            None => selected,
+        })
     }
 
     fn tcg(&self) -> TcgConfig {

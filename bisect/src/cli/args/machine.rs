@@ -14,8 +14,8 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) vcpus: u8,
 
-    /// Guest memory in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    /// Guest memory in MiB, 64 to 3072
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..=3072))]
     pub(crate) memory: u64,
 
     /// Seconds after which a trial that still runs is ended

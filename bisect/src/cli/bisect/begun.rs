@@ -138,7 +138,7 @@ impl Begun {
         output: &Output,
     ) -> anyhow::Result<Option<(Report, String)>> {
         let machine = &self.args.machine;
-        let machines = self.args.launcher.jobs(&self.selected, machine.vcpus, machine.memory);
+        let machines = self.selected.launcher.capacity(machine.vcpus, machine.memory);
         let limits = Limits {
             trials: self.args.max_trials.map_or(Limits::default().trials, Into::into),
             bad_tip: self.args.bad_trials,

@@ -4,13 +4,23 @@ use super::{Example, Find, Kind, Rule, Stack};
 
 /// What a task waits for is not what it waits in.
 const HANG_SKIP: &[&str] = &[
-    "console_lock",
-    "down_console_sem",
-    "rcu_barrier*",
-    "*fdatawait*",
-    "*fdatawrite*",
+    "*sched*",
+    "*_lock*",
+    "*lock_slow*",
+    "*_slowlock*",
+    "*rwsem*",
+    "down*",
+    "__down*",
+    "*completion*",
+    "kthread*",
+    "*wait*",
+    "*synchronize*",
+    "*_barrier*",
+    "*flush_work*",
+    "*cancel_*work*",
+    "*switch_to*",
+    "context_switch",
     "do_exit",
-    "*_panic",
 ];
 const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
 
@@ -35,7 +45,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: soft lockup",
         title: "BUG: soft lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Entry],
+        frame: &[Find::Running],
         kind: HANG,
         examples: &[Example {
             title: "BUG: soft lockup in looper",
@@ -50,7 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"Watchdog detected hard LOCKUP",
         title: "hard lockup in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Entry],
+        frame: &[Find::Running],
         kind: HANG,
         ..Rule::NEW
     },
@@ -61,12 +71,13 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["hang in {frame}"],
         frame: &[Find::Trace],
         skip: HANG_SKIP,
+        gathers: true,
         kind: HANG,
         examples: &[Example {
-            title: "INFO: task hung in waiter",
+            title: "INFO: task hung in sleeper",
             log: "INFO: task a:1 blocked for more than 120 seconds.\n      Not tainted 6.1.0 #1\n\
                   task:a state:D stack:0 pid:1\nCall Trace:\n <TASK>\n __schedule+0x1/0x2\n\
-                  \u{20}schedule+0x1/0x2\n waiter+0x1/0x2\n",
+                  \u{20}schedule+0x1/0x2\n sleeper+0x1/0x2\n",
         }],
         ..Rule::NEW
     },
@@ -75,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"INFO: rcu_tasks(?:_[a-z]+)? detected stalls",
         title: "INFO: rcu detected stall in {frame}",
         alts: &["stall in {frame}"],
-        frame: &[Find::Entry],
+        frame: &[Find::Running],
         kind: HANG,
         ..Rule::NEW
     },
@@ -86,6 +97,7 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["hang in {frame}"],
         frame: &[Find::Trace],
         skip: HANG_SKIP,
+        gathers: true,
         kind: HANG,
         ..Rule::NEW
     },

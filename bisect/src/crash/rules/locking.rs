@@ -3,7 +3,8 @@
 
 use super::{Example, Find, Kind, Lost, Rule, Stack};
 
-const LOCKDEP: &[(&str, Kind)] = &[("", Kind::Lockdep)];
+/// A report whose title is the line that begins it has lost the rest.
+const LOCKDEP: &[(&str, Kind)] = &[(" detected", Kind::Warning), ("", Kind::Lockdep)];
 const ATOMIC: &[(&str, Kind)] = &[("", Kind::AtomicSleep)];
 
 pub(super) const RULES: &[Rule] = &[
@@ -50,10 +51,10 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "suspicious ",
-        line: r"(?:WARNING: |INFO: )?suspicious (?:RCU|rcu_dereference_check\(\)) usage",
+        line: r"(?P<what>WARNING|INFO): suspicious (?:RCU|rcu_dereference_check\(\)) usage",
         more: &[r"other info that might help"],
         lost: Lost::Line,
-        title: "WARNING: suspicious RCU usage in {frame}",
+        title: "{what}: suspicious RCU usage in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
         ..Rule::NEW
@@ -141,7 +142,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "BUG:",
-        line: r"BUG: (?P<what>(?:spinlock|rwlock|mutex|rwsem|rtmutex) [a-z ]*?)(?: on CPU|,| detected|$)",
+        line: r"BUG: (?P<what>(?:spinlock|rwlock|mutex|rwsem|rtmutex) [A-Za-z ]*?)(?: on CPU|,| detected|$)",
         title: "BUG: {what} in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,

@@ -35,7 +35,7 @@ mod warning;
 
 use super::kind::Kind;
 
-pub(super) use set::{Compiled, Groups, Hit, PANIC, RuleSet, groups};
+pub(super) use set::{BOOT, Compiled, Groups, Hit, PANIC, RuleSet, groups};
 
 /// One way to die.
 #[derive(Debug)]
@@ -66,6 +66,9 @@ pub(super) struct Rule {
     pub(super) suppressed: bool,
     /// Whether such a line is normal where a kernel boots, and a crash only behind another kernel.
     pub(super) reboot: bool,
+    /// Whether further such lines belong to the report that is open: the detector lists all that it
+    /// has found.
+    pub(super) gathers: bool,
     /// Whether such a line belongs to the report that is open, if there is one: it begins a report
     /// of its own only where there is none.
     pub(super) continues: bool,
@@ -89,6 +92,7 @@ impl Rule {
         kind: &[("", Kind::Unknown)],
         suppressed: false,
         reboot: false,
+        gathers: false,
         continues: false,
         examples: &[],
     };
@@ -96,6 +100,11 @@ impl Rule {
     /// Whether the title needs no more than the line that begins the report.
     pub(super) fn is_one_line(&self) -> bool {
         self.frame.is_empty() && self.more.is_empty() && self.stack == Stack::Optional
+    }
+
+    /// Whether a CPU hangs.
+    pub(super) fn is_stall(&self) -> bool {
+        self.frame.iter().any(|find| matches!(find, Find::Interrupted | Find::Running))
     }
 
     /// The kind of a crash with this title.
@@ -119,6 +128,8 @@ pub(super) struct Example {
 pub(super) enum Find {
     /// The group `func` of the rule's `line` or `more`.
     Known,
+    /// The same, even if it is one that is never to blame.
+    Named,
     /// The group `func` of the first line of the report that matches.
     Line(&'static str),
     /// The instruction pointer: `RIP: 0010:f+0x1/0x2`, `pc : f+0x1/0x2`, `PC is at f`.
@@ -131,7 +142,9 @@ pub(super) enum Find {
     /// function, which is wherever the CPU happened to be, but the one that it was sent into by a
     /// system call, an interrupt or a worker.
     Interrupted,
-    /// The same function of the first stack.
+    /// The same, of the stack that begins at the first instruction pointer.
+    Running,
+    /// The same, of the first stack.
     Entry,
 }
 
@@ -172,6 +185,13 @@ pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// What a log begins with that begins with a boot: words of the firmware, the boot loader, the
+/// decompressor or the kernel.
+pub(super) fn is_boot(line: &[u8]) -> bool {
+    let line = line.get(..256).unwrap_or(line);
+    other::BOOT.iter().any(|words| memchr::memmem::find(line, words.as_bytes()).is_some())
 }
 
 /// Lines that look like the beginning of a report and are none.

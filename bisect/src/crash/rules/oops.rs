@@ -174,9 +174,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "Alignment trap:",
         line: r"Alignment trap:",
-        title: "Alignment trap in {frame}",
-        frame: ACCESS,
-        stack: Stack::Needed,
+        title: "Alignment trap in corrupted",
+        stack: Stack::Corrupted,
         kind: DOS,
         ..Rule::NEW
     },

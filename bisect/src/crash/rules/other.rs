@@ -99,6 +99,27 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
+/// What a log begins with that begins with a boot.
+pub(super) const BOOT: &[&str] = &[
+    "SeaBIOS",
+    "iPXE",
+    "BdsDxe",
+    "UEFI",
+    "EFI stub",
+    "GRUB",
+    "U-Boot",
+    "OpenSBI",
+    "SLOF",
+    "Booting",
+    "Decompressing",
+    "early console",
+    "Loading",
+    "Linux version",
+    "[    0.000000]",
+    "\x1bc",
+    "\x1b[2J",
+];
+
 /// Lines that look like the beginning of a report and are none.
 pub(super) const HARMLESS: &[&str] = &[
     // The kernel measures itself.

@@ -50,8 +50,9 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "BUG:",
-        line: r"BUG: KCSAN: (?P<bug>data-race|assert: race) in (?P<one>[A-Za-z0-9_]+)[^ ]* / (?P<two>[A-Za-z0-9_]+)",
-        title: "KCSAN: {bug} in {one} / {two}",
+        line: r"BUG: KCSAN: (?P<bug>data-race|assert: race) in {func} / (?P<other>[A-Za-z0-9_]+)",
+        title: "KCSAN: {bug} in {frame} / {other}",
+        frame: &[Find::Named],
         kind: KCSAN,
         examples: &[Example {
             title: "KCSAN: data-race in f / g",

@@ -8,6 +8,8 @@ use regex_automata::{
     util::{captures::Captures, syntax},
 };
 
+use crate::crash::names::Names;
+
 use super::{Find, Rule, all, harmless, pattern};
 
 /// The rules, compiled.
@@ -27,6 +29,7 @@ pub(in crate::crash) struct Compiled {
     more: OnceLock<Vec<Regex>>,
     frame: OnceLock<Vec<Option<Regex>>>,
     origin: OnceLock<Vec<Option<Regex>>>,
+    skip: OnceLock<Names>,
 }
 
 /// A line that begins a report.
@@ -48,9 +51,21 @@ impl RuleSet {
         &STANDARD
     }
 
+    /// The rules, and `times - 1` times as many with other words. It is never freed.
+    pub(in crate::crash) fn enlarged(times: usize) -> &'static RuleSet {
+        let further = (1..times).flat_map(|time| {
+            all().map(move |rule| -> &'static Rule {
+                let header = format!("{}{time}", rule.header);
+                let line = format!("{header}.*(?:{})", rule.line.trim_start_matches('^'));
+                Box::leak(Box::new(Rule { header: header.leak(), line: line.leak(), ..*rule }))
+            })
+        });
+        Box::leak(Box::new(RuleSet::new(all().chain(further).collect())))
+    }
+
     fn new(rules: Vec<&'static Rule>) -> RuleSet {
         let mut headers: Vec<&str> = rules.iter().map(|rule| rule.header).collect();
-        headers.push(PANIC);
+        headers.extend([PANIC, BOOT]);
         headers.sort_unstable();
         headers.dedup();
         let lines: Vec<&str> = rules.iter().map(|rule| rule.line).collect();
@@ -65,6 +80,7 @@ impl RuleSet {
                     more: OnceLock::new(),
                     frame: OnceLock::new(),
                     origin: OnceLock::new(),
+                    skip: OnceLock::new(),
                 })
                 .collect(),
         }
@@ -95,6 +111,9 @@ impl RuleSet {
     }
 }
 
+/// What the kernel says first.
+pub(in crate::crash) const BOOT: &str = "Linux version ";
+
 /// What the kernel says last.
 pub(in crate::crash) const PANIC: &str = "Kernel panic - not syncing";
 
@@ -102,6 +121,11 @@ impl Compiled {
     /// The patterns of the further lines.
     pub(in crate::crash) fn more(&self) -> &[Regex] {
         self.more.get_or_init(|| self.rule.more.iter().map(|line| compile(&[line], "")).collect())
+    }
+
+    /// Functions that are not to blame in this kind of report.
+    pub(in crate::crash) fn skip(&self) -> &Names {
+        self.skip.get_or_init(|| Names::new(self.rule.skip.iter().copied()))
     }
 
     /// The places where the guilty function may be, with their patterns.

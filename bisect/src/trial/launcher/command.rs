@@ -1,10 +1,11 @@
 //! Trials through a command of the user's, such as `ssh host vmbisect worker`.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
-use super::connection::Start;
+use super::connection::{SILENCE, Start};
 use super::remote::{Place, Remote};
 use super::tether::tethered;
 use super::{LaunchError, Launcher};
@@ -65,17 +66,20 @@ impl Place for Shell {
             launcher: self.name(),
             reason: error.to_string(),
         };
-        let errors = tempfile::NamedTempFile::with_prefix("vmbisect-").map_err(failed)?;
+        let directory = tempfile::Builder::new().prefix("vmbisect-command-").tempdir();
+        let directory = directory.map_err(failed)?;
+        let errors = directory.path().join("stderr.log");
         let mut shell = Process::new("sh");
         shell.arg("-c").arg(&self.line);
         let running = PathBuf::from("/proc/self/exe");
         let mut command = tethered(self.program.as_ref().unwrap_or(&running), &shell);
-        command.stderr(Stdio::from(errors.reopen().map_err(failed)?));
+        command.stderr(Stdio::from(File::create(&errors).map_err(failed)?));
         Ok(Start {
             command,
             patience: HELLO_PATIENCE,
-            logs: vec![errors.path().into()],
-            keep: None,
+            silence: SILENCE,
+            logs: vec![errors],
+            keep: Some(directory),
         })
     }
 }

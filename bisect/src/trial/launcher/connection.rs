@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,8 +25,11 @@ use super::super::{Job, TrialEvent};
 use super::wire::{self, Hello, PROTOCOL, Reply, Request};
 use crate::cancel::Cancel;
 
-/// Longest silence of a child that has said hello.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Longest silence of a worker that has said hello: many heartbeats.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long a child has to end by itself when it is no longer needed.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How much a login shell may print before the worker speaks.
 const MAX_GREETING: usize = 64 << 10;
@@ -42,6 +46,8 @@ pub(super) struct Start {
     pub(super) command: Command,
     /// How long it may take to say hello.
     pub(super) patience: Duration,
+    /// How long it may be silent afterwards.
+    pub(super) silence: Duration,
     /// Where it, or what runs in it, writes what went wrong.
     pub(super) logs: Vec<PathBuf>,
     /// What must outlive it, such as the directory with its files.
@@ -64,7 +70,8 @@ pub(super) enum Heard {
 pub(super) struct Connection {
     hello: Hello,
     shared: Arc<Shared>,
-    requests: Sender<Outgoing>,
+    /// Closing it closes the child's input.
+    requests: Option<Sender<Outgoing>>,
     /// Closing it wakes the keeper.
     lifeline: Option<PipeWriter>,
     keeper: Option<JoinHandle<()>>,
@@ -121,7 +128,7 @@ impl Connection {
         let mut connection = Connection {
             hello: Hello::default(),
             shared,
-            requests,
+            requests: Some(requests),
             lifeline: Some(lifeline),
             keeper: Some(keeper),
         };
@@ -177,12 +184,15 @@ impl Connection {
 
     /// A connection that is lost says so to every trial, so a failure to send needs no report.
     fn say(&self, outgoing: Outgoing) {
-        let _ = self.requests.send(outgoing);
+        if let Some(requests) = &self.requests {
+            let _ = requests.send(outgoing);
+        }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        drop(self.requests.take());
         drop(self.lifeline.take());
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
@@ -265,7 +275,7 @@ impl Shared {
 
 /// The keeper's life.
 fn keep(start: Start, shared: &Shared, outgoing: Receiver<Outgoing>, lifeline: PipeReader) {
-    let Start { mut command, patience, logs, keep } = start;
+    let Start { mut command, patience, silence, logs, keep } = start;
     // A group of its own: killed as a whole, and left alone by the terminal's Ctrl-C.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
     let mut child = match command.spawn() {
@@ -275,7 +285,7 @@ fn keep(start: Start, shared: &Shared, outgoing: Receiver<Outgoing>, lifeline: P
             return shared.lose(format!("can't run {program}: {error}"));
         }
     };
-    let reason = talk(&mut child, patience, shared, outgoing, &lifeline);
+    let reason = talk(&mut child, (patience, silence), shared, outgoing, &lifeline);
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // It may be gone already; nothing else can have its number before it is reaped.
         let _ = kill_process_group(group, Signal::KILL);
@@ -293,7 +303,7 @@ fn keep(start: Start, shared: &Shared, outgoing: Receiver<Outgoing>, lifeline: P
 /// Talks with the child until one of both ends it, and says how that came.
 fn talk(
     child: &mut Child,
-    patience: Duration,
+    (patience, silence): (Duration, Duration),
     shared: &Shared,
     outgoing: Receiver<Outgoing>,
     lifeline: &PipeReader,
@@ -319,10 +329,13 @@ fn talk(
             [PollFd::new(&stdout, PollFlags::IN), PollFd::new(lifeline, PollFlags::IN)];
         match poll(&mut sources, Some(&timeout)) {
             Ok(0) if lines.greeted => {
-                return format!("it has been silent for {} s", SILENCE.as_secs());
+                return format!("it has been silent for {} s", silence.as_secs_f32());
             }
-            Ok(0) => return format!("it did not say hello in {} s", patience.as_secs()),
-            Ok(_) if !sources[1].revents().is_empty() => return "it was no longer needed".into(),
+            Ok(0) => return format!("it did not say hello in {} s", patience.as_secs_f32()),
+            Ok(_) if !sources[1].revents().is_empty() => {
+                wait_for_end(&mut stdout, &mut buffer);
+                return "it was no longer needed".into();
+            }
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return error.to_string(),
@@ -338,7 +351,23 @@ fn talk(
         }
         // Before the hello, its words only count as words.
         if lines.greeted {
-            deadline = Instant::now() + SILENCE;
+            deadline = Instant::now() + silence;
+        }
+    }
+}
+
+/// Waits for the end of the child's output, which follows the end of its input: a worker takes its
+/// files away before it ends.
+fn wait_for_end(stdout: &mut (impl Read + AsFd), buffer: &mut [u8]) {
+    let deadline = Instant::now() + FAREWELL;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(timeout) = Timespec::try_from(left) else { return };
+        match poll(&mut [PollFd::new(&*stdout, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return,
+            Ok(_) if matches!(stdout.read(buffer), Ok(0) | Err(_)) => return,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
         }
     }
 }

@@ -60,7 +60,10 @@ impl LaunchError {
     pub fn hint(&self) -> &str {
         match self {
             LaunchError::Cancelled => "run it again",
-            LaunchError::File { .. } => "check the path and its permissions",
+            LaunchError::File { .. }
+            | LaunchError::Kernel { source: KernelError::Io { .. }, .. } => {
+                "check the path and its permissions"
+            }
             LaunchError::Kernel { .. } | LaunchError::Start(StartError::Kernel(_)) => {
                 "give the bzImage that `make` leaves in arch/x86/boot, or an x86-64 vmlinux"
             }

@@ -11,6 +11,9 @@ use crate::trial::files::FileCache;
 use crate::trial::run::run_trial;
 use crate::trial::{Job, TrialEvent, TrialReport};
 
+/// The modules that KVM for x86 can be backed by.
+const BACKENDS: [&str; 3] = ["kvm_intel", "kvm_amd", "kvm_pvm"];
+
 /// Runs trials in this process.
 #[derive(Debug, Default)]
 pub struct InProcess {
@@ -22,6 +25,12 @@ impl InProcess {
     /// A launcher that has read nothing yet.
     pub fn new() -> InProcess {
         InProcess::default()
+    }
+
+    /// The module behind /dev/kvm, where it is one.
+    pub(super) fn kvm(&self) -> &'static str {
+        let loaded = |module: &&&str| Path::new("/sys/module").join(module).is_dir();
+        BACKENDS.iter().find(loaded).copied().unwrap_or("KVM")
     }
 
     /// CPUs that this process may use.
@@ -40,7 +49,7 @@ impl InProcess {
 
 impl Launcher for InProcess {
     fn describe(&self) -> String {
-        "in process".into()
+        format!("in process on {}", self.kvm())
     }
 
     fn capacity(&self, _vcpus: u8, memory_mib: u64) -> usize {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::connection::{Connection, Heard, Refusal, Start};
 use super::uploads::Uploads;
+use super::wire::Hello;
 use super::{LaunchError, Launcher, machines_at_a_time};
 use crate::cancel::Cancel;
 use crate::trial::{Job, Outcome, TrialEvent, TrialReport};
@@ -36,7 +37,7 @@ struct Worker {
 
 /// What became of one attempt at a trial.
 enum Attempt {
-    Done(TrialReport),
+    Done(Box<TrialReport>),
     Lost(String),
 }
 
@@ -88,7 +89,7 @@ impl<P: Place> Remote<P> {
                 Heard::Event(event) => {
                     on_event(event.clone());
                     if let TrialEvent::Done(report) = event {
-                        return Ok(Attempt::Done(*report));
+                        return Ok(Attempt::Done(report));
                     }
                 }
                 Heard::Failed { reason, hint } => {
@@ -111,7 +112,8 @@ impl<P: Place> Launcher for Remote<P> {
         match current.as_ref() {
             Some(worker) => {
                 let hello = worker.connection.hello();
-                format!("{}: {}", self.place.name(), hello.kvm)
+                let Hello { release, kvm, cpus, .. } = hello;
+                format!("{}: Linux {release} with {kvm} on {cpus} CPUs", self.place.name())
             }
             None => self.place.name(),
         }
@@ -133,12 +135,12 @@ impl<P: Place> Launcher for Remote<P> {
         cancel: &Cancel,
     ) -> Result<TrialReport, LaunchError> {
         let reason = match self.attempt(job, on_event, cancel)? {
-            Attempt::Done(report) => return Ok(report),
+            Attempt::Done(report) => return Ok(*report),
             Attempt::Lost(reason) => reason,
         };
         on_event(TrialEvent::Restarted { reason });
         let reason = match self.attempt(job, on_event, cancel)? {
-            Attempt::Done(report) => return Ok(report),
+            Attempt::Done(report) => return Ok(*report),
             Attempt::Lost(reason) => format!("{}: {reason}", self.place.name()),
         };
         let report = TrialReport::without_machine(Outcome::Infra { reason });
@@ -175,6 +177,131 @@ impl Drop for InUse<'_> {
         let mut uploads = self.worker.uploads();
         for name in uploads.release(&self.name) {
             self.worker.connection.forget(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::{Place, Remote};
+    use crate::cancel::Cancel;
+    use crate::trial::launcher::connection::Start;
+    use crate::trial::launcher::{LaunchError, Launcher};
+    use crate::trial::tests::job;
+    use crate::trial::{Job, Outcome, TrialEvent, TrialReport};
+
+    const HELLO: &str = r#"echo '{"hello":{"protocol":1,"version":"0","release":"6","kvm":"none",
+        "cpus":3,"memory_mib":4096}}' | tr -d '\n'; echo; "#;
+
+    /// A shell script that passes for a worker.
+    struct Script {
+        script: String,
+        starts: AtomicUsize,
+        directory: tempfile::TempDir,
+    }
+
+    impl Place for Script {
+        fn name(&self) -> String {
+            "script".into()
+        }
+
+        fn size(&self) -> Option<(usize, u64)> {
+            None
+        }
+
+        fn start(&self, _cancel: &Cancel) -> Result<Start, LaunchError> {
+            self.starts.fetch_add(1, Ordering::Relaxed);
+            let log = self.directory.path().join("log");
+            let mut command = Command::new("sh");
+            command.arg("-c").arg(&self.script);
+            command.stderr(Stdio::from(std::fs::File::create(&log).unwrap()));
+            Ok(Start {
+                command,
+                patience: Duration::from_secs(20),
+                silence: Duration::from_millis(200),
+                logs: vec![log],
+                keep: None,
+            })
+        }
+    }
+
+    struct Run {
+        result: Result<TrialReport, LaunchError>,
+        events: Vec<TrialEvent>,
+        starts: usize,
+    }
+
+    fn run(script: &str, cancel: &Cancel) -> Run {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "content").unwrap();
+        let job = Job { kernel: file.clone(), initramfs: file, ..job() };
+        let script = script.to_owned();
+        let remote = Remote::new(Script { script, starts: AtomicUsize::new(0), directory });
+        let mut events = Vec::new();
+        let result = remote.run(&job, &mut |event| events.push(event), cancel);
+        Run { result, events, starts: remote.place().starts.load(Ordering::Relaxed) }
+    }
+
+    #[test]
+    fn a_silent_worker_is_replaced_once_and_then_it_is_the_hosts_fault() {
+        let run = run(&format!("{HELLO} cat >/dev/null; true"), &Cancel::new());
+        let Ok(TrialReport { outcome: Outcome::Infra { reason }, .. }) = run.result else {
+            panic!("{:?}", run.result);
+        };
+        assert!(reason.contains("silent"), "{reason}");
+        assert_eq!(run.starts, 2);
+        assert!(matches!(run.events[0], TrialEvent::Restarted { .. }));
+        assert!(matches!(run.events[1], TrialEvent::Done(_)));
+    }
+
+    #[test]
+    fn a_worker_that_never_comes_is_an_error_with_its_last_words() {
+        let run = run("echo 'no such host' >&2; exit 255", &Cancel::new());
+        let Err(LaunchError::Remote { launcher, reason }) = run.result else {
+            panic!("{:?}", run.result);
+        };
+        assert_eq!(launcher, "script");
+        assert!(reason.contains("255") && reason.contains("no such host"), "{reason}");
+        assert_eq!(run.starts, 1);
+    }
+
+    #[test]
+    fn another_protocol_is_refused() {
+        let hello = HELLO.replace(r#""protocol":1"#, r#""protocol":99"#);
+        let run = run(&format!("{hello} cat >/dev/null; true"), &Cancel::new());
+        let Err(LaunchError::Remote { reason, .. }) = run.result else {
+            panic!("{:?}", run.result);
+        };
+        assert!(reason.contains("protocol 99"), "{reason}");
+    }
+
+    #[test]
+    fn what_a_login_shell_prints_is_passed_over_and_answers_arrive() {
+        // The job's answer does not wait for the job: whatever comes for trial 1 is the trial's.
+        let failed =
+            r#"echo '{"failed":{"id":1,"reason":"no","hint":"try"}}'; cat >/dev/null; true"#;
+        let greeting = "echo Welcome to this machine; ";
+        let script = format!("{greeting} {HELLO} head -c 1 >/dev/null; {failed}");
+        let run = run(&script, &Cancel::new());
+        let Err(LaunchError::Refused { reason, hint }) = run.result else {
+            panic!("{:?}", run.result);
+        };
+        assert_eq!((reason.as_str(), hint.as_str()), ("no", "try"));
+        assert!(run.events.is_empty());
+    }
+
+    #[test]
+    fn cancelling_ends_the_wait_for_a_hello_and_for_an_answer() {
+        let cancel = Cancel::new();
+        cancel.cancel();
+        for script in ["cat >/dev/null; true", &format!("{HELLO} cat >/dev/null; true")] {
+            let run = run(script, &cancel);
+            assert!(matches!(run.result, Err(LaunchError::Cancelled)), "{:?}", run.result);
         }
     }
 }

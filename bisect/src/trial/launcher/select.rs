@@ -1,11 +1,14 @@
 //! Which launcher to take.
 
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use thiserror::Error;
 use vmm::host::{HostReport, Verdict};
 
-use super::{Command, InProcess, Launcher, Tcg, TcgConfig, TcgError};
+use super::{Command, InProcess, LaunchError, Launcher, Tcg, TcgConfig, TcgError};
+use crate::cancel::Cancel;
+use crate::trial::{Job, TrialEvent, TrialReport};
 
 /// What the user asks for: `auto`, `in-process`, `tcg` or `command:COMMAND`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +51,39 @@ pub struct Selected {
     pub why: String,
 }
 
+impl Selected {
+    /// The same launcher with another idea of how many trials it carries at a time.
+    pub fn at_a_time(self, trials: NonZeroUsize) -> Selected {
+        let Selected { launcher, why } = self;
+        Selected { launcher: Box::new(Limited { launcher, trials }), why }
+    }
+}
+
+/// A launcher whose capacity the user has chosen.
+struct Limited {
+    launcher: Box<dyn Launcher>,
+    trials: NonZeroUsize,
+}
+
+impl Launcher for Limited {
+    fn describe(&self) -> String {
+        self.launcher.describe()
+    }
+
+    fn capacity(&self, _vcpus: u8, _memory_mib: u64) -> usize {
+        self.trials.get()
+    }
+
+    fn run(
+        &self,
+        job: &Job,
+        on_event: &mut dyn FnMut(TrialEvent),
+        cancel: &Cancel,
+    ) -> Result<TrialReport, LaunchError> {
+        self.launcher.run(job, on_event, cancel)
+    }
+}
+
 /// Why there is no launcher.
 #[derive(Debug, Error)]
 pub enum SelectError {
@@ -82,7 +118,11 @@ pub fn select(
     match choice {
         Choice::InProcess => match inspect().verdict {
             verdict @ Verdict::NoKvm { .. } => Err(SelectError::NoKvm(verdict)),
-            verdict => selected(Box::new(InProcess::new()), format!("as asked; {verdict}")),
+            Verdict::RunsLinux => selected(Box::new(InProcess::new()), "as asked".into()),
+            verdict => {
+                let why = format!("as asked, although {}", why_not_here(&verdict));
+                selected(Box::new(InProcess::new()), why)
+            }
         },
         Choice::Tcg => selected(Box::new(Tcg::new(config)?), "as asked".into()),
         Choice::Command(line) => {

@@ -118,7 +118,7 @@ mod tests {
         let [a, b, c] = ["a", "b", "c"].map(|name| uploads.acquire(&file(name)).unwrap().0);
         uploads.held.values_mut().for_each(|held| held.bytes = IDLE_LIMIT / 2 + 1);
         assert!(uploads.release(&b).is_empty());
-        assert_eq!(uploads.release(&a), [a.clone()]);
+        assert_eq!(uploads.release(&a), std::slice::from_ref(&a));
         assert_eq!(uploads.release(&c), [b]);
         let (again, content) = uploads.acquire(&directory.path().join("a")).unwrap();
         assert_eq!((again, content.is_some()), (a, true));

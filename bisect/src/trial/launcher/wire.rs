@@ -99,7 +99,9 @@ pub(super) struct Hello {
     pub(super) protocol: u32,
     /// The program's version.
     pub(super) version: String,
-    /// Which KVM it has, for people.
+    /// Release of the kernel that it runs on.
+    pub(super) release: String,
+    /// Which KVM that has: `kvm_amd`.
     pub(super) kvm: String,
     /// CPUs it may use.
     pub(super) cpus: usize,
@@ -226,8 +228,8 @@ mod tests {
         }
 
         #[test]
-        fn hello_survives(version: String, kvm: String, cpus: usize, memory_mib: u64) {
-            let hello = Hello { protocol: 1, version, kvm, cpus, memory_mib };
+        fn hello_survives(version: String, release: String, kvm: String, cpus: usize, memory_mib: u64) {
+            let hello = Hello { protocol: 1, version, release, kvm, cpus, memory_mib };
             let mut bytes = Vec::new();
             send(&mut bytes, &Reply::Hello(hello.clone())).unwrap();
             let back = receive::<Reply>(&mut BufReader::new(&bytes[..])).unwrap();

@@ -153,7 +153,8 @@ fn hello(launcher: &InProcess) -> Hello {
     Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        kvm: launcher.describe(),
+        release: rustix::system::uname().release().to_string_lossy().into_owned(),
+        kvm: launcher.kvm().to_owned(),
         cpus: launcher.cpus(),
         memory_mib: launcher.memory_mib(),
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use guest_init::cpio::CpioError;
 use thiserror::Error;
 
-use super::connection::Start;
+use super::connection::{SILENCE, Start};
 use super::remote::{Place, Remote};
 use super::tether::tethered;
 use super::{LaunchError, Launcher};
@@ -205,6 +205,7 @@ impl Outer {
         Ok(Start {
             command,
             patience: BOOT_PATIENCE,
+            silence: SILENCE,
             logs: vec![console, errors],
             keep: Some(directory),
         })

@@ -1,0 +1,102 @@
+//! The source file to blame, where a report names files.
+
+use std::sync::LazyLock;
+
+use super::{blame, names::Names, report::Report};
+
+/// Files that are passed over, as their functions are: helpers that do what they were told,
+/// dispatchers, and what finds and reports the bug. `*` at the end stands for any rest.
+const INNOCENT: &str = include_str!("innocent_files.txt");
+
+/// The source file to blame: the first one in the report that is no helper; and, further out in the
+/// stack, one in a directory below its directory, which is more special.
+pub(super) fn file(report: &Report, is_stall: bool) -> Option<String> {
+    let skip = if is_stall {
+        // What found the stall is no part of it.
+        report.lines().position(blame::is_interrupt).map_or(0, |at| at + 1)
+    } else {
+        0
+    };
+    let mut guilty: Option<String> = None;
+    let lines = report.lines().skip(skip).filter(|line| !is_past(line));
+    for path in lines.filter_map(path).map(clean).filter(|path| !is_innocent(path)) {
+        match &guilty {
+            None => guilty = Some(path),
+            Some(known) => {
+                let directory = known.rsplit_once('/').map_or("", |(directory, _)| directory);
+                let below = path.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/'));
+                if !directory.is_empty() && below.is_some_and(|rest| rest.contains('/')) {
+                    guilty = Some(path);
+                }
+            }
+        }
+    }
+    guilty
+}
+
+/// The first `path/file.c:12` of a line, without a leading `./`.
+fn path(line: &str) -> Option<&str> {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "_-./+".contains(c);
+    line.match_indices(':').find_map(|(at, _)| {
+        let (before, behind) = (line.get(..at)?, line.get(at + 1..)?);
+        let start = before.rfind(|c| !is_path(c)).map_or(0, |at| at + 1);
+        let path = before.get(start..)?;
+        let is_source = [".c", ".h", ".S", ".rs"].iter().any(|end| path.ends_with(end));
+        let numbered = behind.starts_with(|c: char| c.is_ascii_digit());
+        (is_source && numbered && path.len() > 3).then_some(path)
+    })
+}
+
+fn is_innocent(path: &str) -> bool {
+    static NAMES: LazyLock<Names> = LazyLock::new(|| Names::parse(INNOCENT));
+    NAMES.contains(path)
+}
+
+/// Whether a line tells of the past: locks that were taken, interrupts that were switched.
+fn is_past(line: &str) -> bool {
+    let line = line.trim_start();
+    ["#", "hardirqs last", "softirqs last", "Register "].iter().any(|start| line.starts_with(start))
+}
+
+/// A path without `..`: `arch/x86/kvm/../../../virt/kvm/x.c` is `virt/kvm/x.c`.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "." | "" => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clean, is_innocent, path};
+
+    #[test]
+    fn paths_in_lines() {
+        assert_eq!(path(" f+0x1/0x2 net/core/dev.c:12"), Some("net/core/dev.c"));
+        assert_eq!(path("kernel BUG at ./include/linux/mm.h:5!"), Some("./include/linux/mm.h"));
+        assert_eq!(path("pc : f drivers/a-b/c.c:1 [inline]"), Some("drivers/a-b/c.c"));
+        assert_eq!(path("RIP: 0010:f+0x1/0x2"), None);
+        assert_eq!(path("a.c: no line"), None);
+    }
+
+    #[test]
+    fn paths_are_cleaned() {
+        assert_eq!(clean("./include/linux/mm.h"), "include/linux/mm.h");
+        assert_eq!(clean("arch/x86/kvm/../../../virt/kvm/x.c"), "virt/kvm/x.c");
+    }
+
+    #[test]
+    fn helpers_are_passed_over() {
+        assert!(is_innocent("include/linux/list.h"));
+        assert!(is_innocent("mm/kasan/report.c"));
+        assert!(is_innocent("arch/x86/kernel/traps.c"));
+        assert!(!is_innocent("net/ipv4/tcp.c"));
+    }
+}

@@ -1,0 +1,298 @@
+//! The reports that are open: which line belongs to which, and when one is complete.
+
+use std::{collections::VecDeque, ops::Range};
+
+use memchr::{memmem, memrchr};
+
+use super::{
+    Crash, Event, guilty,
+    line::{self, Context, Line},
+    report::Report,
+    rules::{self, BOOT, Groups, Hit, PANIC, RuleSet},
+    title, trace,
+};
+
+/// How far behind the last line of a report the log may go on before the report is taken for
+/// complete.
+const PATIENCE: u64 = 256 << 10;
+
+/// How many reports may be open at once; a machine has no more CPUs that die at the same moment.
+const MOST_OPEN: usize = 16;
+
+/// How many lines before the first one of a report are kept with it, and how many where they are
+/// known to be of the same task.
+const BEFORE: usize = 5;
+const BEFORE_TASK: usize = 50;
+
+/// How much of the log is searched for these lines, and how long one may be.
+const BEFORE_BYTES: usize = 8 << 10;
+const BEFORE_LINE: usize = 2 << 10;
+
+/// The reports that are open.
+#[derive(Clone, Debug)]
+pub(super) struct Tracker {
+    set: &'static RuleSet,
+    open: VecDeque<Open>,
+    events: Vec<Event>,
+    /// Whether the log begins with a boot, so that the first one is none that came unexpectedly.
+    boots: Option<bool>,
+    /// Where the last report ended, or the current boot began.
+    reported: u64,
+    /// Where the current boot began.
+    booted: u64,
+}
+
+/// A report that still grows.
+#[derive(Clone, Debug)]
+struct Open {
+    rule: usize,
+    groups: Groups,
+    report: Report,
+    panicked: bool,
+    /// Whether it was told of as soon as its title was certain.
+    sighted: bool,
+    /// How many bytes it must have before that is tried again: twice as many each time, so that a
+    /// report that never becomes certain costs no more than its length.
+    sight_at: usize,
+    /// Whether other CPUs were asked for their stacks, so that their lines belong to it too.
+    all_cpus: bool,
+}
+
+impl Tracker {
+    /// No report yet.
+    pub(super) fn new(set: &'static RuleSet) -> Tracker {
+        Tracker {
+            set,
+            open: VecDeque::new(),
+            events: Vec::new(),
+            boots: None,
+            reported: 0,
+            booted: 0,
+        }
+    }
+
+    /// Whether no report is open, so that only lines matter that may begin one.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// What has become certain since the last time.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// The open reports, as they would be if the log ended here.
+    pub(super) fn pending(&self) -> Vec<Crash> {
+        self.open.iter().filter_map(|open| judge(self.set, open)).collect()
+    }
+
+    /// Looks at the log's first words.
+    pub(super) fn first_line(&mut self, text: &[u8]) {
+        if self.boots.is_none() {
+            let mut lines = text.split(|&byte| byte == b'\n');
+            let first = lines.find(|line| !line.trim_ascii().is_empty());
+            self.boots = first.map(rules::is_boot);
+        }
+    }
+
+    /// Looks at a line: `range` of `buffer`, whose first byte is at `base` in the log. Another
+    /// `dropped` bytes of it, with its newline if that is not in the range, are not there.
+    pub(super) fn line(
+        &mut self,
+        buffer: &[u8],
+        range: Range<usize>,
+        base: u64,
+        dropped: u64,
+        may_begin: bool,
+    ) {
+        let start = base + range.start as u64;
+        let end = base + range.end as u64 + dropped;
+        let (past, raw) = buffer.split_at(range.start.min(buffer.len()));
+        let line = line::parse(raw.get(..range.len()).unwrap_or(raw));
+        let is_over = |open: &Open| start.saturating_sub(open.report.last) > PATIENCE;
+        while self.open.front().is_some_and(is_over) {
+            self.close_first();
+        }
+        let hit = if may_begin { self.set.find(line.text) } else { None };
+        let panic = may_begin && memmem::find(line.text, PANIC.as_bytes()).is_some();
+        if panic {
+            self.open.iter_mut().for_each(|open| open.panicked = true);
+            self.events.push(Event::Panic { since: self.booted, at: start });
+        }
+        if may_begin && line.text.starts_with(BOOT.as_bytes()) {
+            self.close_all();
+            self.booted = start;
+            self.reported = start;
+        }
+        match hit {
+            // A symbolized report has its first line once for each function inlined there; the last
+            // one is the function that was called.
+            Some(hit) if self.repeats(&hit, line.context) => {
+                if let Some(open) = self.open.back_mut() {
+                    open.groups = hit.groups;
+                    open.report.push(line, end);
+                }
+            }
+            Some(hit) if !self.continues(&hit, line.context) => {
+                self.close_context(line.context);
+                let mut report = Report::new(line, start, end);
+                let since =
+                    usize::try_from(self.reported.saturating_sub(base)).unwrap_or(usize::MAX);
+                report.set_before(before(past.get(since..).unwrap_or_default(), line.context));
+                self.begin(hit, report, panic);
+            }
+            _ => self.append(line, end),
+        }
+    }
+
+    /// Closes all reports.
+    pub(super) fn close_all(&mut self) {
+        while !self.open.is_empty() {
+            self.close_first();
+        }
+    }
+
+    /// Whether a line that could begin a report is part of one that has begun, or begins nothing.
+    fn continues(&mut self, hit: &Hit, context: Context) -> bool {
+        let Some(compiled) = self.set.get(hit.rule) else { return true };
+        let rule = compiled.rule;
+        if rule.reboot && self.boots.replace(false) == Some(true) {
+            return true;
+        }
+        let mut same = self.open.iter().filter(|open| open.report.context == context);
+        same.any(|open| rule.continues || rule.gathers && open.rule == hit.rule)
+    }
+
+    /// Whether a line is the one before once more.
+    fn repeats(&self, hit: &Hit, context: Context) -> bool {
+        self.open.back().is_some_and(|open| {
+            let mut lines = open.report.lines();
+            open.rule == hit.rule
+                && open.report.context == context
+                && lines.all(|line| line.contains(" [inline]"))
+        })
+    }
+
+    /// Makes room for a new report of a context: whatever of it is open ends here.
+    fn close_context(&mut self, context: Context) {
+        for open in self.open.iter_mut().filter(|open| open.report.context == context) {
+            // Where all lines are of one task, as far as can be told, a report that has not said enough yet
+            // was broken off by what happened next, and may find its stack there.
+            if context != Context::Stamped
+                && !open.report.is_broken()
+                && judge(self.set, open).is_some_and(|crash| crash.corrupted.is_some())
+            {
+                open.report.break_in();
+            } else {
+                open.report.is_complete = true;
+            }
+        }
+        self.close_complete();
+    }
+
+    fn begin(&mut self, hit: Hit, report: Report, panicked: bool) {
+        let certain = self.set.get(hit.rule).is_some_and(|rule| rule.rule.is_one_line());
+        let Hit { rule, groups } = hit;
+        let context = report.context;
+        if self.open.len() >= MOST_OPEN {
+            self.close_first();
+        }
+        self.open.push_back(Open {
+            rule,
+            groups,
+            report,
+            panicked,
+            sighted: false,
+            sight_at: 0,
+            all_cpus: false,
+        });
+        if certain {
+            self.sight(context);
+        }
+    }
+
+    fn append(&mut self, line: Line<'_>, end: u64) {
+        for open in &mut self.open {
+            let other_cpu = open.all_cpus && matches!(line.context, Context::Cpu(_));
+            if open.report.context == line.context || other_cpu {
+                open.all_cpus |= memmem::find(line.text, b"Sending NMI from CPU").is_some();
+                open.report.push(line, end);
+            }
+        }
+        if trace::ends_stack(line.text) {
+            self.sight(line.context);
+        }
+    }
+
+    /// Tells of the report of this context, once, if its title is certain.
+    fn sight(&mut self, context: Context) {
+        for open in self.open.iter_mut().filter(|open| open.report.context == context) {
+            if open.sighted || open.report.size() < open.sight_at {
+                continue;
+            }
+            open.sight_at = 2 * open.report.size();
+            if let Some(crash) = judge(self.set, open)
+                && crash.corrupted.is_none()
+            {
+                open.sighted = true;
+                self.events.push(Event::Sighted(crash));
+            }
+        }
+    }
+
+    /// Closes the complete reports that no open one stands before, so that crashes come in order.
+    fn close_complete(&mut self) {
+        while self.open.front().is_some_and(|open| open.report.is_complete) {
+            self.close_first();
+        }
+    }
+
+    fn close_first(&mut self) {
+        if let Some(open) = self.open.pop_front() {
+            self.reported = self.reported.max(open.report.end);
+            if let Some(crash) = judge(self.set, &open) {
+                self.events.push(Event::Crash(crash));
+            }
+        }
+    }
+}
+
+/// The last lines of `past` that are of this context, as text.
+fn before(past: &[u8], context: Context) -> String {
+    let most = if matches!(context, Context::Task(_)) { BEFORE_TASK } else { BEFORE };
+    let mut lines = Vec::new();
+    let mut end = past.len();
+    while end > 0 && past.len() - end < BEFORE_BYTES && lines.len() < most {
+        // `end` is behind a newline.
+        let start = memrchr(b'\n', &past[..end - 1]).map_or(0, |newline| newline + 1);
+        if end - start > BEFORE_LINE {
+            break;
+        }
+        let line = line::parse(&past[start..end]);
+        if line.context == context && !line.text.is_empty() && !trace::is_questionable(line.text) {
+            lines.push(String::from_utf8_lossy(line.text));
+        }
+        end = start;
+    }
+    lines.iter().rev().flat_map(|line| [line, "\n"]).collect()
+}
+
+fn judge(set: &RuleSet, open: &Open) -> Option<Crash> {
+    let compiled = set.get(open.rule)?;
+    let verdict = title::judge(compiled, &open.groups, &open.report)?;
+    Some(Crash {
+        kind: compiled.rule.kind(&verdict.title),
+        title: verdict.title,
+        alt_titles: verdict.alts,
+        frame: verdict.frame,
+        guilty_file: guilty::file(&open.report, compiled.rule.is_stall()),
+        task: open.report.task(),
+        cpu: open.report.cpu(),
+        start: open.report.start,
+        end: open.report.end,
+        report: open.report.text(),
+        corrupted: verdict.corrupted,
+        suppressed: compiled.rule.suppressed,
+        panicked: open.panicked,
+    })
+}
