@@ -91,7 +91,7 @@ impl Report {
         }
         let from = self.text.len();
         self.text.push_str(&String::from_utf8_lossy(line.text));
-        let questionable = trace::is_questionable(line.text);
+        let questionable = !self.lines.is_empty() && trace::is_questionable(line.text);
         self.lines.push(Span { range: from..self.text.len(), questionable });
         self.certain += usize::from(!questionable);
         self.text.push('\n');

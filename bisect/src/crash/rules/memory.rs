@@ -2,6 +2,18 @@
 
 use super::{Example, Find, Kind, Rule, Stack};
 
+/// SLUB's own checks (mm/slub.c): `BUG kmalloc-64 (Not tainted): Poison overwritten`.
+const fn slub(header: &'static str, title: &'static str) -> Rule {
+    Rule {
+        header,
+        line: r"BUG [A-Za-z0-9_:-]+ *\((?:Not tainted|Tainted[^)]*)\): ",
+        title,
+        frame: &[Find::Trace],
+        kind: &[("", Kind::MemorySafetyBug)],
+        ..Rule::NEW
+    }
+}
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "BUG: memory leak",
@@ -22,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Bad page state",
         title: "BUG: Bad page state in {frame}",
         frame: &[Find::TraceAfter("page last allocated via")],
@@ -30,44 +42,45 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Bad page map",
         title: "BUG: Bad page map",
         frame: &[],
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Bad page cache",
         title: "BUG: Bad page cache in {frame}",
         frame: &[Find::Trace],
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Bad rss-counter state",
         title: "BUG: Bad rss-counter state",
         stack: Stack::Optional,
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: non-zero (?P<what>[a-z_]+) on freeing mm",
         title: "BUG: non-zero {what} on freeing mm",
         stack: Stack::Optional,
         ..Rule::NEW
     },
-    // SLUB's own checks (mm/slub.c).
+    slub("Object already free", "BUG: Object already free in {frame}"),
+    slub("Poison overwritten", "BUG: Poison overwritten in {frame}"),
+    slub("Redzone overwritten", "BUG: Redzone overwritten in {frame}"),
+    slub("adding overwritten", "BUG: Padding overwritten in {frame}"),
+    slub("Freelist Pointer check fails", "BUG: Freelist pointer check fails in {frame}"),
+    slub("Freechain corrupt", "BUG: Freechain corrupt in {frame}"),
+    slub("Freepointer corrupt", "BUG: Freepointer corrupt in {frame}"),
+    slub("Wrong object count", "BUG: Wrong object count in {frame}"),
+    slub("Invalid object pointer", "BUG: Invalid object pointer in {frame}"),
+    slub("Objects remaining in", "BUG: Objects remaining in {frame}"),
     Rule {
-        header: "BUG ",
-        line: r"BUG [A-Za-z0-9_-]+ \((?:Not tainted|Tainted[^)]*)\): (?P<what>Object already free|Poison overwritten|Redzone overwritten|Right Redzone overwritten|Left Redzone overwritten|Padding overwritten|Object padding overwritten|Freelist Pointer check fails|Freechain corrupt|Freepointer corrupt|Wrong object count|Invalid object pointer|Objects remaining)",
-        title: "BUG: {what} in {frame}",
-        frame: &[Find::Trace],
-        kind: &[("", Kind::MemorySafetyBug)],
-        ..Rule::NEW
-    },
-    Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Dentry .* still in use.* \[unmount of (?P<fs>[^\]]+)\]",
         title: "BUG: Dentry still in use in unmount",
         alts: &["BUG: Dentry still in use [unmount of {fs}]"],
