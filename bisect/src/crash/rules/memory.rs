@@ -3,15 +3,17 @@
 use super::{Example, Find, Kind, Rule, Stack};
 
 /// SLUB's own checks (mm/slub.c): `BUG kmalloc-64 (Not tainted): Poison overwritten`.
-const fn slub(header: &'static str, title: &'static str) -> Rule {
-    Rule {
-        header,
-        line: r"BUG [A-Za-z0-9_:-]+ *\((?:Not tainted|Tainted[^)]*)\): ",
-        title,
-        frame: &[Find::Trace],
-        kind: &[("", Kind::MemorySafetyBug)],
-        ..Rule::NEW
-    }
+macro_rules! slub {
+    ($words:literal, $title:literal) => {
+        Rule {
+            header: $words,
+            line: concat!(r"BUG [A-Za-z0-9_:-]+ *\((?:Not tainted|Tainted[^)]*)\): .*", $words),
+            title: concat!("BUG: ", $title, " in {frame}"),
+            frame: &[Find::Trace],
+            kind: &[("", Kind::MemorySafetyBug)],
+            ..Rule::NEW
+        }
+    };
 }
 
 pub(super) const RULES: &[Rule] = &[
@@ -69,16 +71,25 @@ pub(super) const RULES: &[Rule] = &[
         stack: Stack::Optional,
         ..Rule::NEW
     },
-    slub("Object already free", "BUG: Object already free in {frame}"),
-    slub("Poison overwritten", "BUG: Poison overwritten in {frame}"),
-    slub("Redzone overwritten", "BUG: Redzone overwritten in {frame}"),
-    slub("adding overwritten", "BUG: Padding overwritten in {frame}"),
-    slub("Freelist Pointer check fails", "BUG: Freelist pointer check fails in {frame}"),
-    slub("Freechain corrupt", "BUG: Freechain corrupt in {frame}"),
-    slub("Freepointer corrupt", "BUG: Freepointer corrupt in {frame}"),
-    slub("Wrong object count", "BUG: Wrong object count in {frame}"),
-    slub("Invalid object pointer", "BUG: Invalid object pointer in {frame}"),
-    slub("Objects remaining in", "BUG: Objects remaining in {frame}"),
+    Rule {
+        examples: &[Example {
+            title: "BUG: Object already free in freer",
+            log: "BUG kmalloc-64 (Not tainted): Object already free\n---------------\n\n\
+                  INFO: Allocated in f+0x1/0x2 age=1 cpu=0 pid=1\n\
+                  CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\nCall Trace:\n dump_stack+0x1/0x2\n\
+                  \u{20}free_debug_processing+0x1/0x2\n kfree+0x1/0x2\n freer+0x1/0x2\n",
+        }],
+        ..slub!("Object already free", "Object already free")
+    },
+    slub!("Poison overwritten", "Poison overwritten"),
+    slub!("Redzone overwritten", "Redzone overwritten"),
+    slub!("adding overwritten", "Padding overwritten"),
+    slub!("Freelist Pointer check fails", "Freelist pointer check fails"),
+    slub!("Freechain corrupt", "Freechain corrupt"),
+    slub!("Freepointer corrupt", "Freepointer corrupt"),
+    slub!("Wrong object count", "Wrong object count"),
+    slub!("Invalid object pointer", "Invalid object pointer"),
+    slub!("Objects remaining in", "Objects remaining"),
     Rule {
         header: "BUG: ",
         line: r"BUG: Dentry .* still in use.* \[unmount of (?P<fs>[^\]]+)\]",

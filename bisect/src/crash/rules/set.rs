@@ -8,7 +8,7 @@ use std::{
 use regex_automata::{
     Anchored, Input,
     meta::Regex,
-    util::{captures::Captures, syntax},
+    util::{primitives::PatternID, syntax},
 };
 
 use crate::crash::names::Names;
@@ -123,13 +123,8 @@ pub(in crate::crash) const PANIC: &str = "Kernel panic - not syncing";
 impl Compiled {
     /// What the named groups of the rule's line hold, which begins at `text`.
     fn groups(&self, text: &[u8]) -> Groups {
-        if !self.rule.line.contains("(?P<") && !self.rule.line.contains("{func}") {
-            return Groups::new();
-        }
         let line = self.line.get_or_init(|| compile(&[self.rule.line], ""));
-        let mut captures = line.create_captures();
-        line.search_captures(&Input::new(text).anchored(Anchored::Yes), &mut captures);
-        groups(line, &captures, text)
+        held(line, &Input::new(text).anchored(Anchored::Yes))
     }
 
     /// The patterns of the further lines.
@@ -168,13 +163,22 @@ fn places<'a>(
 }
 
 /// What the named groups of a match hold.
-pub(in crate::crash) fn groups(regex: &Regex, captures: &Captures, text: &[u8]) -> Groups {
-    let Some(pattern) = captures.pattern() else { return Groups::new() };
-    let names = regex.group_info().pattern_names(pattern);
+pub(in crate::crash) fn groups(regex: &Regex, text: &[u8]) -> Groups {
+    held(regex, &Input::new(text))
+}
+
+fn held(regex: &Regex, input: &Input<'_>) -> Groups {
+    let info = regex.group_info();
+    if info.group_len(PatternID::ZERO) < 2 {
+        return Groups::new();
+    }
+    let mut captures = regex.create_captures();
+    regex.search_captures(input, &mut captures);
+    let names = info.pattern_names(PatternID::ZERO);
     names
         .zip(captures.iter())
         .filter_map(|(name, span)| {
-            let held = text.get(span?.range())?;
+            let held = input.haystack().get(span?.range())?;
             Some((name?.to_owned(), String::from_utf8_lossy(held).into_owned()))
         })
         .collect()
