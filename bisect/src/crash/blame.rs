@@ -57,10 +57,13 @@ fn function_in(line: &str, pattern: &Regex) -> Option<String> {
     if line.ends_with("[inline]") {
         return None;
     }
-    let mut captures = pattern.create_captures();
-    pattern.captures(line.as_bytes(), &mut captures);
-    let held = groups(pattern, &captures, line.as_bytes());
-    held.into_iter().find(|(name, _)| name == "func").map(|(_, function)| function)
+    if !pattern.is_match(line.as_bytes()) {
+        return None;
+    }
+    groups(pattern, line.as_bytes())
+        .into_iter()
+        .find(|(name, _)| name == "func")
+        .map(|(_, function)| function)
 }
 
 /// The function in a line that shows the instruction pointer.

@@ -1,5 +1,9 @@
 //! Reports that have lost lines, or hold lines that are not theirs.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::{blame, report::Report, trace};
 
 /// How many lines below the line that announces a stack its first frame may be: what is between is
@@ -52,13 +56,12 @@ pub(super) fn find(report: &Report) -> Option<String> {
     (!any).then(|| "there is no stack trace".to_owned())
 }
 
-/// Lines that another task prints stacks behind, without a report of its own.
-const INTRUDERS: &[&str] = &[
-    "FAULT_INJECTION: forcing a failure",
-    "page allocation failure: order",
-    "vmalloc: allocation failure",
-    "vmalloc error: size",
-];
+/// Whether a line is of another task that prints a stack behind it, without a report of its own.
+fn is_intruder(line: &str) -> bool {
+    static FAILURE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("allocation failure: "));
+    line.starts_with("FAULT_INJECTION: forcing a failure")
+        || FAILURE.find(line.as_bytes()).is_some()
+}
 
 /// Whether the stack of something harmless that went on at the same time is mixed in.
 pub(super) fn is_mixed(report: &Report) -> bool {
@@ -67,7 +70,7 @@ pub(super) fn is_mixed(report: &Report) -> bool {
     }
     let mut frames = 0;
     for line in report.lines().skip(1) {
-        if INTRUDERS.iter().any(|intruder| line.contains(intruder)) {
+        if is_intruder(line) {
             return true;
         }
         if let Some(frame) = trace::parse(line) {

@@ -1,10 +1,19 @@
 //! Lists of names with `*` in them.
 
-use regex_automata::{meta::Regex, util::syntax};
-
 /// A list of names, in which `*` stands for any text.
-#[derive(Debug)]
-pub(super) struct Names(Regex);
+///
+/// Most names are whole, or end or begin with the star; a lookup is a binary search for each of
+/// these, whatever the length of the list.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    whole: Vec<String>,
+    /// What names begin with, sorted, none of which begins with another.
+    starts: Vec<String>,
+    /// What names end with, reversed, likewise.
+    ends: Vec<String>,
+    /// Names with more stars: the texts between them.
+    others: Vec<Vec<String>>,
+}
 
 impl Names {
     /// The names in a text: words, with `#` at the start of a line that is a comment.
@@ -14,36 +23,61 @@ impl Names {
     }
 
     /// These names.
-    #[expect(clippy::expect_used, reason = "quoted names are regular expressions")]
-    pub(super) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Names {
-        let names: Vec<String> = names.into_iter().map(quote).collect();
-        let pattern = format!("^(?:{})$", names.join("|"));
-        let regex = Regex::builder()
-            .syntax(syntax::Config::new().unicode(false).utf8(false))
-            .configure(Regex::config().utf8_empty(false))
-            .build(if names.is_empty() { "[^\\s\\S]" } else { &pattern })
-            .expect("a list of names");
-        Names(regex)
+    pub(super) fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Names {
+        let mut names = Names::default();
+        for name in list {
+            let parts: Vec<String> = name.split('*').map(str::to_owned).collect();
+            match &parts[..] {
+                [whole] => names.whole.push(whole.clone()),
+                [start, end] if end.is_empty() => names.starts.push(start.clone()),
+                [start, end] if start.is_empty() => names.ends.push(reversed(end)),
+                _ => names.others.push(parts),
+            }
+        }
+        names.whole.sort_unstable();
+        minimize(&mut names.starts);
+        minimize(&mut names.ends);
+        names
     }
 
     /// Whether a name is in the list.
     pub(super) fn contains(&self, name: &str) -> bool {
-        self.0.is_match(name)
+        self.whole.binary_search_by(|whole| whole.as_str().cmp(name)).is_ok()
+            || begins(&self.starts, name)
+            || !self.ends.is_empty() && begins(&self.ends, &reversed(name))
+            || self.others.iter().any(|parts| fits(parts, name))
     }
 }
 
-fn quote(name: &str) -> String {
-    name.chars().fold(String::new(), |mut pattern, c| {
-        match c {
-            '*' => pattern.push_str(".*"),
-            c if c.is_ascii_alphanumeric() || c == '_' => pattern.push(c),
-            c => {
-                pattern.push('\\');
-                pattern.push(c);
-            }
-        }
-        pattern
-    })
+/// Sorts, and drops what begins with another: that adds nothing.
+fn minimize(starts: &mut Vec<String>) {
+    starts.sort_unstable();
+    starts.dedup_by(|later, earlier| later.starts_with(earlier.as_str()));
+}
+
+/// Whether a name begins with one of these. As none of them begins with another, only the last one
+/// not behind the name can.
+fn begins(starts: &[String], name: &str) -> bool {
+    let behind = starts.partition_point(|start| start.as_str() <= name);
+    behind
+        .checked_sub(1)
+        .and_then(|at| starts.get(at))
+        .is_some_and(|start| name.starts_with(start.as_str()))
+}
+
+fn reversed(name: &str) -> String {
+    name.chars().rev().collect()
+}
+
+/// Whether a name is these texts with anything between them.
+fn fits(parts: &[String], name: &str) -> bool {
+    let [first, middle @ .., last] = parts else { return false };
+    let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
+    for part in middle {
+        let Some(at) = rest.find(part.as_str()) else { return false };
+        rest = rest.get(at + part.len()..).unwrap_or_default();
+    }
+    rest.ends_with(last.as_str())
 }
 
 #[cfg(test)]
@@ -52,11 +86,23 @@ mod tests {
 
     #[test]
     fn stars_stand_for_anything() {
-        let names = Names::parse("# a comment: no_name\nfoo* *_bar\narch/*/mm/* a.b");
-        for name in ["foo", "food", "x_bar", "arch/x86/mm/fault.c", "a.b"] {
+        let names =
+            Names::parse("# a comment: no_name\nfoo* foobar* *_bar *mid*\narch/*/mm/* a.b do*ne");
+        for name in [
+            "foo",
+            "food",
+            "foobart",
+            "x_bar",
+            "arch/x86/mm/fault.c",
+            "a.b",
+            "amidst",
+            "mid",
+            "done",
+        ] {
             assert!(names.contains(name), "{name}");
         }
-        for name in ["", "fo", "bar", "x_bark", "arch/mm/x", "axb", "no_name", "xfoo"] {
+        for name in ["", "fo", "bar", "x_bark", "arch/mm/x", "axb", "no_name", "xfoo", "mi", "don"]
+        {
             assert!(!names.contains(name), "{name}");
         }
         assert!(!Names::new([]).contains(""));

@@ -91,7 +91,7 @@ impl Report {
         }
         let from = self.text.len();
         self.text.push_str(&String::from_utf8_lossy(line.text));
-        let questionable = trace::is_questionable(line.text);
+        let questionable = !self.lines.is_empty() && trace::is_questionable(line.text);
         self.lines.push(Span { range: from..self.text.len(), questionable });
         self.certain += usize::from(!questionable);
         self.text.push('\n');
@@ -124,25 +124,21 @@ impl Report {
             .filter_map(|span| self.text.get(span.range.clone()))
     }
 
-    /// The task that ran, `name/pid`, from the line that every oops and warning has:
-    /// `CPU: 0 PID: 1 Comm: init Not tainted`.
-    pub(super) fn task(&self) -> Option<String> {
-        self.lines().find_map(|line| {
-            let (before, name) = line.split_once(" Comm: ")?;
-            let (_, pid) = before.split_once("PID: ")?;
-            let pid: u32 = pid.split_ascii_whitespace().next()?.parse().ok()?;
-            let end = [" Not tainted", " Tainted: "].iter().find_map(|end| name.find(end));
-            let name = name.get(..end?)?.trim_end();
-            Some(format!("{name}/{pid}"))
-        })
-    }
-
-    /// The CPU that it ran on, from the same line.
-    pub(super) fn cpu(&self) -> Option<u32> {
-        self.lines().find_map(|line| {
-            let (_, cpu) = line.split_once("CPU: ")?;
-            cpu.split_ascii_whitespace().next()?.parse().ok()
-        })
+    /// The task that ran, `name/pid`, and the CPU that it ran on, from the line that every oops and
+    /// warning has: `CPU: 0 PID: 1 Comm: init Not tainted`.
+    pub(super) fn task_and_cpu(&self) -> (Option<String>, Option<u32>) {
+        let Some(line) = self.lines().find(|line| line.starts_with("CPU: ")) else {
+            return (None, None);
+        };
+        let number = |word: &str| -> Option<u32> {
+            line.split_once(word)?.1.split_ascii_whitespace().next()?.parse().ok()
+        };
+        let name = line.split_once(" Comm: ").and_then(|(_, name)| {
+            let end = [" Not tainted", " Tainted: "].iter().find_map(|end| name.find(end))?;
+            name.get(..end)
+        });
+        let task = name.zip(number("PID: "));
+        (task.map(|(name, pid)| format!("{}/{pid}", name.trim_end())), number("CPU: "))
     }
 
     /// The report as people read it.

@@ -128,7 +128,7 @@ impl Scanner {
         let partial = self.buffer.len() - self.next;
         let head = memchr(b'\n', piece);
         let length = head.unwrap_or(piece.len());
-        if partial == 0 || partial + length <= LONGEST_LINE {
+        if self.dropped == 0 && (partial == 0 || partial + length <= LONGEST_LINE) {
             return piece;
         }
         let (line, rest) = piece.split_at(length);

@@ -82,6 +82,8 @@ proptest! {
 
     #[test]
     fn boots_do_not_mix(one in log(), two in log()) {
+        // The decompressor speaks before the kernel does, so that a second one is another boot.
+        let two = String::from_utf8_lossy(&two).replace("Booting", "Shooting").into_bytes();
         let boot = |log: &[u8]| [b"[    0.000000] Linux version 6.1.0\n", log, b"\n"].concat();
         let (one, two) = (boot(&one), boot(&two));
         let shift = |mut crash: Crash| {
@@ -90,8 +92,6 @@ proptest! {
             crash
         };
         let whole = classify(&[&one[..], &two].concat());
-        // The decompressor speaks before the kernel does, so that a second one is another boot.
-        prop_assume!(!two.windows(19).any(|words| words == b"Booting the kernel."));
         let parts: Vec<Crash> =
             classify(&one).into_iter().chain(classify(&two).into_iter().map(shift)).collect();
         prop_assert_eq!(whole, parts);

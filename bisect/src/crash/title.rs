@@ -63,14 +63,10 @@ pub(super) fn judge(compiled: &Compiled, header: &Groups, report: &Report) -> Op
 fn more(compiled: &Compiled, report: &Report, known: &mut Groups) -> bool {
     let mut lines = report.lines().skip(1);
     for (index, pattern) in compiled.more().iter().enumerate() {
-        let mut captures = pattern.create_captures();
         let limit = if index == 0 { NEAR } else { usize::MAX };
-        let found = lines.by_ref().take(limit).find(|line| {
-            pattern.captures(line.as_bytes(), &mut captures);
-            captures.is_match()
-        });
+        let found = lines.by_ref().take(limit).find(|line| pattern.is_match(line.as_bytes()));
         let Some(line) = found else { return false };
-        known.extend(groups(pattern, &captures, line.as_bytes()));
+        known.extend(groups(pattern, line.as_bytes()));
     }
     true
 }

@@ -100,6 +100,9 @@ pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
         });
     }
     // ` f mm/slab.c:12 [inline]`
+    if !rest.starts_with(' ') {
+        return None;
+    }
     let (place, inlined) = match rest.strip_suffix(" [inline]") {
         Some(place) => (place, true),
         None => (rest, false),

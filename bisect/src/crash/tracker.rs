@@ -9,7 +9,8 @@ use super::{
     line::{self, Context, Line},
     report::Report,
     rules::{self, BOOT, Groups, Hit, PANIC, RuleSet},
-    title, trace,
+    title::{self, Verdict},
+    trace,
 };
 
 /// How far behind the last line of a report the log may go on before the report is taken for
@@ -49,8 +50,8 @@ struct Open {
     groups: Groups,
     report: Report,
     panicked: bool,
-    /// Whether it was told of as soon as its title was certain.
-    sighted: bool,
+    /// What it says, if that has been certain already, and has been told of.
+    verdict: Option<Verdict>,
     /// How many bytes it must have before that is tried again: twice as many each time, so that a
     /// report that never becomes certain costs no more than its length.
     sight_at: usize,
@@ -202,7 +203,7 @@ impl Tracker {
             groups,
             report,
             panicked,
-            sighted: false,
+            verdict: None,
             sight_at: 0,
             all_cpus: false,
         });
@@ -227,14 +228,16 @@ impl Tracker {
     /// Tells of the report of this context, once, if its title is certain.
     fn sight(&mut self, context: Context) {
         for open in self.open.iter_mut().filter(|open| open.report.context == context) {
-            if open.sighted || open.report.size() < open.sight_at {
+            if open.verdict.is_some() || open.report.size() < open.sight_at {
                 continue;
             }
             open.sight_at = 2 * open.report.size();
-            if let Some(crash) = judge(self.set, open)
-                && crash.corrupted.is_none()
+            let Some(compiled) = self.set.get(open.rule) else { continue };
+            let verdict = title::judge(compiled, &open.groups, &open.report);
+            open.verdict = verdict.filter(|verdict| verdict.corrupted.is_none());
+            if open.verdict.is_some()
+                && let Some(crash) = judge(self.set, open)
             {
-                open.sighted = true;
                 self.events.push(Event::Sighted(crash));
             }
         }
@@ -279,15 +282,19 @@ fn before(past: &[u8], context: Context) -> String {
 
 fn judge(set: &RuleSet, open: &Open) -> Option<Crash> {
     let compiled = set.get(open.rule)?;
-    let verdict = title::judge(compiled, &open.groups, &open.report)?;
+    let verdict = match &open.verdict {
+        Some(verdict) => verdict.clone(),
+        None => title::judge(compiled, &open.groups, &open.report)?,
+    };
+    let (task, cpu) = open.report.task_and_cpu();
     Some(Crash {
         kind: compiled.rule.kind(&verdict.title),
         title: verdict.title,
         alt_titles: verdict.alts,
         frame: verdict.frame,
         guilty_file: guilty::file(&open.report, compiled.rule.is_stall()),
-        task: open.report.task(),
-        cpu: open.report.cpu(),
+        task,
+        cpu,
         start: open.report.start,
         end: open.report.end,
         report: open.report.text(),

@@ -16,7 +16,7 @@ const KIND: &[(&str, Kind)] = &[
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KASAN: (?:double-free or )?invalid-free in {func}",
         title: "KASAN: invalid-free in {frame}",
         alts: &["invalid-free in {frame}"],
@@ -31,7 +31,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KASAN: double-free in {func}",
         title: "KASAN: double-free in {frame}",
         alts: &["invalid-free in {frame}"],
@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KASAN: (?P<bug>[a-z-]+) in {func}",
         more: &[r"(?P<access>Read|Write) (?:of size|at addr)"],
         lost: Lost::Line,
@@ -59,7 +59,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     // Until 4.4.
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KASAN: (?P<bug>[a-z-]+) on address",
         more: &[r"(?P<access>Read|Write) of size"],
         title: "KASAN: {bug} {access}",
@@ -69,7 +69,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KASAN: (?P<rest>.*)",
         title: "KASAN: {rest}",
         stack: Stack::Corrupted,

@@ -26,7 +26,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "safe ",
+        header: "-safe -> ",
         line: r"(?:WARNING: |INFO: )?[A-Z_-]+-safe -> [A-Z_-]+-unsafe lock order detected",
         more: &[r"is trying to acquire"],
         lost: Lost::Line,
@@ -141,7 +141,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: (?P<what>(?:spinlock|rwlock|mutex|rwsem|rtmutex) [A-Za-z ]*?)(?: on CPU|,| detected|$)",
         title: "BUG: {what} in {frame}",
         frame: &[Find::Trace],
@@ -155,14 +155,14 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: (?P<what>MAX_[A-Z_]+ too low)",
         title: "BUG: {what}!",
         stack: Stack::Optional,
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: using (?P<what>[a-z_]+\(\)) in preemptible",
         title: "BUG: using {what} in preemptible code in {frame}",
         frame: &[Find::Trace],
@@ -170,7 +170,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: sleeping function called from invalid context",
         title: "BUG: sleeping function called from invalid context in {frame}",
         frame: &[Find::Trace],
@@ -185,7 +185,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: assuming (?P<what>atomic|non migratable) context",
         title: "BUG: assuming {what} context in {frame}",
         frame: &[Find::Trace],
@@ -193,7 +193,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: workqueue leaked (?:lock|atomic)",
         more: &[r"last function: {func}"],
         title: "BUG: workqueue leaked lock or atomic in {frame}",
@@ -202,7 +202,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: scheduling (?:while atomic|in a non-blocking section)",
         title: "BUG: scheduling while atomic in {frame}",
         frame: &[Find::Trace],

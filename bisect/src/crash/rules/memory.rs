@@ -2,6 +2,20 @@
 
 use super::{Example, Find, Kind, Rule, Stack};
 
+/// SLUB's own checks (mm/slub.c): `BUG kmalloc-64 (Not tainted): Poison overwritten`.
+macro_rules! slub {
+    ($words:literal, $title:literal) => {
+        Rule {
+            header: $words,
+            line: concat!(r"BUG [A-Za-z0-9_:-]+ *\((?:Not tainted|Tainted[^)]*)\): .*", $words),
+            title: concat!("BUG: ", $title, " in {frame}"),
+            frame: &[Find::Trace],
+            kind: &[("", Kind::MemorySafetyBug)],
+            ..Rule::NEW
+        }
+    };
+}
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "BUG: memory leak",
@@ -22,7 +36,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Bad page state",
         title: "BUG: Bad page state in {frame}",
         frame: &[Find::TraceAfter("page last allocated via")],
@@ -30,44 +44,54 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Bad page map",
         title: "BUG: Bad page map",
         frame: &[],
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Bad page cache",
         title: "BUG: Bad page cache in {frame}",
         frame: &[Find::Trace],
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Bad rss-counter state",
         title: "BUG: Bad rss-counter state",
         stack: Stack::Optional,
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: non-zero (?P<what>[a-z_]+) on freeing mm",
         title: "BUG: non-zero {what} on freeing mm",
         stack: Stack::Optional,
         ..Rule::NEW
     },
-    // SLUB's own checks (mm/slub.c).
     Rule {
-        header: "BUG ",
-        line: r"BUG [A-Za-z0-9_-]+ \((?:Not tainted|Tainted[^)]*)\): (?P<what>Object already free|Poison overwritten|Redzone overwritten|Right Redzone overwritten|Left Redzone overwritten|Padding overwritten|Object padding overwritten|Freelist Pointer check fails|Freechain corrupt|Freepointer corrupt|Wrong object count|Invalid object pointer|Objects remaining)",
-        title: "BUG: {what} in {frame}",
-        frame: &[Find::Trace],
-        kind: &[("", Kind::MemorySafetyBug)],
-        ..Rule::NEW
+        examples: &[Example {
+            title: "BUG: Object already free in freer",
+            log: "BUG kmalloc-64 (Not tainted): Object already free\n---------------\n\n\
+                  INFO: Allocated in f+0x1/0x2 age=1 cpu=0 pid=1\n\
+                  CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\nCall Trace:\n dump_stack+0x1/0x2\n\
+                  \u{20}free_debug_processing+0x1/0x2\n kfree+0x1/0x2\n freer+0x1/0x2\n",
+        }],
+        ..slub!("Object already free", "Object already free")
     },
+    slub!("Poison overwritten", "Poison overwritten"),
+    slub!("Redzone overwritten", "Redzone overwritten"),
+    slub!("adding overwritten", "Padding overwritten"),
+    slub!("Freelist Pointer check fails", "Freelist pointer check fails"),
+    slub!("Freechain corrupt", "Freechain corrupt"),
+    slub!("Freepointer corrupt", "Freepointer corrupt"),
+    slub!("Wrong object count", "Wrong object count"),
+    slub!("Invalid object pointer", "Invalid object pointer"),
+    slub!("Objects remaining in", "Objects remaining"),
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: Dentry .* still in use.* \[unmount of (?P<fs>[^\]]+)\]",
         title: "BUG: Dentry still in use in unmount",
         alts: &["BUG: Dentry still in use [unmount of {fs}]"],

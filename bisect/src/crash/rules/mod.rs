@@ -12,7 +12,7 @@
 //!    or without its offset. The rule whose match begins first wins; among equals the first in
 //!    the table, so special rules stand before general ones.
 //! 3. `header` is a literal that every such line holds. Logs are searched for these literals alone
-//!    until one is met, so it should be as rare as possible: `BUG:`, never `at`.
+//!    until one is met, so it should be as rare as possible, and at least five bytes long.
 //! 4. `more` are lines further down that the title needs, in order. Where one is missing, the
 //!    report is corrupted.
 //! 5. `title` is what the crash is called: `{frame}` is the guilty function, any other `{name}` a
@@ -29,6 +29,7 @@ mod oops;
 mod other;
 mod panic;
 pub(super) mod pattern;
+mod prefilter;
 mod sanitizers;
 mod set;
 mod warning;

@@ -17,7 +17,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: kernel NULL pointer dereference",
         title: "BUG: unable to handle kernel NULL pointer dereference in {frame}",
         alts: &["bad-access in {frame}"],
@@ -50,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: unable to handle page fault for address",
         title: "BUG: unable to handle kernel paging request in {frame}",
         alts: &["bad-access in {frame}"],

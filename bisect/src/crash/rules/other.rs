@@ -90,7 +90,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: (?P<rest>.*)",
         title: "BUG: {rest}",
         frame: &[] as &[Find],

@@ -24,7 +24,7 @@ const KFENCE: &[(&str, Kind)] = &[
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KMSAN: (?P<bug>kernel-usb-infoleak[a-z-]*) in {func}",
         title: "KMSAN: {bug} in {frame}",
         alts: &["KMSAN origin in {origin}"],
@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KMSAN: (?P<bug>[a-z-]+) in {func}",
         title: "KMSAN: {bug} in {frame}",
         alts: &["bad-access in {frame}"],
@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KCSAN: (?P<bug>data-race|assert: race) in {func} / (?P<other>[A-Za-z0-9_]+)",
         title: "KCSAN: {bug} in {frame} / {other}",
         frame: &[Find::Named],
@@ -61,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KCSAN: (?P<bug>data-race|assert: race) in {func}",
         title: "KCSAN: {bug} in {frame}",
         frame: &[Find::Known],
@@ -69,7 +69,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KFENCE: (?P<bug>invalid free) in {func}",
         title: "KFENCE: {bug} in {frame}",
         alts: &["invalid-free in {frame}"],
@@ -78,7 +78,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KFENCE: (?P<bug>memory corruption) in {func}",
         title: "KFENCE: {bug} in {frame}",
         frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
@@ -86,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "BUG:",
+        header: "BUG: ",
         line: r"BUG: KFENCE: (?P<bug>[a-z -]+) in {func}",
         title: "KFENCE: {bug} in {frame}",
         alts: &["bad-access in {frame}"],

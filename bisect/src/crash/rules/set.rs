@@ -1,21 +1,24 @@
 //! The rules, compiled: one search for all headers, one automaton for all lines.
 
-use std::sync::{LazyLock, OnceLock};
+use std::{
+    collections::HashSet,
+    sync::{LazyLock, OnceLock},
+};
 
-use aho_corasick::AhoCorasick;
 use regex_automata::{
+    Anchored, Input,
     meta::Regex,
-    util::{captures::Captures, syntax},
+    util::{primitives::PatternID, syntax},
 };
 
 use crate::crash::names::Names;
 
-use super::{Find, Rule, all, harmless, pattern};
+use super::{Find, Rule, all, harmless, pattern, prefilter::Prefilter};
 
 /// The rules, compiled.
 #[derive(Debug)]
 pub(in crate::crash) struct RuleSet {
-    headers: AhoCorasick,
+    headers: Prefilter,
     lines: Regex,
     harmless: Regex,
     rules: Vec<Compiled>,
@@ -26,6 +29,7 @@ pub(in crate::crash) struct RuleSet {
 pub(in crate::crash) struct Compiled {
     /// The rule.
     pub(in crate::crash) rule: &'static Rule,
+    line: OnceLock<Regex>,
     more: OnceLock<Vec<Regex>>,
     frame: OnceLock<Vec<Option<Regex>>>,
     origin: OnceLock<Vec<Option<Regex>>>,
@@ -64,19 +68,18 @@ impl RuleSet {
     }
 
     fn new(rules: Vec<&'static Rule>) -> RuleSet {
-        let mut headers: Vec<&str> = rules.iter().map(|rule| rule.header).collect();
-        headers.extend([PANIC, BOOT]);
-        headers.sort_unstable();
-        headers.dedup();
+        let headers: HashSet<&str> =
+            rules.iter().map(|rule| rule.header).chain([PANIC, BOOT]).collect();
         let lines: Vec<&str> = rules.iter().map(|rule| rule.line).collect();
         RuleSet {
-            headers: literals(&headers),
+            headers: Prefilter::new(headers),
             lines: compile(&lines, r"\b"),
             harmless: compile(harmless(), ""),
             rules: rules
                 .into_iter()
                 .map(|rule| Compiled {
                     rule,
+                    line: OnceLock::new(),
                     more: OnceLock::new(),
                     frame: OnceLock::new(),
                     origin: OnceLock::new(),
@@ -91,18 +94,18 @@ impl RuleSet {
         &'a self,
         text: &'a [u8],
     ) -> impl Iterator<Item = usize> + 'a {
-        self.headers.find_iter(text).map(|found| found.start())
+        self.headers.find(text)
     }
 
     /// The rule whose report this line begins.
     pub(in crate::crash) fn find(&self, text: &[u8]) -> Option<Hit> {
-        let mut captures = self.lines.create_captures();
-        self.lines.captures(text, &mut captures);
-        let rule = captures.pattern()?.as_usize();
+        let found = self.lines.find(text)?;
         if self.harmless.is_match(text) {
             return None;
         }
-        Some(Hit { rule, groups: groups(&self.lines, &captures, text) })
+        let rule = found.pattern().as_usize();
+        let compiled = self.rules.get(rule)?;
+        Some(Hit { rule, groups: compiled.groups(text.get(found.start()..)?) })
     }
 
     /// A rule by its number.
@@ -118,6 +121,12 @@ pub(in crate::crash) const BOOT: &str = "Linux version ";
 pub(in crate::crash) const PANIC: &str = "Kernel panic - not syncing";
 
 impl Compiled {
+    /// What the named groups of the rule's line hold, which begins at `text`.
+    fn groups(&self, text: &[u8]) -> Groups {
+        let line = self.line.get_or_init(|| compile(&[self.rule.line], ""));
+        held(line, &Input::new(text).anchored(Anchored::Yes))
+    }
+
     /// The patterns of the further lines.
     pub(in crate::crash) fn more(&self) -> &[Regex] {
         self.more.get_or_init(|| self.rule.more.iter().map(|line| compile(&[line], "")).collect())
@@ -154,13 +163,22 @@ fn places<'a>(
 }
 
 /// What the named groups of a match hold.
-pub(in crate::crash) fn groups(regex: &Regex, captures: &Captures, text: &[u8]) -> Groups {
-    let Some(pattern) = captures.pattern() else { return Groups::new() };
-    let names = regex.group_info().pattern_names(pattern);
+pub(in crate::crash) fn groups(regex: &Regex, text: &[u8]) -> Groups {
+    held(regex, &Input::new(text))
+}
+
+fn held(regex: &Regex, input: &Input<'_>) -> Groups {
+    let info = regex.group_info();
+    if info.group_len(PatternID::ZERO) < 2 {
+        return Groups::new();
+    }
+    let mut captures = regex.create_captures();
+    regex.search_captures(input, &mut captures);
+    let names = info.pattern_names(PatternID::ZERO);
     names
         .zip(captures.iter())
         .filter_map(|(name, span)| {
-            let held = text.get(span?.range())?;
+            let held = input.haystack().get(span?.range())?;
             Some((name?.to_owned(), String::from_utf8_lossy(held).into_owned()))
         })
         .collect()
@@ -178,11 +196,6 @@ fn compile(patterns: &[&str], before: &str) -> Regex {
         .syntax(syntax::Config::new().unicode(false).utf8(false))
         .build_many(&patterns)
         .expect("a rule's pattern is a regular expression")
-}
-
-#[expect(clippy::expect_used, reason = "fails for more than 2^31 patterns only")]
-fn literals(literals: &[&str]) -> AhoCorasick {
-    AhoCorasick::new(literals).expect("few literals")
 }
 
 #[cfg(test)]

@@ -1,0 +1,140 @@
+//! Finds the places in a log where a report may begin, at several bytes a cycle.
+//!
+//! Every literal is at least [`SHORTEST`] bytes long, so wherever one stands in the log, one of the
+//! windows of [`WINDOW`] bytes that begin at every second byte lies within it. Only those windows
+//! are looked at: each is hashed into a set of all windows of all literals, and where it is a member
+//! the literals that have it are compared. What this costs hardly depends on the number of literals,
+//! as long as the set is sparse; an Aho-Corasick automaton looks at every byte, and the vectorized
+//! searches in front of one give up beyond some dozens of literals.
+
+use std::collections::HashMap;
+
+/// The shortest literal: one window, wherever it begins.
+pub(super) const SHORTEST: usize = WINDOW + 1;
+
+const WINDOW: usize = 4;
+
+/// Bits of a hash.
+const BITS: u32 = 16;
+
+/// The literals, ready to be searched for.
+#[derive(Debug)]
+pub(super) struct Prefilter {
+    /// One bit for each hash of a window.
+    members: Box<[u64; 1 << (BITS - 6)]>,
+    /// The literals that have a window, and where in them it is.
+    literals: HashMap<u32, Vec<(&'static [u8], usize)>>,
+}
+
+impl Prefilter {
+    /// A search for these literals, of which none is shorter than [`SHORTEST`].
+    pub(super) fn new(literals: impl IntoIterator<Item = &'static str>) -> Prefilter {
+        let mut filter =
+            Prefilter { members: Box::new([0; 1 << (BITS - 6)]), literals: HashMap::new() };
+        for literal in literals {
+            debug_assert!(literal.len() >= SHORTEST, "{literal:?} is too short to be found");
+            // Whether it begins at an even or an odd place, one of its first two windows is seen.
+            for (at, window) in literal.as_bytes().windows(WINDOW).take(2).enumerate() {
+                let window = value(window);
+                let hash = hash(window);
+                if let Some(word) = filter.members.get_mut(hash >> 6) {
+                    *word |= 1 << (hash & 63);
+                }
+                let known = filter.literals.entry(window).or_default();
+                if !known.contains(&(literal.as_bytes(), at)) {
+                    known.push((literal.as_bytes(), at));
+                }
+            }
+        }
+        filter
+    }
+
+    /// Places in `text`, in order, each within the line in which a literal stands.
+    pub(super) fn find<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            loop {
+                at = self.next_member(text, at)?;
+                let found = at;
+                at += 2;
+                if self.stands_at(text, found) {
+                    return Some(found);
+                }
+            }
+        })
+    }
+
+    /// The first window from `at` on that is a member of the set.
+    fn next_member(&self, text: &[u8], mut at: usize) -> Option<usize> {
+        // Three windows of eight bytes at a time.
+        while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let bytes = u64::from_le_bytes(*bytes);
+            let (one, two, three) = (bytes as u32, (bytes >> 16) as u32, (bytes >> 32) as u32);
+            if self.is_member(one) | self.is_member(two) | self.is_member(three) {
+                let first = [one, two, three].into_iter().position(|w| self.is_member(w))?;
+                return Some(at + 2 * first);
+            }
+            at += 6;
+        }
+        while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<WINDOW>()) {
+            if self.is_member(u32::from_le_bytes(*bytes)) {
+                return Some(at);
+            }
+            at += 2;
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn is_member(&self, window: u32) -> bool {
+        let hash = hash(window);
+        // The hash has as many bits as the set.
+        self.members[(hash >> 6) & ((1 << (BITS - 6)) - 1)] >> (hash & 63) & 1 != 0
+    }
+
+    /// Whether a literal stands where this window is.
+    fn stands_at(&self, text: &[u8], at: usize) -> bool {
+        let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<WINDOW>()) else {
+            return false;
+        };
+        let Some(literals) = self.literals.get(&u32::from_le_bytes(*bytes)) else { return false };
+        literals.iter().any(|(literal, offset)| {
+            at.checked_sub(*offset)
+                .and_then(|start| text.get(start..))
+                .is_some_and(|text| text.starts_with(literal))
+        })
+    }
+}
+
+fn value(window: &[u8]) -> u32 {
+    window.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte))
+}
+
+#[inline(always)]
+fn hash(window: u32) -> usize {
+    // Fibonacci hashing: the upper bits of the product depend on all of the window's.
+    (window.wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Prefilter;
+
+    #[test]
+    fn literals_are_found_wherever_they_stand() {
+        let filter = Prefilter::new(["BUG: ", "Kernel panic"]);
+        for before in 0..20 {
+            for after in 0..20 {
+                for literal in ["BUG: ", "Kernel panic"] {
+                    let text = format!("{}{literal}{}", ".".repeat(before), "x".repeat(after));
+                    let found: Vec<usize> = filter.find(text.as_bytes()).collect();
+                    assert!(!found.is_empty(), "{text}");
+                    let place = before..before + literal.len();
+                    assert!(found.iter().all(|at| place.contains(at)), "{text}: {found:?}");
+                }
+            }
+        }
+        assert_eq!(filter.find(b"BUG; Kernel Panic").count(), 0);
+        assert_eq!(filter.find(b"").count(), 0);
+    }
+}
