@@ -19,9 +19,12 @@ use crate::cancel::Cancel;
 pub use command::Command;
 pub use error::LaunchError;
 pub use in_process::InProcess;
-pub use outer::{OuterError, outer_main};
+pub use outer::{OuterError, outer_init, outer_main};
 pub use select::{Choice, SelectError, Selected, select};
-pub use tcg::{ModuleError, OuterKernel, OuterKernelError, ProgramError, Tcg, TcgConfig, TcgError};
+pub use tcg::{
+    Clock, ModuleError, OuterImage, OuterKernel, OuterKernelError, OuterMachine, ProgramError, Tcg,
+    TcgConfig, TcgError,
+};
 pub use tether::{TetherError, tether};
 pub use worker::{WorkerError, serve};
 

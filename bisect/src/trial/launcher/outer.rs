@@ -1,5 +1,6 @@
-//! PID 1 of the outer machine: makes /dev/kvm, serves the worker protocol, switches the machine off.
+//! PID 1 of the outer machine: makes /dev/kvm, does its work, switches the machine off.
 
+use std::error::Error;
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,17 +14,19 @@ use rustix::fs::inotify;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, finit_module, reboot};
-use thiserror::Error;
 
 use super::tcg::MODULES;
-use super::worker::{WorkerError, serve};
+use super::worker::serve;
 use crate::trial::with_causes;
 
 /// How long a device may take to appear once its driver is loaded.
 const DEVICE_PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the port is called in errors.
+const PORT: &str = "the virtio port";
+
 /// Why the outer machine can't serve.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum OuterError {
     /// Only PID 1 of a machine made for it may do this.
     #[error("this is not PID 1 of an outer machine")]
@@ -43,28 +46,38 @@ pub enum OuterError {
     /// A device did not appear or can't be opened.
     #[error("can't use {0}")]
     Device(&'static str, #[source] io::Error),
-    /// Serving failed.
-    #[error(transparent)]
-    Worker(#[from] WorkerError),
 }
 
-/// What PID 1 of the outer machine does. The machine is off when it is done; what went wrong is on
-/// its console.
+/// What PID 1 of the outer machine does to run trials. The machine is off when it is done; what went
+/// wrong is on its console.
 ///
 /// # Errors
 /// Returns only if this is not PID 1.
 pub fn outer_main() -> Result<(), OuterError> {
+    outer_init(|port| {
+        let output = port.try_clone().map_err(|error| OuterError::Device(PORT, error))?;
+        Ok(serve(port, output, Path::new("/tmp"))?)
+    })
+}
+
+/// Makes an outer machine of what PID 1 finds: mounts, /dev/kvm, and the virtio port, which is handed
+/// to `work` once the host has opened it. The machine is off when `work` is done; what went wrong is
+/// on its console.
+///
+/// # Errors
+/// Returns only if this is not PID 1.
+pub fn outer_init(work: impl FnOnce(File) -> Result<(), Box<dyn Error>>) -> Result<(), OuterError> {
     if std::process::id() != 1 {
         return Err(OuterError::NotInit);
     }
-    if let Err(error) = run() {
-        eprintln!("vmbisect: {}", with_causes(&error));
+    if let Err(error) = set_up().map_err(Into::into).and_then(work) {
+        eprintln!("vmbisect: {}", with_causes(&*error));
     }
     // With QEMU's -no-reboot this ends it.
     reboot(RebootCommand::Restart).map_err(|error| OuterError::Device("reboot", error.into()))
 }
 
-fn run() -> Result<(), OuterError> {
+fn set_up() -> Result<File, OuterError> {
     let nothing: Option<&CStr> = None;
     for (kind, at) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         mount(kind, at, kind, MountFlags::empty(), nothing)
@@ -75,12 +88,11 @@ fn run() -> Result<(), OuterError> {
         load(&path)?;
     }
     devices.wait_for("/dev/kvm", |name| name == "kvm")?;
-    let port = devices.wait_for("a virtio port", |name| name.starts_with("vport"))?;
-    let open = || OpenOptions::new().read(true).write(true).open(&port);
-    let port = open().map_err(|error| OuterError::Device("the virtio port", error))?;
+    let port = devices.wait_for(PORT, |name| name.starts_with("vport"))?;
+    let port = OpenOptions::new().read(true).write(true).open(&port);
+    let port = port.map_err(|error| OuterError::Device(PORT, error))?;
     wait_for_host(&port)?;
-    let output = port.try_clone().map_err(|error| OuterError::Device("the virtio port", error))?;
-    Ok(serve(port, output, Path::new("/tmp"))?)
+    Ok(port)
 }
 
 fn sorted(directory: &Path) -> Result<Vec<PathBuf>, OuterError> {
@@ -106,7 +118,7 @@ fn load(path: &Path) -> Result<(), OuterError> {
 /// poll(2) would not wait, since a port without a host is hung up, which is always an event; to
 /// an edge-triggered epoll it is one once, and the next comes when something changes.
 fn wait_for_host(port: &File) -> Result<(), OuterError> {
-    let failed = |error: io::Error| OuterError::Device("the virtio port", error);
+    let failed = |error: io::Error| OuterError::Device(PORT, error);
     let deadline = Instant::now() + DEVICE_PATIENCE;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
     let wanted = EventFlags::IN | EventFlags::OUT | EventFlags::ET;

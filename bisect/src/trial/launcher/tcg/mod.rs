@@ -8,14 +8,15 @@
 //! The outer machine ends when its port is closed, which is when QEMU loses its standard input;
 //! QEMU itself is tethered to this process, and killed with its process group.
 
-mod initramfs;
+mod image;
 mod kernel;
+mod machine;
 mod modules;
 mod program;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use guest_init::cpio::CpioError;
@@ -29,16 +30,15 @@ use crate::cancel::Cancel;
 use crate::tools;
 use crate::trial::{Job, TrialEvent, TrialReport};
 
-pub(super) use initramfs::MODULES;
+pub(super) use image::MODULES;
+pub use image::OuterImage;
 pub use kernel::{OuterKernel, OuterKernelError};
+pub use machine::{Clock, OuterMachine};
 pub use modules::ModuleError;
 pub use program::ProgramError;
 
 /// The emulator.
 const QEMU: &str = "qemu-system-x86_64";
-
-/// Modules that give the outer machine a KVM and the port.
-const WANTED: [&str; 3] = ["kvm-amd", "virtio_pci", "virtio_console"];
 
 /// How long the outer machine may take to boot: some seconds on an idle host.
 const BOOT_PATIENCE: Duration = Duration::from_secs(180);
@@ -98,6 +98,15 @@ pub enum TcgError {
     /// The initramfs can't be made.
     #[error("can't make the outer machine's initramfs")]
     Initramfs(#[from] CpioError),
+    /// A file that is to be in it can't be read.
+    #[error("can't read {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file can't be made.
     #[error("can't write {path}")]
     Io {
@@ -185,11 +194,10 @@ impl Outer {
             Some(kernel) => kernel.clone(),
             None => OuterKernel::fetch(&self.config.cache)?,
         };
-        let modules = modules::load_order(&kernel.modules, &WANTED)?;
         // Not /proc/self: the dynamic linker that is asked about it is a process of its own.
         let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
         let program = self.config.program.as_ref().unwrap_or(&running);
-        let archive = initramfs::build(&program::read(program)?, &modules)?;
+        let archive = OuterImage::new(&kernel, program)?.build()?;
 
         let directory = tempfile::Builder::new().prefix("vmbisect-outer-").tempdir();
         let failed = |path: &Path, source| TcgError::Io { path: path.to_owned(), source };
@@ -200,7 +208,16 @@ impl Outer {
         let errors = directory.path().join("qemu.log");
         let stderr = std::fs::File::create(&errors).map_err(|error| failed(&errors, error))?;
 
-        let mut command = tethered(program, &self.qemu(&kernel.image, &initrd, &console));
+        let machine = OuterMachine {
+            qemu: &self.qemu,
+            kernel: &kernel.image,
+            initrd: &initrd,
+            console: &console,
+            clock: Clock::Host(self.config.cpus),
+            memory_mib: self.config.memory_mib,
+            arguments: "worker outer",
+        };
+        let mut command = tethered(program, &machine.command());
         command.stderr(Stdio::from(stderr));
         Ok(Start {
             command,
@@ -210,35 +227,13 @@ impl Outer {
             keep: Some(directory),
         })
     }
-
-    fn qemu(&self, kernel: &Path, initrd: &Path, console: &Path) -> Command {
-        // In a file name that is part of an option's value, commas are doubled.
-        let console = console.to_string_lossy().replace(',', ",,");
-        let append = "console=ttyS0 panic=-1 reboot=k mitigations=off tsc=reliable random.trust_cpu=on \
-            loglevel=5 rdinit=/init -- worker outer";
-        let mut qemu = Command::new(&self.qemu);
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm"])
-            .args(["-smp", &self.config.cpus.to_string()])
-            .args(["-m", &self.config.memory_mib.to_string()])
-            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-            .args(["-serial", &format!("file:{console}")])
-            .args(["-chardev", "stdio,id=worker,signal=off"])
-            .args(["-device", "virtio-serial-pci"])
-            .args(["-device", "virtserialport,chardev=worker,name=vmbisect"])
-            .arg("-kernel")
-            .arg(kernel)
-            .arg("-initrd")
-            .arg(initrd)
-            .args(["-append", append]);
-        qemu
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{Outer, Tcg, TcgConfig, TcgError};
+    use super::{Tcg, TcgConfig, TcgError};
 
     #[test]
     fn a_missing_emulator_is_named() {
@@ -248,15 +243,5 @@ mod tests {
         for there in ["sh", "/bin/sh"] {
             assert!(Tcg::new(TcgConfig { qemu: there.into(), ..TcgConfig::default() }).is_ok());
         }
-    }
-
-    #[test]
-    fn the_emulator_is_told_all_of_it() {
-        let outer = Outer { config: TcgConfig::default(), qemu: "qemu".into() };
-        let command = outer.qemu(Path::new("/k"), Path::new("/i"), Path::new("/a,b/log"));
-        let arguments: Vec<_> = command.get_args().filter_map(|a| a.to_str()).collect();
-        assert!(arguments.windows(2).any(|pair| pair == ["-serial", "file:/a,,b/log"]));
-        assert!(arguments.windows(2).any(|pair| pair == ["-kernel", "/k"]));
-        assert!(arguments.last().unwrap().ends_with(" -- worker outer"));
     }
 }
