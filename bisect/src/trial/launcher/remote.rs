@@ -47,11 +47,6 @@ impl<P: Place> Remote<P> {
         Remote { place, current: Mutex::new(None) }
     }
 
-    /// What stands behind it.
-    pub(super) fn place(&self) -> &P {
-        &self.place
-    }
-
     /// The worker, a new one if there is none that lives.
     fn worker(&self, cancel: &Cancel) -> Result<Arc<Worker>, LaunchError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,7 +239,7 @@ mod tests {
         let remote = Remote::new(Script { script, starts: AtomicUsize::new(0), directory });
         let mut events = Vec::new();
         let result = remote.run(&job, &mut |event| events.push(event), cancel);
-        Run { result, events, starts: remote.place().starts.load(Ordering::Relaxed) }
+        Run { result, events, starts: remote.place.starts.load(Ordering::Relaxed) }
     }
 
     #[test]

@@ -5,6 +5,11 @@
 //! that program serves the worker protocol on a virtio-serial port ([`super::outer`]). Nothing is
 //! installed on the host and nothing needs privileges.
 //!
+//! Each outer machine has one CPU and runs one trial at a time, and there are as many of them as the
+//! host has CPUs. One outer machine with several CPUs looks like the same, but is not: QEMU's emulated
+//! SVM on several emulated CPUs now and then hangs the outer Linux or corrupts its memory, and two
+//! guests in it starve each other's timers into RCU stalls that no kernel is to blame for.
+//!
 //! The outer machine ends when its port is closed, which is when QEMU loses its standard input;
 //! QEMU itself is tethered to this process, and killed with its process group.
 
@@ -17,6 +22,7 @@ mod program;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use guest_init::cpio::CpioError;
@@ -58,24 +64,26 @@ pub struct TcgConfig {
     pub kernel: Option<OuterKernel>,
     /// Where the fetched kernel is kept.
     pub cache: PathBuf,
-    /// CPUs of the outer machine, from 1.
-    pub cpus: usize,
-    /// Its memory in MiB.
+    /// Outer machines, from 1, each with one CPU.
+    pub machines: usize,
+    /// The memory of each in MiB.
     pub memory_mib: u64,
 }
 
 impl Default for TcgConfig {
-    /// As many CPUs as this process may use, up to 8, and half of the memory that is free, from
-    /// 1 to 4 GiB. The host gives it only what guests really touch.
+    /// As many machines as this process may use CPUs, up to 8, which share half of the memory that
+    /// is free; each gets from 1 to 4 GiB. The host gives them only what guests really touch.
     fn default() -> TcgConfig {
         let host = super::InProcess::new();
+        let machines = host.cpus().clamp(1, 8);
+        let share = host.memory_mib() / 2 / machines as u64;
         TcgConfig {
             qemu: QEMU.into(),
             program: None,
             kernel: None,
             cache: crate::cache::dir(),
-            cpus: host.cpus().clamp(1, 8),
-            memory_mib: (host.memory_mib() / 2).clamp(1024, 4096),
+            machines,
+            memory_mib: share.clamp(1024, 4096),
         }
     }
 }
@@ -126,9 +134,15 @@ pub enum TcgError {
     },
 }
 
-/// Runs trials in an outer machine: booted for the first trial and shared by all.
-pub struct Tcg(Remote<Outer>);
+/// Runs trials in outer machines, each booted for its first trial and shared by those that follow.
+pub struct Tcg {
+    outers: Vec<Remote<Outer>>,
+    /// How many trials each of them runs now.
+    loads: Mutex<Vec<usize>>,
+    memory_mib: u64,
+}
 
+#[derive(Clone)]
 struct Outer {
     config: TcgConfig,
     qemu: PathBuf,
@@ -146,17 +160,50 @@ impl Tcg {
             _ => path.is_file().then(|| path.clone()),
         };
         let qemu = qemu.ok_or_else(|| TcgError::NoQemu(path.clone()))?;
-        Ok(Tcg(Remote::new(Outer { config, qemu })))
+        let (machines, memory_mib) = (config.machines.max(1), config.memory_mib);
+        let outer = Outer { config, qemu };
+        Ok(Tcg {
+            outers: (0..machines).map(|_| Remote::new(outer.clone())).collect(),
+            loads: Mutex::new(vec![0; machines]),
+            memory_mib,
+        })
+    }
+
+    /// The outer machine with the fewest trials, which has one more until the guard is dropped.
+    fn least_loaded(&self) -> Option<(&Remote<Outer>, Loaded<'_>)> {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        let (index, load) = loads.iter_mut().enumerate().min_by_key(|(_, load)| **load)?;
+        *load += 1;
+        Some((self.outers.get(index)?, Loaded { loads: &self.loads, index }))
+    }
+}
+
+/// A trial that an outer machine runs.
+struct Loaded<'a> {
+    loads: &'a Mutex<Vec<usize>>,
+    index: usize,
+}
+
+impl Drop for Loaded<'_> {
+    fn drop(&mut self) {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(load) = loads.get_mut(self.index) {
+            *load = load.saturating_sub(1);
+        }
     }
 }
 
 impl Launcher for Tcg {
     fn describe(&self) -> String {
-        self.0.describe()
+        let each = self.outers.first().map(Launcher::describe).unwrap_or_default();
+        match self.outers.len() {
+            1 => each,
+            machines => format!("{machines} x {each}"),
+        }
     }
 
-    fn capacity(&self, vcpus: u8, memory_mib: u64) -> usize {
-        self.0.capacity(vcpus, memory_mib)
+    fn capacity(&self, _vcpus: u8, _memory_mib: u64) -> usize {
+        self.outers.len()
     }
 
     fn run(
@@ -165,12 +212,17 @@ impl Launcher for Tcg {
         on_event: &mut dyn FnMut(TrialEvent),
         cancel: &Cancel,
     ) -> Result<TrialReport, LaunchError> {
-        let outer_mib = self.0.place().config.memory_mib;
+        let outer_mib = self.memory_mib;
         if job.memory_mib > outer_mib.saturating_sub(OUTER_OWN_MIB) {
             let guest_mib = job.memory_mib;
             return Err(TcgError::GuestTooLarge { guest_mib, outer_mib }.into());
         }
-        self.0.run(job, on_event, cancel)
+        let nothing = || LaunchError::Remote {
+            launcher: "tcg".into(),
+            reason: "there is no outer machine".into(),
+        };
+        let (outer, _loaded) = self.least_loaded().ok_or_else(nothing)?;
+        outer.run(job, on_event, cancel)
     }
 }
 
@@ -180,7 +232,7 @@ impl Place for Outer {
     }
 
     fn size(&self) -> Option<(usize, u64)> {
-        Some((self.config.cpus, self.config.memory_mib.saturating_sub(OUTER_OWN_MIB)))
+        Some((1, self.config.memory_mib.saturating_sub(OUTER_OWN_MIB)))
     }
 
     fn start(&self, _cancel: &Cancel) -> Result<Start, LaunchError> {
@@ -213,7 +265,7 @@ impl Outer {
             kernel: &kernel.image,
             initrd: &initrd,
             console: &console,
-            clock: Clock::Host(self.config.cpus),
+            clock: Clock::Host,
             memory_mib: self.config.memory_mib,
             arguments: "worker outer",
         };
