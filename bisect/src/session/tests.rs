@@ -296,9 +296,8 @@ fn events(state: &Path) -> Vec<Event> {
     let (_, _, records) = Journal::open(state).unwrap();
     let keep = |event: &Event| !matches!(event, Event::Resumed);
     let still = |mut event: Event| {
-        match &mut event {
-            Event::Built { image, .. } => image.clear(),
-            _ => {}
+        if let Event::Built { image, .. } = &mut event {
+            image.clear();
         }
         event
     };
