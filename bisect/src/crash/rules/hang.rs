@@ -118,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"unregister_netdevice: waiting for (?P<dev>[a-zA-Z]+)[^ ]* to become free",
         title: "unregister_netdevice: waiting for DEV to become free",
         stack: Stack::Optional,
-        kind: HANG,
+        kind: &[("", Kind::DoS)],
         continues: true,
         ..Rule::NEW
     },

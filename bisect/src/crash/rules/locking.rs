@@ -7,6 +7,10 @@ use super::{Example, Find, Kind, Lost, Rule, Stack};
 const LOCKDEP: &[(&str, Kind)] = &[(" detected", Kind::Warning), ("", Kind::Lockdep)];
 const ATOMIC: &[(&str, Kind)] = &[("", Kind::AtomicSleep)];
 
+/// Where a lock was taken: `(lock){+.+.}, at: f+0x1/0x2`.
+const AT: &[Find] = &[Find::Line(AT_LINE), Find::Trace, Find::NamedLine(AT_LINE)];
+const AT_LINE: &str = r"at: (?:\[<{addr}>\] )?{func}";
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "possible ",
@@ -14,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
         more: &[r"is trying to acquire lock|just changed the state of lock"],
         lost: Lost::Line,
         title: "possible deadlock in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         kind: LOCKDEP,
         examples: &[Example {
             title: "possible deadlock in taker",
@@ -63,7 +67,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "still has locks held",
         line: r"(?P<what>WARNING|BUG): .* still has locks held",
         title: "{what}: still has locks held in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         kind: LOCKDEP,
         ..Rule::NEW
     },
@@ -71,7 +75,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "lock held when returning to user space",
         line: r"(?P<what>WARNING|BUG): lock held when returning to user space",
         title: "{what}: lock held when returning to user space in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         stack: Stack::Optional,
         kind: LOCKDEP,
         ..Rule::NEW
@@ -113,7 +117,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "held lock freed",
         line: r"(?P<what>WARNING|BUG): held lock freed",
         title: "{what}: held lock freed in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         kind: LOCKDEP,
         ..Rule::NEW
     },
@@ -121,7 +125,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "ested lock was not taken",
         line: r"(?P<what>WARNING|BUG): [Nn]ested lock was not taken",
         title: "{what}: nested lock was not taken in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         kind: LOCKDEP,
         ..Rule::NEW
     },

@@ -99,7 +99,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "rust_kernel: panicked",
         line: r"rust_kernel: panicked",
-        title: "kernel panic: rust_kernel: panicked in {frame}",
+        title: "rust_kernel panicked in {frame}",
         frame: ACCESS,
         kind: DOS,
         ..Rule::NEW
