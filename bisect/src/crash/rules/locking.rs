@@ -41,6 +41,25 @@ pub(super) const RULES: &[Rule] = &[
             Find::Trace,
         ],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "possible deadlock in guilty",
+            log: "WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected\n\
+              a/1 [HC0[0]:SC0[2]:HE1:SE0] is trying to acquire:\n\
+              \u{20}(&x){+.+.}, at: other+0x1/0x2\n\
+              \n\
+              but this new dependency connects a SOFTIRQ-irq-safe lock:\n\
+              \u{20}(&y){+.-.}\n\
+              \n\
+              ... which became SOFTIRQ-irq-safe at:\n\
+              \u{20}lock_acquire+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -51,6 +70,19 @@ pub(super) const RULES: &[Rule] = &[
         title: "inconsistent lock state in {frame}",
         frame: &[Find::Known, Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "inconsistent lock state in guilty",
+            log: "WARNING: inconsistent lock state\n\
+              6.1.0 #1 Not tainted\n\
+              inconsistent {SOFTIRQ-ON-W} -> {IN-SOFTIRQ-W} usage.\n\
+              a/1 [HC0[0]:SC1[1]:HE1:SE0] takes:\n\
+              \u{20}(&x){+.?.}, at: guilty+0x1/0x2\n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -61,6 +93,20 @@ pub(super) const RULES: &[Rule] = &[
         title: "{what}: suspicious RCU usage in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: suspicious RCU usage in guilty",
+            log: "WARNING: suspicious RCU usage\n\
+              6.1.0 #1 Not tainted\n\
+              lib/f.c:12 suspicious rcu_dereference_check() usage!\n\
+              \n\
+              other info that might help us debug this:\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -69,6 +115,19 @@ pub(super) const RULES: &[Rule] = &[
         title: "{what}: still has locks held in {frame}",
         frame: AT,
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: still has locks held in guilty",
+            log: "WARNING: a/1 still has locks held!\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is doing it:\n\
+              \u{20}(&x){+.+.}, at: guilty+0x1/0x2\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -78,6 +137,14 @@ pub(super) const RULES: &[Rule] = &[
         frame: AT,
         stack: Stack::Optional,
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: lock held when returning to user space in guilty",
+            log: "WARNING: lock held when returning to user space!\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is leaving the kernel with locks still held!\n\
+              1 lock held by a/1:\n\
+              \u{20}#0: (&x){+.+.}, at: guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -103,6 +170,20 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: bad unlock balance in {frame}",
         frame: &[Find::TraceAfter(r"is trying to release lock"), Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "BUG: bad unlock balance in guilty",
+            log: "[ BUG: bad unlock balance detected! ]\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is trying to release lock (x) at:\n\
+              [<ffffffff81000000>] guilty+0x1/0x2\n\
+              but there are no more locks to release!\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -111,6 +192,16 @@ pub(super) const RULES: &[Rule] = &[
         title: "{what}: bad contention in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: bad contention in guilty",
+            log: "WARNING: bad contention detected!\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is trying to contend lock (x) at:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -119,6 +210,19 @@ pub(super) const RULES: &[Rule] = &[
         title: "{what}: held lock freed in {frame}",
         frame: AT,
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: held lock freed in guilty",
+            log: "WARNING: held lock freed!\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is doing it:\n\
+              \u{20}(&x){+.+.}, at: guilty+0x1/0x2\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -127,6 +231,19 @@ pub(super) const RULES: &[Rule] = &[
         title: "{what}: nested lock was not taken in {frame}",
         frame: AT,
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: nested lock was not taken in guilty",
+            log: "WARNING: Nested lock was not taken\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is doing it:\n\
+              \u{20}(&x){+.+.}, at: guilty+0x1/0x2\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -135,6 +252,18 @@ pub(super) const RULES: &[Rule] = &[
         title: "WARNING: locking bug in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: locking bug in guilty",
+            log: "[ BUG: Invalid wait context ]\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is trying to lock:\n\
+              \u{20}(&x){....}-{3:3}, at: guilty+0x1/0x2\n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -142,6 +271,15 @@ pub(super) const RULES: &[Rule] = &[
         line: r"INFO: trying to register non-static key",
         title: "INFO: trying to register non-static key in {frame}",
         frame: &[Find::Trace],
+        examples: &[Example {
+            title: "INFO: trying to register non-static key in guilty",
+            log: "INFO: trying to register non-static key.\n\
+              the code is fine but needs lockdep annotation.\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -163,6 +301,11 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: (?P<what>MAX_[A-Z_]+ too low)",
         title: "BUG: {what}!",
         stack: Stack::Optional,
+        examples: &[Example {
+            title: "BUG: MAX_LOCKDEP_KEYS too low!",
+            log: "BUG: MAX_LOCKDEP_KEYS too low!\n\
+              turning off the locking correctness validator.\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -171,6 +314,15 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: using {what} in preemptible code in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "BUG: using smp_processor_id() in preemptible code in guilty",
+            log: "BUG: using smp_processor_id() in preemptible [00000000] code: a/1\n\
+              caller is guilty+0x1/0x2\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -194,6 +346,15 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: assuming {what} context in {frame}",
         frame: &[Find::Trace],
         kind: ATOMIC,
+        examples: &[Example {
+            title: "BUG: assuming atomic context in guilty",
+            log: "BUG: assuming atomic context at lib/f.c:12\n\
+              in_atomic(): 0, irqs_disabled(): 0, pid: 1, name: a\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -203,6 +364,15 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: workqueue leaked lock or atomic in {frame}",
         frame: &[Find::Known],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "BUG: workqueue leaked lock or atomic in guilty",
+            log: "BUG: workqueue leaked lock or atomic: kworker/0:1/0x00000001/17\n\
+              \u{20}    last function: guilty+0x1/0x2\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -211,6 +381,17 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: scheduling while atomic in {frame}",
         frame: &[Find::Trace],
         kind: ATOMIC,
+        examples: &[Example {
+            title: "BUG: scheduling while atomic in guilty",
+            log: "BUG: scheduling while atomic: a/1/0x00000002\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}__schedule_bug+0x1/0x2\n\
+              \u{20}__schedule+0x1/0x2\n\
+              \u{20}schedule+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
 ];
