@@ -35,6 +35,9 @@ pub(super) fn frame<'a>(
                 let mut lines = report.lines().skip(1);
                 lines.find_map(|line| function_in(line, pattern?).filter(|f| may_be(&&**f)))
             }
+            Find::NamedLine(_) => {
+                report.lines().skip(1).find_map(|line| function_in(line, pattern?))
+            }
             Find::Pointer => report.lines().find_map(pointer).filter(may_be).map(str::to_owned),
             Find::Trace => stack(report, is_trace).find(may_be).map(str::to_owned),
             Find::TraceAfter(_) => stack(report, matches).find(may_be).map(str::to_owned),
@@ -126,7 +129,7 @@ fn ends_trace(line: &str) -> bool {
         "Uninit was",
         "Memory state",
     ];
-    STARTS.iter().any(|start| line.starts_with(start))
+    !line.starts_with(' ') && STARTS.iter().any(|start| line.starts_with(start))
 }
 
 /// Whether a function is of the fault injection, which prints stacks of its own.
@@ -136,12 +139,12 @@ pub(super) fn is_injection(function: &str) -> bool {
 
 /// The functions of the first stack behind a line, from the innermost outwards.
 fn stack(report: &Report, begins: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
-    let mut lines = report.lines();
-    let first = lines.find(|line| begins(line));
+    let mut lines = report.lines_and_frames();
+    let first = lines.find(|(line, _)| begins(line));
     first
         .into_iter()
-        .chain(lines.take_while(|line| !ends_trace(line)))
-        .filter_map(|line| pointer(line).or_else(|| outlined(line)))
+        .chain(lines.take_while(|(line, _)| !ends_trace(line)))
+        .filter_map(|(line, is_frame)| if is_frame { outlined(line) } else { pointer(line) })
         .take_while(|function| !is_injection(function))
 }
 

@@ -24,8 +24,8 @@ pub(super) fn find(report: &Report) -> Option<String> {
     let mut any = false;
     let mut seen = [false; SORTS.len()];
     let mut wanted = None;
-    for line in report.lines().skip(1) {
-        if line.contains("(stack is not available)") {
+    for (line, is_frame) in report.lines_and_frames().skip(1) {
+        if line.starts_with(['(', ' ']) && line.contains("(stack is not available)") {
             return None;
         }
         let sort = SORTS
@@ -41,7 +41,7 @@ pub(super) fn find(report: &Report) -> Option<String> {
             }
             continue;
         }
-        if let Some(frame) = trace::parse(line) {
+        if is_frame {
             any = true;
             wanted = None;
         }
@@ -69,11 +69,11 @@ pub(super) fn is_mixed(report: &Report) -> bool {
         return false;
     }
     let mut frames = 0;
-    for line in report.lines().skip(1) {
+    for (line, is_frame) in report.lines_and_frames().skip(1) {
         if is_intruder(line) {
             return true;
         }
-        if let Some(frame) = trace::parse(line) {
+        if is_frame && let Some(frame) = trace::parse(line) {
             frames += 1;
             if frames <= 4 && blame::is_injection(frame.function) {
                 return true;

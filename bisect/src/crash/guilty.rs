@@ -37,13 +37,14 @@ pub(super) fn file(report: &Report, is_stall: bool) -> Option<String> {
 /// The first `path/file.c:12` of a line, without a leading `./`.
 fn path(line: &str) -> Option<&str> {
     let is_path = |c: char| c.is_ascii_alphanumeric() || "_-./+".contains(c);
-    line.match_indices(':').find_map(|(at, _)| {
+    memchr::memchr_iter(b':', line.as_bytes()).find_map(|at| {
         let (before, behind) = (line.get(..at)?, line.get(at + 1..)?);
-        let start = before.rfind(|c| !is_path(c)).map_or(0, |at| at + 1);
-        let path = before.get(start..)?;
-        let is_source = [".c", ".h", ".S", ".rs"].iter().any(|end| path.ends_with(end));
-        let numbered = behind.starts_with(|c: char| c.is_ascii_digit());
-        (is_source && numbered && path.len() > 3).then_some(path)
+        let is_source = [".c", ".h", ".S", ".rs"].iter().any(|end| before.ends_with(end));
+        if !is_source || !behind.starts_with(|c: char| c.is_ascii_digit()) {
+            return None;
+        }
+        let path = before.get(before.rfind(|c| !is_path(c)).map_or(0, |at| at + 1)..)?;
+        (path.len() > 3).then_some(path)
     })
 }
 

@@ -38,6 +38,7 @@ pub(super) struct Report {
 struct Span {
     range: Range<usize>,
     questionable: bool,
+    is_frame: bool,
 }
 
 /// What a report of reasonable length is cut at: what follows repeats it, or is about what follows
@@ -92,7 +93,10 @@ impl Report {
         let from = self.text.len();
         self.text.push_str(&String::from_utf8_lossy(line.text));
         let questionable = !self.lines.is_empty() && trace::is_questionable(line.text);
-        self.lines.push(Span { range: from..self.text.len(), questionable });
+        let range = from..self.text.len();
+        let is_frame =
+            self.text.get(range.clone()).is_some_and(|line| trace::parse(line).is_some());
+        self.lines.push(Span { range, questionable, is_frame });
         self.certain += usize::from(!questionable);
         self.text.push('\n');
         if self.own.is_none() {
@@ -139,6 +143,12 @@ impl Report {
         });
         let task = name.zip(number("PID: "));
         (task.map(|(name, pid)| format!("{}/{pid}", name.trim_end())), number("CPU: "))
+    }
+
+    /// The same, and whether each is a stack frame.
+    pub(super) fn lines_and_frames(&self) -> impl Iterator<Item = (&str, bool)> {
+        let spans = self.lines.iter().filter(|span| !span.questionable);
+        spans.filter_map(|span| Some((self.text.get(span.range.clone())?, span.is_frame)))
     }
 
     /// The report as people read it.

@@ -216,7 +216,7 @@ impl Tracker {
         for open in &mut self.open {
             let other_cpu = open.all_cpus && matches!(line.context, Context::Cpu(_));
             if open.report.context == line.context || other_cpu {
-                open.all_cpus |= memmem::find(line.text, b"Sending NMI from CPU").is_some();
+                open.all_cpus |= line.text.starts_with(b"Sending NMI from CPU");
                 open.report.push(line, end);
             }
         }

@@ -56,12 +56,22 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "detected LOCKUP",
+        header: "hard LOCKUP",
         line: r"Watchdog detected hard LOCKUP",
         title: "hard lockup in {frame}",
         alts: &["stall in {frame}"],
         frame: &[Find::Running],
         kind: HANG,
+        examples: &[Example {
+            title: "hard lockup in guilty",
+            log: "NMI watchdog: Watchdog detected hard LOCKUP on cpu 0\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:inner+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}guilty+0x1/0x2\n\
+              \u{20}__x64_sys_ioctl+0x1/0x2\n\
+              \u{20}do_syscall_64+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -88,6 +98,15 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["stall in {frame}"],
         frame: &[Find::Running],
         kind: HANG,
+        examples: &[Example {
+            title: "INFO: rcu detected stall in guilty",
+            log: "INFO: rcu_tasks detected stalls on tasks:\n\
+              00000000abcdef01: .. nvcsw: 1/1 holdout: 1 idle_cpu: -1/0\n\
+              Call Trace:\n\
+              \u{20}inner+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n\
+              \u{20}do_syscall_64+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -99,6 +118,14 @@ pub(super) const RULES: &[Rule] = &[
         skip: HANG_SKIP,
         gathers: true,
         kind: HANG,
+        examples: &[Example {
+            title: "INFO: task can't die in guilty",
+            log: "INFO: task a:1 can't die for more than 120 seconds.\n\
+              task:a state:R stack:0 pid:1\n\
+              Call Trace:\n\
+              \u{20}__schedule+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -118,8 +145,12 @@ pub(super) const RULES: &[Rule] = &[
         line: r"unregister_netdevice: waiting for (?P<dev>[a-zA-Z]+)[^ ]* to become free",
         title: "unregister_netdevice: waiting for DEV to become free",
         stack: Stack::Optional,
-        kind: HANG,
+        kind: &[("", Kind::DoS)],
         continues: true,
+        examples: &[Example {
+            title: "unregister_netdevice: waiting for DEV to become free",
+            log: "unregister_netdevice: waiting for lo to become free. Usage count = 2\n",
+        }],
         ..Rule::NEW
     },
 ];

@@ -37,6 +37,14 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["invalid-free in {frame}"],
         frame: &[Find::Known, Find::Trace],
         kind: KIND,
+        examples: &[Example {
+            title: "KASAN: double-free in guilty",
+            log: "BUG: KASAN: double-free in kfree+0x1/0x2\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {

@@ -7,6 +7,10 @@ use super::{Example, Find, Kind, Lost, Rule, Stack};
 const LOCKDEP: &[(&str, Kind)] = &[(" detected", Kind::Warning), ("", Kind::Lockdep)];
 const ATOMIC: &[(&str, Kind)] = &[("", Kind::AtomicSleep)];
 
+/// Where a lock was taken: `(lock){+.+.}, at: f+0x1/0x2`.
+const AT: &[Find] = &[Find::Line(AT_LINE), Find::Trace, Find::NamedLine(AT_LINE)];
+const AT_LINE: &str = r"at: (?:\[<{addr}>\] )?{func}";
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "possible ",
@@ -14,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
         more: &[r"is trying to acquire lock|just changed the state of lock"],
         lost: Lost::Line,
         title: "possible deadlock in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         kind: LOCKDEP,
         examples: &[Example {
             title: "possible deadlock in taker",
@@ -37,6 +41,25 @@ pub(super) const RULES: &[Rule] = &[
             Find::Trace,
         ],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "possible deadlock in guilty",
+            log: "WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected\n\
+              a/1 [HC0[0]:SC0[2]:HE1:SE0] is trying to acquire:\n\
+              \u{20}(&x){+.+.}, at: other+0x1/0x2\n\
+              \n\
+              but this new dependency connects a SOFTIRQ-irq-safe lock:\n\
+              \u{20}(&y){+.-.}\n\
+              \n\
+              ... which became SOFTIRQ-irq-safe at:\n\
+              \u{20}lock_acquire+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -47,6 +70,19 @@ pub(super) const RULES: &[Rule] = &[
         title: "inconsistent lock state in {frame}",
         frame: &[Find::Known, Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "inconsistent lock state in guilty",
+            log: "WARNING: inconsistent lock state\n\
+              6.1.0 #1 Not tainted\n\
+              inconsistent {SOFTIRQ-ON-W} -> {IN-SOFTIRQ-W} usage.\n\
+              a/1 [HC0[0]:SC1[1]:HE1:SE0] takes:\n\
+              \u{20}(&x){+.?.}, at: guilty+0x1/0x2\n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -57,23 +93,58 @@ pub(super) const RULES: &[Rule] = &[
         title: "{what}: suspicious RCU usage in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: suspicious RCU usage in guilty",
+            log: "WARNING: suspicious RCU usage\n\
+              6.1.0 #1 Not tainted\n\
+              lib/f.c:12 suspicious rcu_dereference_check() usage!\n\
+              \n\
+              other info that might help us debug this:\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
         header: "still has locks held",
         line: r"(?P<what>WARNING|BUG): .* still has locks held",
         title: "{what}: still has locks held in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: still has locks held in guilty",
+            log: "WARNING: a/1 still has locks held!\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is doing it:\n\
+              \u{20}(&x){+.+.}, at: guilty+0x1/0x2\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
         header: "lock held when returning to user space",
         line: r"(?P<what>WARNING|BUG): lock held when returning to user space",
         title: "{what}: lock held when returning to user space in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         stack: Stack::Optional,
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: lock held when returning to user space in guilty",
+            log: "WARNING: lock held when returning to user space!\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is leaving the kernel with locks still held!\n\
+              1 lock held by a/1:\n\
+              \u{20}#0: (&x){+.+.}, at: guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -99,6 +170,20 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: bad unlock balance in {frame}",
         frame: &[Find::TraceAfter(r"is trying to release lock"), Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "BUG: bad unlock balance in guilty",
+            log: "[ BUG: bad unlock balance detected! ]\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is trying to release lock (x) at:\n\
+              [<ffffffff81000000>] guilty+0x1/0x2\n\
+              but there are no more locks to release!\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -107,22 +192,58 @@ pub(super) const RULES: &[Rule] = &[
         title: "{what}: bad contention in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: bad contention in guilty",
+            log: "WARNING: bad contention detected!\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is trying to contend lock (x) at:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
         header: "held lock freed",
         line: r"(?P<what>WARNING|BUG): held lock freed",
         title: "{what}: held lock freed in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: held lock freed in guilty",
+            log: "WARNING: held lock freed!\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is doing it:\n\
+              \u{20}(&x){+.+.}, at: guilty+0x1/0x2\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
         header: "ested lock was not taken",
         line: r"(?P<what>WARNING|BUG): [Nn]ested lock was not taken",
         title: "{what}: nested lock was not taken in {frame}",
-        frame: &[Find::Line(r"at: (?:\[<{addr}>\] )?{func}"), Find::Trace],
+        frame: AT,
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: nested lock was not taken in guilty",
+            log: "WARNING: Nested lock was not taken\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is doing it:\n\
+              \u{20}(&x){+.+.}, at: guilty+0x1/0x2\n\
+              \n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -131,6 +252,18 @@ pub(super) const RULES: &[Rule] = &[
         title: "WARNING: locking bug in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "WARNING: locking bug in guilty",
+            log: "[ BUG: Invalid wait context ]\n\
+              6.1.0 #1 Not tainted\n\
+              a/1 is trying to lock:\n\
+              \u{20}(&x){....}-{3:3}, at: guilty+0x1/0x2\n\
+              stack backtrace:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -138,6 +271,15 @@ pub(super) const RULES: &[Rule] = &[
         line: r"INFO: trying to register non-static key",
         title: "INFO: trying to register non-static key in {frame}",
         frame: &[Find::Trace],
+        examples: &[Example {
+            title: "INFO: trying to register non-static key in guilty",
+            log: "INFO: trying to register non-static key.\n\
+              the code is fine but needs lockdep annotation.\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -159,6 +301,11 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: (?P<what>MAX_[A-Z_]+ too low)",
         title: "BUG: {what}!",
         stack: Stack::Optional,
+        examples: &[Example {
+            title: "BUG: MAX_LOCKDEP_KEYS too low!",
+            log: "BUG: MAX_LOCKDEP_KEYS too low!\n\
+              turning off the locking correctness validator.\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -167,6 +314,15 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: using {what} in preemptible code in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "BUG: using smp_processor_id() in preemptible code in guilty",
+            log: "BUG: using smp_processor_id() in preemptible [00000000] code: a/1\n\
+              caller is guilty+0x1/0x2\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -190,6 +346,15 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: assuming {what} context in {frame}",
         frame: &[Find::Trace],
         kind: ATOMIC,
+        examples: &[Example {
+            title: "BUG: assuming atomic context in guilty",
+            log: "BUG: assuming atomic context at lib/f.c:12\n\
+              in_atomic(): 0, irqs_disabled(): 0, pid: 1, name: a\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -199,6 +364,15 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: workqueue leaked lock or atomic in {frame}",
         frame: &[Find::Known],
         kind: LOCKDEP,
+        examples: &[Example {
+            title: "BUG: workqueue leaked lock or atomic in guilty",
+            log: "BUG: workqueue leaked lock or atomic: kworker/0:1/0x00000001/17\n\
+              \u{20}    last function: guilty+0x1/0x2\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -207,6 +381,17 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: scheduling while atomic in {frame}",
         frame: &[Find::Trace],
         kind: ATOMIC,
+        examples: &[Example {
+            title: "BUG: scheduling while atomic in guilty",
+            log: "BUG: scheduling while atomic: a/1/0x00000002\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}__schedule_bug+0x1/0x2\n\
+              \u{20}__schedule+0x1/0x2\n\
+              \u{20}schedule+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
 ];

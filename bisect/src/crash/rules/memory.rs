@@ -41,6 +41,19 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: Bad page state in {frame}",
         frame: &[Find::TraceAfter("page last allocated via")],
         skip: &["*alloc*", "*get_folio*", "pagecache_get_page", "__set_page_owner"],
+        examples: &[Example {
+            title: "BUG: Bad page state in guilty",
+            log: "BUG: Bad page state in process a  pfn:12345\n\
+              page:0000000012345678 refcount:0 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x12345\n\
+              page last allocated via order 0, migratetype Unmovable, gfp_mask 0x0()\n\
+              \u{20}prep_new_page+0x1/0x2\n\
+              \u{20}get_page_from_freelist+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -48,6 +61,15 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: Bad page map",
         title: "BUG: Bad page map",
         frame: &[],
+        examples: &[Example {
+            title: "BUG: Bad page map",
+            log: "BUG: Bad page map in process a  pte:8000000012345067 pmd:12345067\n\
+              addr:00000000009ca000 vm_flags:00100073 anon_vma:ffff888000000000 mapping:0000000000000000 index:9ca\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -55,6 +77,14 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: Bad page cache",
         title: "BUG: Bad page cache in {frame}",
         frame: &[Find::Trace],
+        examples: &[Example {
+            title: "BUG: Bad page cache in guilty",
+            log: "BUG: Bad page cache in process a  pfn:12345\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -62,6 +92,10 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: Bad rss-counter state",
         title: "BUG: Bad rss-counter state",
         stack: Stack::Optional,
+        examples: &[Example {
+            title: "BUG: Bad rss-counter state",
+            log: "BUG: Bad rss-counter state mm:0000000012345678 type:MM_ANONPAGES val:1\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -69,6 +103,10 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: non-zero (?P<what>[a-z_]+) on freeing mm",
         title: "BUG: non-zero {what} on freeing mm",
         stack: Stack::Optional,
+        examples: &[Example {
+            title: "BUG: non-zero pgtables_bytes on freeing mm",
+            log: "BUG: non-zero pgtables_bytes on freeing mm: 4096\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -96,6 +134,10 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: Dentry still in use in unmount",
         alts: &["BUG: Dentry still in use [unmount of {fs}]"],
         stack: Stack::Optional,
+        examples: &[Example {
+            title: "BUG: Dentry still in use in unmount",
+            log: "BUG: Dentry 0000000012345678{i=1,n=x}  still in use (1) [unmount of ramfs ramfs]\n",
+        }],
         ..Rule::NEW
     },
     // What SLUB prints of an object's past, without the line that says what is wrong with it.

@@ -14,6 +14,18 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
         kind: &[("", Kind::NullPointerDereference)],
+        examples: &[Example {
+            title: "BUG: unable to handle kernel NULL pointer dereference in guilty",
+            log: "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000008\n\
+              Mem abort info:\n\
+              Internal error: Oops: 96000006 [#1] PREEMPT SMP\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              pc : guilty+0x1/0x2\n\
+              lr : caller+0x1/0x2\n\
+              Call trace:\n\
+              \u{20}guilty+0x1/0x2\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -38,6 +50,14 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: unable to handle kernel {what} in {frame}",
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
+        examples: &[Example {
+            title: "BUG: unable to handle kernel access to user memory in guilty",
+            log: "Unable to handle kernel access to user memory without uaccess routines at virtual address 0000000020000000\n\
+              Oops [#1]\n\
+              epc : guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -47,6 +67,14 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
         kind: &[("", Kind::MemorySafetyBug)],
+        examples: &[Example {
+            title: "BUG: unable to handle kernel paging request in guilty",
+            log: "BUG: unable to handle kernel paging request at ffffc90000000000\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -56,6 +84,16 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
         kind: &[("", Kind::MemorySafetyBug)],
+        examples: &[Example {
+            title: "BUG: unable to handle kernel paging request in guilty",
+            log: "BUG: unable to handle page fault for address: ffffc90000000000\n\
+              #PF: supervisor write access in kernel mode\n\
+              Oops: 0002 [#1] PREEMPT SMP\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -78,6 +116,14 @@ pub(super) const RULES: &[Rule] = &[
         title: "stack segment fault in {frame}",
         frame: ACCESS,
         kind: DOS,
+        examples: &[Example {
+            title: "stack segment fault in guilty",
+            log: "stack segment: 0000 [#1] PREEMPT SMP\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -86,6 +132,14 @@ pub(super) const RULES: &[Rule] = &[
         title: "divide error in {frame}",
         frame: ACCESS,
         kind: DOS,
+        examples: &[Example {
+            title: "divide error in guilty",
+            log: "divide error: 0000 [#1] PREEMPT SMP\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -94,14 +148,30 @@ pub(super) const RULES: &[Rule] = &[
         title: "int3 in {frame}",
         frame: ACCESS,
         kind: DOS,
+        examples: &[Example {
+            title: "int3 in guilty",
+            log: "int3: 0000 [#1] PREEMPT SMP\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
         header: "rust_kernel: panicked",
         line: r"rust_kernel: panicked",
-        title: "kernel panic: rust_kernel: panicked in {frame}",
+        title: "rust_kernel panicked in {frame}",
         frame: ACCESS,
         kind: DOS,
+        examples: &[Example {
+            title: "rust_kernel panicked in guilty",
+            log: "rust_kernel: panicked at 'explicit panic', drivers/f.rs:12:3\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -111,6 +181,14 @@ pub(super) const RULES: &[Rule] = &[
         frame: ACCESS,
         kind: DOS,
         continues: true,
+        examples: &[Example {
+            title: "invalid opcode in guilty",
+            log: "invalid opcode: 0000 [#1] PREEMPT SMP\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -119,6 +197,16 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: bad usercopy in {frame}",
         frame: ACCESS,
         kind: &[("", Kind::Bug)],
+        examples: &[Example {
+            title: "BUG: bad usercopy in guilty",
+            log: "kernel BUG at mm/usercopy.c:102!\n\
+              invalid opcode: 0000 [#1] PREEMPT SMP\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:usercopy_abort+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}__check_object_size+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -143,6 +231,13 @@ pub(super) const RULES: &[Rule] = &[
         frame: ACCESS,
         kind: DOS,
         continues: true,
+        examples: &[Example {
+            title: "Internal error in guilty",
+            log: "Internal error: synchronous external abort: 96000010 [#1] SMP\n\
+              pc : guilty+0x1/0x2\n\
+              Call trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -152,6 +247,15 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
         kind: DOS,
+        examples: &[Example {
+            title: "Unhandled fault in guilty",
+            log: "Unhandled fault: page domain fault (0x01b) at 0x20000000\n\
+              Internal error: : 1b [#1] PREEMPT SMP ARM\n\
+              PC is at guilty+0x1/0x2\n\
+              LR is at caller+0x1/0x2\n\
+              Backtrace:\n\
+              [<80100000>] (guilty) from [<80100100>] (caller+0x1/0x2)\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -161,6 +265,14 @@ pub(super) const RULES: &[Rule] = &[
         frame: ACCESS,
         kind: DOS,
         continues: true,
+        examples: &[Example {
+            title: "PANIC: double fault in guilty",
+            log: "PANIC: double fault, error_code: 0x0\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -169,6 +281,17 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: stack guard page was hit in {frame}",
         alts: &["stack-overflow in {frame}"],
         frame: &[Find::Entry],
+        examples: &[Example {
+            title: "BUG: stack guard page was hit in guilty",
+            log: "BUG: stack guard page was hit at ffffc90000000ff8 (stack is ffffc90000001000..ffffc90000008fff)\n\
+              kernel stack overflow (double-fault): 0000 [#1] SMP\n\
+              RIP: 0010:inner+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}recursive+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n\
+              \u{20}rtnetlink_rcv_msg+0x1/0x2\n\
+              \u{20}netlink_rcv_skb+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {

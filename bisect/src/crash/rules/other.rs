@@ -1,6 +1,6 @@
 //! What belongs nowhere else, and what only looks like a crash.
 
-use super::{Find, Kind, Lost, Rule, Stack};
+use super::{Example, Find, Kind, Lost, Rule, Stack};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -9,6 +9,10 @@ pub(super) const RULES: &[Rule] = &[
         title: "VFS: Busy inodes after unmount (use-after-free)",
         stack: Stack::Optional,
         kind: &[("", Kind::DoS)],
+        examples: &[Example {
+            title: "VFS: Busy inodes after unmount (use-after-free)",
+            log: "VFS: Busy inodes after unmount of sda1. Self-destruct in 5 seconds.  Have a nice day...\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -17,6 +21,10 @@ pub(super) const RULES: &[Rule] = &[
         title: "VFS: Close: file count is zero (use-after-free)",
         stack: Stack::Optional,
         kind: &[("", Kind::DoS)],
+        examples: &[Example {
+            title: "VFS: Close: file count is zero (use-after-free)",
+            log: "VFS: Close: file count is 0\n",
+        }],
         ..Rule::NEW
     },
     // The firmware under an arm kernel, which prints to the kernel's log.
@@ -26,6 +34,10 @@ pub(super) const RULES: &[Rule] = &[
         title: "trusty: ASSERT FAILED: {what}",
         stack: Stack::Optional,
         kind: &[("", Kind::DoS)],
+        examples: &[Example {
+            title: "trusty: ASSERT FAILED: !list_in_list(&chan->node)",
+            log: "trusty: panic (caller 0xffffffffe000fbb8): ASSERT FAILED at (lib/f.c:123): !list_in_list(&chan->node)\n",
+        }],
         ..Rule::NEW
     },
     // The decompressor, which has no business after the first boot.
@@ -36,6 +48,11 @@ pub(super) const RULES: &[Rule] = &[
         stack: Stack::Optional,
         kind: &[("", Kind::Reboot)],
         reboot: true,
+        examples: &[Example {
+            title: "unexpected kernel reboot",
+            log: "sh: done\n\
+              Booting the kernel.\n",
+        }],
         ..Rule::NEW
     },
     // A program written in Go on the same console.
@@ -48,6 +65,13 @@ pub(super) const RULES: &[Rule] = &[
         stack: Stack::Optional,
         kind: &[("", Kind::DoS)],
         suppressed: true,
+        examples: &[Example {
+            title: "go runtime error",
+            log: "fatal error: runtime: out of memory\n\
+              \n\
+              runtime stack:\n\
+              runtime.throw(0x1)\n",
+        }],
         ..Rule::NEW
     },
     // A program written in Go on the same console.
@@ -59,6 +83,13 @@ pub(super) const RULES: &[Rule] = &[
         title: "go runtime error",
         stack: Stack::Optional,
         kind: &[("", Kind::DoS)],
+        examples: &[Example {
+            title: "go runtime error",
+            log: "panic: oops\n\
+              \n\
+              goroutine 1 [running]:\n\
+              main.main()\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -69,6 +100,13 @@ pub(super) const RULES: &[Rule] = &[
         title: "go runtime error",
         stack: Stack::Optional,
         kind: &[("", Kind::DoS)],
+        examples: &[Example {
+            title: "go runtime error",
+            log: "fatal error: all goroutines are asleep - deadlock!\n\
+              \n\
+              goroutine 1 [running]:\n\
+              main.main()\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -78,6 +116,7 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["SYZFAIL"],
         stack: Stack::Optional,
         kind: &[("", Kind::SyzFailure)],
+        examples: &[Example { title: "SYZFAIL: mmap failed", log: "SYZFAIL: mmap failed\n" }],
         ..Rule::NEW
     },
     Rule {
@@ -87,6 +126,10 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["SYZFATAL"],
         stack: Stack::Optional,
         kind: &[("", Kind::SyzFailure)],
+        examples: &[Example {
+            title: "SYZFATAL: executor NUM failed",
+            log: "SYZFATAL: executor 1 failed\n",
+        }],
         ..Rule::NEW
     },
     Rule {

@@ -22,6 +22,16 @@ pub(super) const RULES: &[Rule] = &[
         frame: &[Find::Trace, Find::Known],
         kind: DOS,
         continues: true,
+        examples: &[Example {
+            title: "kernel panic: stack is corrupted in guilty",
+            log: "Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: guilty+0x1/0x2\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}panic+0x1/0x2\n\
+              \u{20}__stack_chk_fail+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -32,6 +42,17 @@ pub(super) const RULES: &[Rule] = &[
         frame: &[Find::Entry],
         kind: DOS,
         continues: true,
+        examples: &[Example {
+            title: "kernel panic: corrupted stack end in guilty",
+            log: "Kernel panic - not syncing: corrupted stack end detected inside scheduler\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}panic+0x1/0x2\n\
+              \u{20}__schedule+0x1/0x2\n\
+              \u{20}inner+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n\
+              \u{20}process_one_work+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -40,6 +61,14 @@ pub(super) const RULES: &[Rule] = &[
         title: "kernel panic: Attempted to kill init!",
         kind: DOS,
         continues: true,
+        examples: &[Example {
+            title: "kernel panic: Attempted to kill init!",
+            log: "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -61,6 +90,14 @@ pub(super) const RULES: &[Rule] = &[
         title: "kernel panic: {why}",
         kind: DOS,
         continues: true,
+        examples: &[Example {
+            title: "kernel panic: sysrq triggered crash",
+            log: "Kernel panic - not syncing: sysrq triggered crash\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
 ];

@@ -32,6 +32,16 @@ pub(super) const RULES: &[Rule] = &[
         skip: &["usb_*", "*alloc*"],
         frame: &[Find::Known, Find::TraceAfter("BUG: KMSAN:")],
         kind: KMSAN,
+        examples: &[Example {
+            title: "KMSAN: kernel-usb-infoleak in guilty",
+            log: "BUG: KMSAN: kernel-usb-infoleak in usb_submit_urb+0x1/0x2\n\
+              \u{20}usb_submit_urb+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n\
+              \n\
+              Uninit was created at:\n\
+              \u{20}__kmalloc+0x1/0x2\n\
+              \u{20}maker+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -66,6 +76,13 @@ pub(super) const RULES: &[Rule] = &[
         title: "KCSAN: {bug} in {frame}",
         frame: &[Find::Known],
         kind: KCSAN,
+        examples: &[Example {
+            title: "KCSAN: data-race in guilty",
+            log: "BUG: KCSAN: data-race in guilty+0x1/0x2\n\
+              \n\
+              race at unknown origin, with read to 0xffff888000000000 of 4 bytes by task 1 on cpu 0:\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -75,6 +92,13 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["invalid-free in {frame}"],
         frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
         kind: KFENCE,
+        examples: &[Example {
+            title: "KFENCE: invalid free in guilty",
+            log: "BUG: KFENCE: invalid free in guilty+0x1/0x2\n\
+              \n\
+              Invalid free of 0xffff888000000000 (in kfence-#1):\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -83,6 +107,13 @@ pub(super) const RULES: &[Rule] = &[
         title: "KFENCE: {bug} in {frame}",
         frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
         kind: KFENCE,
+        examples: &[Example {
+            title: "KFENCE: memory corruption in guilty",
+            log: "BUG: KFENCE: memory corruption in guilty+0x1/0x2\n\
+              \n\
+              Corrupted memory at 0xffff888000000000 [ ! ! ! ] (in kfence-#1):\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -92,6 +123,13 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["bad-access in {frame}"],
         frame: &[Find::Known, Find::TraceAfter("BUG: KFENCE:")],
         kind: KFENCE,
+        examples: &[Example {
+            title: "KFENCE: use-after-free read in guilty",
+            log: "BUG: KFENCE: use-after-free read in guilty+0x1/0x2\n\
+              \n\
+              Use-after-free read at 0xffff888000000000 (in kfence-#1):\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -100,6 +138,15 @@ pub(super) const RULES: &[Rule] = &[
         title: "UBSAN: undefined-behaviour in {frame}",
         frame: &[Find::Trace],
         kind: &[("", Kind::Ubsan)],
+        examples: &[Example {
+            title: "UBSAN: undefined-behaviour in guilty",
+            log: "UBSAN: Undefined behaviour in lib/f.c:12:3\n\
+              signed integer overflow:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
     Rule {

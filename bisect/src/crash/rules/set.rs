@@ -154,7 +154,9 @@ fn places<'a>(
 ) -> impl Iterator<Item = (Find, Option<&'a Regex>)> {
     let patterns = patterns.get_or_init(|| {
         let pattern = |find: &Find| match find {
-            Find::Line(line) | Find::TraceAfter(line) => Some(compile(&[line], "")),
+            Find::Line(line) | Find::NamedLine(line) | Find::TraceAfter(line) => {
+                Some(compile(&[line], ""))
+            }
             _ => None,
         };
         finds.iter().map(pattern).collect()

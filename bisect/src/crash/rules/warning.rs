@@ -68,6 +68,10 @@ pub(super) const RULES: &[Rule] = &[
         line: r"WARNING: kernel stack (?P<what>regs|frame pointer) at .* has bad",
         title: "WARNING: kernel stack {what} has bad value",
         stack: Stack::Optional,
+        examples: &[Example {
+            title: "WARNING: kernel stack regs has bad value",
+            log: "WARNING: kernel stack regs at 0000000012345678 in a:1 has bad 'bp' value 0000000012345678\n",
+        }],
         ..Rule::NEW
     },
     Rule {
@@ -76,6 +80,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "WARNING: {rest}",
         stack: Stack::Optional,
         kind: WARNING,
+        examples: &[Example { title: "WARNING: foo", log: "WARNING: foo\n" }],
         ..Rule::NEW
     },
 ];

@@ -1,0 +1,108 @@
+//! `vmbisect classify` as a user runs it.
+
+use std::io::Write;
+
+use assert_cmd::Command;
+
+const LOG: &str = "\
+[    1.000000] clocksource: Switched to clocksource tsc
+[    2.000000] ------------[ cut here ]------------
+[    2.000000] raw_local_irq_restore() called with IRQs enabled
+[    2.000000] WARNING: CPU: 2 PID: 1 at kernel/locking/irqflag-debug.c:10 warn_bogus_irq_restore+0x1d/0x20
+[    2.000000] CPU: 2 PID: 1 Comm: init Not tainted 6.1.0 #1
+[    2.000000] RIP: 0010:warn_bogus_irq_restore+0x1d/0x20
+[    2.000000] Call Trace:
+[    2.000000]  <TASK>
+[    2.000000]  ? warn_bogus_irq_restore+0x1d/0x20
+[    2.000000]  kvm_wait+0xc3/0xe0
+[    2.000000]  pv_wait_head_or_lock+0x1/0x2
+[    2.000000]  </TASK>
+[    2.000000] ---[ end trace 0000000000000000 ]---
+";
+
+/// Where cargo has put the program: beside the directory of this test.
+fn vmbisect() -> Command {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    let mut command = Command::new(path.join("vmbisect"));
+    command.arg("classify");
+    command
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn has_program() -> bool {
+    let exists = std::path::Path::new(vmbisect().get_program()).exists();
+    if !exists {
+        println!("skipped: the program is not built; `cargo build -p vmbisect` builds it");
+    }
+    exists
+}
+
+#[test]
+fn a_crash_is_named_and_the_status_says_so() {
+    if !has_program() {
+        return;
+    }
+    let output = vmbisect().arg(file(LOG).path()).assert().code(1).get_output().stdout.clone();
+    let text = String::from_utf8(output).unwrap();
+    assert!(text.starts_with("WARNING in kvm_wait\n"), "{text}");
+    vmbisect().arg("-").write_stdin("all is well\n").assert().code(0).stdout("");
+}
+
+#[test]
+fn json_is_one_array_a_file() {
+    if !has_program() {
+        return;
+    }
+    let log = file(LOG);
+    let output = vmbisect().args(["--json", "-"]).write_stdin(LOG).assert().code(1);
+    let crashes: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let crash = &crashes[0];
+    assert_eq!(crash["title"], "WARNING in kvm_wait");
+    assert_eq!(crash["kind"], "WARNING");
+    assert_eq!(crash["frame"], "kvm_wait");
+    assert_eq!(crash["task"], "init/1");
+    assert_eq!(crash["cpu"], 2);
+    assert_eq!(crash["alt_titles"], serde_json::json!([]));
+    // The file that is named is that of the messenger.
+    for absent in ["guilty_file", "corrupted"] {
+        assert!(crash[absent].is_null(), "{crash}");
+    }
+    for no in ["suppressed", "panicked"] {
+        assert_eq!(crash[no], false);
+    }
+    let (start, end) = (crash["start"].as_u64().unwrap(), crash["end"].as_u64().unwrap());
+    assert!(LOG[start as usize..].starts_with("[    2.000000] WARNING: CPU: 2"));
+    assert_eq!(end as usize, LOG.len());
+    let report = crash["report"].as_str().unwrap();
+    assert!(
+        report.contains("raw_local_irq_restore() called with IRQs enabled\nWARNING"),
+        "{report}"
+    );
+
+    let output = vmbisect().arg("--json").arg(log.path()).arg(file("").path()).assert().code(1);
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let arrays: Vec<serde_json::Value> =
+        serde_json::Deserializer::from_str(&text).into_iter().collect::<Result<_, _>>().unwrap();
+    assert_eq!(
+        arrays.iter().map(|array| array.as_array().unwrap().len()).collect::<Vec<_>>(),
+        [1, 0]
+    );
+}
+
+#[test]
+fn what_can_not_be_read_is_said() {
+    if !has_program() {
+        return;
+    }
+    let output = vmbisect().arg("/nowhere/console.log").assert().code(2);
+    let text = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(text.contains("/nowhere/console.log") && text.contains("hint:"), "{text}");
+    vmbisect().arg("/").assert().code(2);
+}
