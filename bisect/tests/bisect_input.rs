@@ -1,6 +1,8 @@
 //! What `vmbisect bisect` says to input that can't be right: a sentence, a hint, exit status 2, and
 //! nothing left behind.
 
+#![allow(clippy::unwrap_used)] // clippy knows only test functions themselves for tests
+
 use std::path::Path;
 use std::process::{Command, Output};
 

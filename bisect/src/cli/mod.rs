@@ -44,9 +44,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(about = "Find the commit that brought in a crash")]
-    Bisect(bisect::Args),
+    Bisect(Box<bisect::Args>),
     #[command(about = "Boot a kernel once and say how it ended")]
-    Boot(boot::Args),
+    Boot(Box<boot::Args>),
     #[command(about = "Build a kernel from a revision and a configuration")]
     Build(build::Args),
     #[command(about = "Find the crashes in console logs")]

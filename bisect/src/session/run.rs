@@ -253,10 +253,10 @@ fn deciding_report(report: &TrialReport) -> Option<&str> {
     let (Outcome::Hit { title } | Outcome::Foreign { title }) = &report.outcome else {
         return None;
     };
-    let crashes = report.crashes.iter().map(|seen| &seen.crash);
+    let mut crashes = report.crashes.iter().map(|seen| &seen.crash);
     let known_as =
         |crash: &&Crash| crash.title == *title || crash.alt_titles.iter().any(|alt| alt == title);
-    crashes.clone().find(known_as).or(crashes.rev().next()).map(|crash| crash.report.as_str())
+    crashes.clone().find(known_as).or(crashes.next_back()).map(|crash| crash.report.as_str())
 }
 
 /// Whether the machine was stopped before it had shown anything.

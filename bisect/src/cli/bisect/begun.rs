@@ -88,7 +88,7 @@ impl Begun {
             .hint("paths on the command line that began this bisection start from there")?;
         let args = match Cli::try_parse_from(&header.arguments)?.command {
             Command::Bisect(begun) => {
-                Args { max_trials: args.max_trials.or(begun.max_trials), ..begun }
+                Args { max_trials: args.max_trials.or(begun.max_trials), ..*begun }
             }
             _ => bail!("the journal in {} was not begun by vmbisect bisect", state.display()),
         };
