@@ -1,3 +1,5 @@
 //! What the whole-path tests share.
 
 pub mod corpus;
+pub mod fixture;
+pub mod program;

@@ -8,4 +8,14 @@
 pub mod cache;
 pub mod cancel;
 pub mod crash;
+pub mod demo;
+mod hex;
+pub mod history;
+pub mod import;
+pub mod journal;
+pub mod kernel;
+pub mod report;
+pub mod search;
+pub mod session;
+pub mod tools;
 pub mod trial;

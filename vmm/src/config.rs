@@ -30,15 +30,16 @@ pub struct MachineConfig {
     pub initramfs: Option<Arc<[u8]>>,
     /// The kernel command line, complete: the machine adds nothing.
     pub command_line: String,
-    /// Number of vCPUs, from 1.
+    /// Number of vCPUs, from 1 to 64.
     pub vcpus: u8,
-    /// Guest memory in bytes; a multiple of 1 MiB.
+    /// Guest memory in bytes: 64 MiB to 3 GiB, a multiple of 1 MiB.
     pub memory: u64,
     /// Which of KVM's paravirtual features the guest is shown.
     pub pv_features: PvFeatures,
     /// Wall-clock time after which a machine that still runs ends as `TimedOut`.
     pub deadline: Duration,
-    /// What the agent's reports must carry; see `guest_init::protocol`.
+    /// What the agent's reports must carry; see `guest_init::protocol`. With an empty one no report
+    /// counts.
     pub nonce: String,
     /// Bytes of console output after which the machine ends.
     pub console_limit: u64,

@@ -1,8 +1,10 @@
 //! What a running machine tells.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::Ending;
+use crate::{Ending, PvFeatures, VcpuState};
 
 /// A line of the guest's console.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,4 +53,30 @@ pub struct Summary {
     pub console_bytes: u64,
     /// CPU time that the vCPU threads got, in microseconds.
     pub vcpu_cpu_us: u64,
+    /// The paravirtual features that the guest was shown, read back from KVM.
+    #[serde(default)]
+    pub pv_features: PvFeatures,
+    /// What the agent said about the guest; keys are in `guest_init::protocol::fact`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
+    /// What each vCPU was doing when a machine that ran out of time was stopped; empty for other
+    /// endings. A vCPU that did not answer in time is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vcpus: Vec<VcpuState>,
+}
+
+impl Summary {
+    /// A machine that ended so, and did nothing before.
+    pub fn new(ending: Ending) -> Summary {
+        Summary {
+            ending,
+            wall_us: 0,
+            exits: 0,
+            console_bytes: 0,
+            vcpu_cpu_us: 0,
+            pv_features: PvFeatures::NONE,
+            facts: BTreeMap::new(),
+            vcpus: Vec::new(),
+        }
+    }
 }

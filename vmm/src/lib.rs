@@ -17,17 +17,52 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # From image to ending
+//! [`Kernel`] reads an image. [`Machine::start`] checks whether the kernel, the initramfs and the
+//! command line fit, lays them out in memory with the tables that a kernel expects to find, and
+//! starts one thread a vCPU. A supervisor thread waits for whatever ends the machine: a report of the
+//! agent, a reset, a fault, an error of KVM's, the deadline, or [`Stopper::stop`]. It takes every vCPU
+//! out of its guest, and when nothing of the machine is left it says how it ended.
+//!
+//! # What can be relied on
+//! * A guest has its memory, a serial port, a keyboard controller, a clock, a reset port and the
+//!   agent's port, and nothing else of the host's.
+//! * Every machine ends, exactly once, at its deadline at the latest.
+//! * Nothing that a guest does makes this crate panic, block for ever or take more memory than its
+//!   bounds: a line is at most 4 KiB, about 1 MiB of events wait for a listener.
 
+mod agent;
 mod config;
+mod console;
+mod control;
+mod devices;
 mod ending;
+mod error;
 mod event;
+mod forensics;
+pub mod host;
+mod hub;
 pub mod kernel;
 mod machine;
+mod plan;
 mod pv;
+mod queue;
+mod setup;
+mod supervisor;
+mod sync;
+mod vcpu;
+mod x86_64;
 
 pub use config::{BootMode, MachineConfig};
 pub use ending::{Ending, HangKind};
+pub use error::{StartError, VcpuSetupError};
 pub use event::{ConsoleLine, MachineEvent, Milestone, Summary};
-pub use kernel::Kernel;
-pub use machine::{Machine, StartError, Stopper};
-pub use pv::PvFeatures;
+pub use forensics::{MpState, VcpuState};
+pub use kernel::{Kernel, KernelError};
+pub use machine::{CpuFacts, Machine, Stopper, Waited};
+pub use pv::{PvFeatures, PvFeaturesError};
+pub use x86_64::{
+    BootParamsError, CpuidError, GdtError, LapicError, MpTableError, MsrError, PageTablesError,
+    RegistersError,
+};

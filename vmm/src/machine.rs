@@ -1,49 +1,138 @@
 //! A running machine.
 
-use thiserror::Error;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use crate::{MachineConfig, MachineEvent};
+use serde::{Deserialize, Serialize};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::queue::{Queue, Taken};
+use crate::sync::lock;
+use crate::{MachineConfig, MachineEvent, PvFeatures, StartError, setup};
 
 /// A running machine. Dropping it stops it; its threads and its memory are gone when `drop` returns.
 #[derive(Debug)]
 pub struct Machine {
+    queue: Arc<Queue>,
     stopper: Stopper,
+    facts: CpuFacts,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Stops a machine from any thread. Clones stop the same machine.
 #[derive(Clone, Debug)]
-pub struct Stopper;
+pub struct Stopper(Arc<EventFd>);
 
-/// Why a machine could not be started.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// Nothing to start yet.
-    #[error("no machine")]
-    None,
+/// What the vCPUs of a machine can do, read back from KVM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuFacts {
+    /// The paravirtual features that this host's KVM offers.
+    pub pv_offered: PvFeatures,
+    /// Those that the guest is shown. Without [`PvFeatures::pv_unhalt`] among them no kernel turns
+    /// its paravirtual spinlocks on.
+    pub pv_shown: PvFeatures,
+    /// CPU features that the host's KVM has but that were hidden, since a guest could not really
+    /// use them.
+    pub hidden: Vec<String>,
+}
+
+/// What [`Machine::event_within`] came back with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Waited {
+    /// An event.
+    Event(MachineEvent),
+    /// The time passed without one.
+    TimedOut,
+    /// The machine has ended and said so before.
+    Over,
 }
 
 impl Machine {
     /// Makes the machine and starts it.
     ///
+    /// The initramfs and the kernel of `config` are copied into the guest; no copy is kept.
+    ///
+    /// It handles the first real-time signal (SIGRTMIN) for the whole process, with a handler that
+    /// does nothing.
+    ///
     /// # Errors
     /// Fails if the configuration can't be honoured or the host can't give what it takes.
     pub fn start(config: MachineConfig) -> Result<Machine, StartError> {
-        let _ = config;
-        Err(StartError::None)
+        let start = Instant::now();
+        let host = |what| move |source| StartError::Host { what, source };
+        let queue = Arc::new(Queue::new());
+        let stop = Arc::new(EventFd::new(libc::EFD_NONBLOCK).map_err(host("an event"))?);
+        let (supervisor, facts) = setup::make(&config, queue.clone(), stop.clone(), start)?;
+        // Whoever holds the only other reference may want its memory back.
+        drop(config);
+        let supervisor = thread::Builder::new()
+            .name("supervisor".to_owned())
+            .spawn(move || supervisor.run())
+            .map_err(host("a thread"))?;
+        let supervisor = Mutex::new(Some(supervisor));
+        Ok(Machine { queue, stopper: Stopper(stop), facts, supervisor })
     }
 
     /// What the machine says, until it has ended. Blocks between events.
+    ///
+    /// Listen: a machine whose events nobody takes waits at its serial port when about 1 MiB of them
+    /// have piled up.
     pub fn events(&self) -> impl Iterator<Item = MachineEvent> + '_ {
-        std::iter::empty()
+        std::iter::from_fn(|| match self.wait(None) {
+            Waited::Event(event) => Some(event),
+            Waited::TimedOut | Waited::Over => None,
+        })
+    }
+
+    /// Waits up to `timeout` for the next event.
+    pub fn event_within(&self, timeout: Duration) -> Waited {
+        self.wait(Instant::now().checked_add(timeout))
     }
 
     /// A handle that stops the machine; it then ends as `Stopped`.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
     }
+
+    /// What the vCPUs can do.
+    pub fn cpu_facts(&self) -> &CpuFacts {
+        &self.facts
+    }
+
+    fn wait(&self, deadline: Option<Instant>) -> Waited {
+        match self.queue.take(deadline) {
+            Taken::Event(event) => {
+                if matches!(event, MachineEvent::Ended(_)) {
+                    // It was the thread's last word.
+                    self.join();
+                }
+                Waited::Event(event)
+            }
+            Taken::TimedOut => Waited::TimedOut,
+            Taken::Over => Waited::Over,
+        }
+    }
+
+    fn join(&self) {
+        if let Some(supervisor) = lock(&self.supervisor).take() {
+            // If it died it has said so in its last words.
+            let _ = supervisor.join();
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        self.join();
+    }
 }
 
 impl Stopper {
     /// Stops the machine. Does nothing if it has already ended.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        // It fails only if the counter is full: the machine was told before.
+        let _ = self.0.write(1);
+    }
 }

@@ -1,15 +1,170 @@
 //! `vmbisect bisect`.
 
+mod begun;
+mod progress;
+mod target;
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::Output;
+use anyhow::Context;
+use vmbisect::history::{History, HistoryError};
+use vmbisect::report::{Answer, Report};
 
-/// Arguments of `vmbisect bisect`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+use self::begun::Begun;
+use self::target::TargetArgs;
+use super::args::{KernelArgs, LauncherArgs, MachineArgs, WorkloadArgs};
+use super::interrupt::{cancel_on_signals, interrupted};
+use super::{Output, WithHint};
+
+/// Finds the commit that brought in a crash: builds and boots revisions between a good and a bad
+/// one, and weighs what their trials show until one commit is likely enough to be the culprit.
+///
+/// Only the target counts for or against a revision. Other crashes, failed boots and revisions that
+/// do not build are counted and reported, and say nothing. Everything that happens is kept in the
+/// state directory; an interrupted bisection goes on with --resume.
+///
+/// Exit status: 0 the culprit was found, 1 none can be named, 2 something went wrong, 130
+/// interrupted.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    mut_group("BaseArgs", |group| group.required(false)),
+    mut_args(only_some_with_resume),
+    after_help = "Examples:
+  vmbisect bisect --repo linux --good v5.11 --bad v5.12-rc1 --defconfig \\
+      --fragment kvm_guest.config --crash 'WARNING in kvm_wait' --workload-c spin.c --vcpus 4
+  vmbisect bisect --good v6.1 --config .config --no-boot
+  vmbisect bisect --resume"
+)]
+pub(crate) struct Args {
+    /// A revision without the bug, an ancestor of the bad one; may be given several times
+    #[arg(long, value_name = "REV", required_unless_present = "resume")]
+    #[arg(requires = "BaseArgs", requires = "target", help_heading = "Range")]
+    pub(crate) good: Vec<String>,
+
+    /// The revision with the bug
+    #[arg(long, value_name = "REV", default_value = "HEAD", help_heading = "Range")]
+    pub(crate) bad: String,
+
+    #[command(flatten)]
+    target: TargetArgs,
+
+    /// Where what happens is kept [default: vmbisect/ in the git directory]
+    #[arg(long, value_name = "DIR", help_heading = "Session")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Go on with the bisection in the state directory, as it was begun
+    #[arg(long, help_heading = "Session")]
+    pub(crate) resume: bool,
+
+    /// Probability at which a culprit is named, from 0.5 to 0.999
+    #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = confidence)]
+    #[arg(help_heading = "Session")]
+    confidence: f64,
+
+    /// Stop after this many trials and say what is known [default: 2000]
+    #[arg(long, value_name = "N", help_heading = "Session")]
+    max_trials: Option<NonZeroU64>,
+
+    /// Clean trials of the bad revision after which the bug counts as not reproduced
+    #[arg(long, value_name = "N", default_value_t = 30, help_heading = "Session")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    bad_trials: u32,
+
+    /// Write the log here, too; it is in the state directory in any case
+    #[arg(long, value_name = "FILE", help_heading = "Session")]
+    pub(crate) log: Option<PathBuf>,
+
+    #[command(flatten)]
+    kernel: KernelArgs,
+
+    #[command(flatten)]
+    workload: WorkloadArgs,
+
+    #[command(flatten)]
+    machine: MachineArgs,
+
+    #[command(flatten)]
+    launcher: LauncherArgs,
+}
+
+/// What may be said anew when a bisection goes on; the rest is as it was begun.
+const WITH_RESUME: [&str; 9] =
+    ["resume", "repo", "state", "log", "max_trials", "json", "quiet", "help", "version"];
+
+fn only_some_with_resume(arg: clap::Arg) -> clap::Arg {
+    match WITH_RESUME.contains(&arg.get_id().as_str()) {
+        true => arg,
+        false => arg.conflicts_with("resume"),
+    }
+}
+
+/// Reads a confidence.
+pub(super) fn confidence(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().map_err(|_| "not a number".to_owned())?;
+    match parsed {
+        0.5..=0.999 => Ok(parsed),
+        _ => Err("must be from 0.5 to 0.999".into()),
+    }
+}
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
-    let _ = (args, output);
-    anyhow::bail!("nothing here yet")
+    let arguments = std::env::args_os().map(|argument| {
+        let told = |argument| anyhow::anyhow!("{argument:?} is not UTF-8");
+        argument.into_string().map_err(told).hint("the journal holds only text; rename the file")
+    });
+    let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+    let Some(report) = find(args, arguments, output)? else {
+        return Ok(interrupted());
+    };
+    if output.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    let found = matches!(report.answer, Answer::Culprit { .. });
+    Ok(ExitCode::from(u8::from(!found)))
+}
+
+/// Begins a bisection, or goes on with one, and works until there is an answer; `None` if it was
+/// interrupted. `arguments` is the command line, program first, that stands for `args`.
+pub(crate) fn find(
+    args: &Args,
+    arguments: Vec<String>,
+    output: &Output,
+) -> anyhow::Result<Option<Report>> {
+    let cancel = cancel_on_signals()?;
+    let history = told(History::open(&args.kernel.repo), HistoryError::hint)?;
+    let state = args.state.clone().unwrap_or_else(|| history.git_dir().join("vmbisect"));
+    let state = std::path::absolute(&state).context("can't find the current directory")?;
+    let log = args.log.as_deref().map(std::path::absolute).transpose()?;
+    let begun = match args.resume {
+        true => Begun::resume(&state, args, output)?,
+        false => Begun::begin(&state, args, arguments, history, output)?,
+    };
+    let Some((report, text)) = begun.work(&cancel, output)? else {
+        output.note(format!(
+            "interrupted; what was measured is kept, go on with: vmbisect bisect --resume --state \
+             {}",
+            state.display()
+        ));
+        return Ok(None);
+    };
+    for path in [Some(state.join("bisect.log")), log].into_iter().flatten() {
+        std::fs::write(&path, &text)
+            .with_context(|| format!("can't write {}", path.display()))
+            .hint("the answer is not lost: --resume gives it again")?;
+    }
+    Ok(Some(report))
+}
+
+/// Adds the hint that an error has.
+fn told<T, E>(result: Result<T, E>, hint: impl Fn(&E) -> String) -> anyhow::Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let hint = result.as_ref().err().map(hint).unwrap_or_default();
+    result.hint(hint)
 }

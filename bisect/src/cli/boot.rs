@@ -1,15 +1,149 @@
 //! `vmbisect boot`.
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::Output;
+use anyhow::Context;
+use serde_json::json;
+use vmbisect::trial::{Job, LaunchError, Outcome, Target, TrialEvent, TrialReport};
+use vmm::{Ending, Milestone};
 
-/// Arguments of `vmbisect boot`.
+use super::args::{LauncherArgs, MachineArgs, WorkloadArgs};
+use super::interrupt::{cancel_on_signals, interrupted};
+use super::{Output, WithHint};
+
+/// Boots a kernel once, with the workload if there is one, shows its console and says how it ended
+/// and what crashed.
+///
+/// Exit status: 0 the workload ended with status 0 and nothing crashed, 1 anything else was seen, 2
+/// the kernel could not be tried.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// A bzImage or an ELF vmlinux
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+
+    /// Say how long each part of the boot took and how much memory the machine took beyond the
+    /// guest's own
+    #[arg(long)]
+    timings: bool,
+
+    #[command(flatten)]
+    workload: WorkloadArgs,
+
+    #[command(flatten)]
+    machine: MachineArgs,
+
+    #[command(flatten)]
+    launcher: LauncherArgs,
+}
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
-    let _ = (args, output);
-    anyhow::bail!("nothing here yet")
+    let cancel = cancel_on_signals()?;
+    // Found out here, a wrong image costs nobody an outer machine.
+    if let Err(source) = vmm::Kernel::open(&args.image) {
+        return refused(LaunchError::Kernel { path: args.image.clone(), source });
+    }
+    let initramfs = tempfile::Builder::new().prefix("vmbisect-").suffix(".cpio").tempfile();
+    let mut archive = initramfs.context("can't make a temporary file")?;
+    archive.write_all(&args.workload.prepare()?).context("can't write a temporary file")?;
+    let (image, initramfs) = (args.image.clone(), archive.path().to_owned());
+    let job = args.machine.job(image, initramfs, Target::AnyCrash);
+    let job = Job { measure_memory: args.timings, ..job };
+
+    let selected = args.launcher.select(output)?;
+    let mut on_event = |event| show(&event, output);
+    let report = match selected.launcher.run(&job, &mut on_event, &cancel) {
+        Err(LaunchError::Cancelled) => return Ok(interrupted()),
+        Err(error) => return refused(error),
+        Ok(report) => report,
+    };
+    if let Outcome::Infra { reason } = &report.outcome {
+        return Err(anyhow::anyhow!("{reason}"))
+            .hint("`vmbisect doctor` says what is missing here");
+    }
+    if output.json {
+        let mut value = serde_json::to_value(&report)?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("launcher".into(), json!(selected.launcher.describe()));
+        }
+        output.line(value.to_string());
+    } else {
+        summarize(&report, output);
+        if args.timings {
+            timings(&report, output);
+        }
+    }
+    let fine = report.crashes.is_empty()
+        && matches!(
+            report.machine.as_ref().map(|machine| &machine.ending),
+            Some(Ending::Exit { status: 0 })
+        );
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The error with what to do about it.
+fn refused<T>(error: LaunchError) -> anyhow::Result<T> {
+    let hint = error.hint().to_owned();
+    Err(error).hint(hint)
+}
+
+/// Shows the console while it comes.
+fn show(event: &TrialEvent, output: &Output) {
+    match event {
+        TrialEvent::Line(line) if output.json => {
+            let _ = writeln!(std::io::stderr(), "{}", line.text);
+        }
+        TrialEvent::Line(line) => output.line(&line.text),
+        TrialEvent::Restarted { reason } => output.note(format!("starting again: {reason}")),
+        TrialEvent::Milestone { .. } | TrialEvent::Crash(_) | TrialEvent::Done(_) => {}
+    }
+}
+
+fn summarize(report: &TrialReport, output: &Output) {
+    output.line("");
+    if let Some(machine) = &report.machine {
+        output.line(format!("ending: {}", machine.ending));
+    }
+    if let Some(online) = report.cpus_online {
+        output.line(format!("CPUs online: {online}"));
+    }
+    if let Some(on) = report.pv_spinlocks {
+        output.line(format!("PV spinlocks: {}", if on { "on" } else { "off" }));
+    }
+    for seen in &report.crashes {
+        output.line(format!("crash: {} (at {})", seen.crash.title, seconds(seen.at_us)));
+    }
+    if report.crashes.is_empty() {
+        output.line("crash: none");
+    }
+}
+
+fn timings(report: &TrialReport, output: &Output) {
+    output.line("");
+    for (milestone, at_us) in &report.milestones {
+        let what = match milestone {
+            Milestone::KernelEntered => "kernel entered",
+            Milestone::FirstByte => "first console byte",
+            Milestone::InitReached => "init reached",
+            Milestone::WorkloadStarted => "workload started",
+        };
+        output.line(format!("{what:<20}{:>12}", seconds(*at_us)));
+    }
+    if let Some(machine) = &report.machine {
+        output.line(format!("{:<20}{:>12}", "end", seconds(machine.wall_us)));
+        output.line(format!("{:<20}{:>12}", "CPU time of vCPUs", seconds(machine.vcpu_cpu_us)));
+        output.line(format!("{:<20}{:>12}", "KVM exits", machine.exits));
+        output.line(format!("{:<20}{:>12}", "console bytes", machine.console_bytes));
+    }
+    if let Some(overhead) = &report.overhead {
+        output.line(format!("{:<20}{:>8} KiB", "memory beyond guest", overhead.rss_kib));
+        output.line(format!("{:<20}{:>8} KiB", "  of it anonymous", overhead.anonymous_kib));
+    }
+}
+
+fn seconds(us: u64) -> String {
+    format!("{}.{:06} s", us / 1_000_000, us % 1_000_000)
 }

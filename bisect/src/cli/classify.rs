@@ -13,7 +13,9 @@ use vmbisect::crash::{Crash, Event, Scanner};
 
 use super::{Output, WithHint};
 
-/// Arguments of `vmbisect classify`.
+/// Finds the crashes in console logs: title, kind, who is to blame, and the report itself.
+///
+/// Exit status: 0 no crash, 1 a crash, 2 a log could not be read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status: 0 no crash was found, 1 at least one was, 2 a file could not be read.

@@ -12,7 +12,9 @@ mod classify;
 mod demo;
 mod doctor;
 mod error;
+mod interrupt;
 mod output;
+mod replay;
 mod worker;
 
 use std::process::ExitCode;
@@ -26,7 +28,7 @@ pub(crate) use output::Output;
 /// of its own, reads what the kernel prints and weighs the evidence.
 #[derive(Debug, Parser)]
 #[command(name = "vmbisect", version, max_term_width = 100, subcommand_required = true)]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 
@@ -41,20 +43,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Find the commit that brought in a crash
+    #[command(about = "Find the commit that brought in a crash")]
     Bisect(bisect::Args),
-    /// Boot a kernel once and say how it ended
+    #[command(about = "Boot a kernel once and say how it ended")]
     Boot(boot::Args),
-    /// Build a kernel from a revision and a configuration
+    #[command(about = "Build a kernel from a revision and a configuration")]
     Build(build::Args),
-    /// Find the crashes in console logs
+    #[command(about = "Find the crashes in console logs")]
     Classify(classify::Args),
-    /// Plant a bug in a kernel history and find it again
+    #[command(about = "Plant a bug in a kernel history and find it again")]
     Demo(demo::Args),
-    /// Say what this machine can do and what it lacks
+    #[command(about = "Say what this machine can do and what it lacks")]
     Doctor(doctor::Args),
-    /// Run trials for another vmbisect: jobs on standard input, events on standard output
-    #[command(hide = true)]
+    #[command(about = "Weigh the evidence in another tool's bisection log")]
+    Replay(replay::Args),
+    #[command(
+        about = "Run trials for another vmbisect: jobs on standard input, events on standard output",
+        hide = true
+    )]
     Worker(worker::Args),
 }
 
@@ -69,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Classify(args) => classify::run(args, &output),
         Command::Demo(args) => demo::run(args, &output),
         Command::Doctor(args) => doctor::run(args, &output),
+        Command::Replay(args) => replay::run(args, &output),
         Command::Worker(args) => worker::run(args, &output),
     };
     result.unwrap_or_else(|error| {

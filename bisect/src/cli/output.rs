@@ -1,6 +1,6 @@
 //! How a subcommand talks: results, progress, notes.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -29,6 +29,14 @@ impl Output {
             bar.set_style(style);
         }
         bar
+    }
+
+    /// A line of the result, on standard output. Where nobody reads it any more, the program ends
+    /// as SIGPIPE would end it.
+    pub(crate) fn line(&self, line: impl AsRef<str>) {
+        if writeln!(std::io::stdout(), "{}", line.as_ref()).is_err() {
+            std::process::exit(141);
+        }
     }
 
     /// A line that stays, on standard error.

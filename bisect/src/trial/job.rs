@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use vmm::{BootMode, ConsoleLine, Milestone, PvFeatures, Summary};
 
-use super::{Outcome, Target};
-use crate::crash::Crash;
+use super::{Outcome, Overhead, Target};
+use crate::crash::{Crash, Phase};
 
 /// One trial to run. Paths are as the place that runs it sees them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,10 @@ pub struct Job {
     /// Whether the trial is only valid with PV spinlocks on.
     #[serde(default)]
     pub require_pv_spinlocks: bool,
+    /// Whether the report says what the machine cost in memory. It costs some time, and it counts
+    /// the whole process: meant for one trial at a time.
+    #[serde(default)]
+    pub measure_memory: bool,
 }
 
 /// What a trial says while it runs and, last, at its end.
@@ -52,10 +56,27 @@ pub enum TrialEvent {
         /// Microseconds since the machine was started.
         at_us: u64,
     },
-    /// The classifier found a crash.
-    Crash(Box<Crash>),
+    /// The classifier found a crash; its report may still grow.
+    Crash(Box<SeenCrash>),
+    /// The place that ran the trial was lost; it starts again from nothing.
+    Restarted {
+        /// What happened.
+        reason: String,
+    },
     /// The trial is over.
     Done(Box<TrialReport>),
+}
+
+/// A crash, and when it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenCrash {
+    /// Before or after the workload was started.
+    pub phase: Phase,
+    /// Host time since the machine was started, in microseconds, when it was recognised.
+    pub at_us: u64,
+    /// What was seen.
+    #[serde(flatten)]
+    pub crash: Crash,
 }
 
 /// What is left of a trial when it is over.
@@ -65,7 +86,7 @@ pub struct TrialReport {
     #[serde(flatten)]
     pub outcome: Outcome,
     /// Every crash, in the order they were printed.
-    pub crashes: Vec<Crash>,
+    pub crashes: Vec<SeenCrash>,
     /// How the machine stopped and what it took; none if it was never started.
     pub machine: Option<Summary>,
     /// Milestones passed, with microseconds since the start.
@@ -74,4 +95,22 @@ pub struct TrialReport {
     pub cpus_online: Option<u32>,
     /// Whether the guest's PV spinlocks are on, if it said so.
     pub pv_spinlocks: Option<bool>,
+    /// What the machine cost in memory, if the job wanted it measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overhead: Option<Overhead>,
+}
+
+impl TrialReport {
+    /// The report of a trial whose machine was never started.
+    pub fn without_machine(outcome: Outcome) -> TrialReport {
+        TrialReport {
+            outcome,
+            crashes: Vec::new(),
+            machine: None,
+            milestones: Vec::new(),
+            cpus_online: None,
+            pv_spinlocks: None,
+            overhead: None,
+        }
+    }
 }

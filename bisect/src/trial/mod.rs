@@ -1,11 +1,73 @@
 //! One machine, one boot, one workload: what is to be tried, what was seen, and what that says.
+//!
+//! A [`Job`] goes to a [`Launcher`], which runs it here or elsewhere and hands over
+//! [`TrialEvent`]s while they happen. In the place that runs it, the machine's events become
+//! evidence, and [`decide`] makes an [`Outcome`] of it.
 
+mod command_line;
+mod facts;
+mod files;
 mod job;
-mod launcher;
+pub mod launcher;
+mod memory;
+mod observer;
 mod outcome;
+mod run;
 mod target;
+mod workload;
 
-pub use job::{Job, TrialEvent, TrialReport};
+pub use job::{Job, SeenCrash, TrialEvent, TrialReport};
 pub use launcher::{LaunchError, Launcher};
-pub use outcome::Outcome;
+pub use memory::Overhead;
+pub use outcome::{Evidence, Outcome, decide};
 pub use target::Target;
+pub use workload::{Workload, WorkloadError, prepare, prepare_on_top_of};
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Job, Target};
+    use crate::crash::{Crash, Kind};
+
+    /// A crash of this title.
+    pub(super) fn crash(title: &str) -> Crash {
+        Crash {
+            title: title.into(),
+            alt_titles: Vec::new(),
+            kind: Kind::Warning,
+            frame: None,
+            guilty_file: None,
+            task: None,
+            cpu: None,
+            corrupted: None,
+            suppressed: false,
+            panicked: false,
+            start: 0,
+            end: 0,
+            report: String::new(),
+        }
+    }
+
+    /// The job that the project was made for.
+    pub(super) fn job() -> Job {
+        Job {
+            id: 1,
+            kernel: "bzImage".into(),
+            initramfs: "initramfs".into(),
+            append: String::new(),
+            boot: vmm::BootMode::Direct,
+            vcpus: 4,
+            memory_mib: 256,
+            pv_features: vmm::PvFeatures::default(),
+            timeout_s: 60,
+            target: Target::Crash(vec!["WARNING in kvm_wait".into()]),
+            require_pv_spinlocks: true,
+            measure_memory: false,
+        }
+    }
+}

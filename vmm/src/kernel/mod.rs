@@ -1,28 +1,326 @@
-//! An image on disk to what is loaded and where it is entered.
+//! A kernel image on disk to what is loaded and where it is entered.
+//!
+//! Two kinds of image are read: the bzImage that `make` leaves in `arch/x86/boot` (the x86 boot
+//! protocol, `Documentation/arch/x86/boot.rst`), and the ELF `vmlinux` that it is made from. An
+//! image comes from a file that anybody may have written: nothing in it is believed before it is
+//! checked, and no size in it makes this module allocate more than the file really holds, or than
+//! a kernel can be.
+//!
+//! The header is read through linux-loader's definition of `struct setup_header`. Its loaders are
+//! not used: `BzImage::load` looks at neither the boot flag, nor XLF_KERNEL_64, nor init_size, nor
+//! pref_address, and copies whatever follows the kernel in the file as well; `Elf::load` accepts
+//! any class and machine and can't read from a decompressor. What it lets through would end as a
+//! guest that dies without a word, which in a bisection is a wrong answer.
 
-use std::path::Path;
+mod bzimage;
+mod elf;
+mod identify;
+mod lz4;
+mod lzo;
+mod payload;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryMmap};
+
+pub use self::bzimage::HeaderError;
+pub use self::elf::ElfError;
+pub use self::identify::Looks;
+pub use self::payload::{Compression, PayloadError};
+
+use self::bzimage::BzImage;
+use self::elf::{Program, Seekable};
+use crate::BootMode;
+
+/// Bytes from the start of an image by which it is told what it is.
+const HEAD: usize = 4096;
+
+/// COMMAND_LINE_SIZE of x86 less its NUL: what a vmlinux takes, which has no header to say so.
+const VMLINUX_CMDLINE_SIZE: usize = 2047;
+
+/// Where an initrd may end for a vmlinux: what every 64-bit kernel's header says.
+const VMLINUX_INITRD_ADDR_MAX: u64 = 0x7fff_ffff;
 
 /// A kernel image, read and checked, that many machines can share.
-#[derive(Debug)]
-pub struct Kernel {}
+///
+/// It holds the image (of a vmlinux: what is loaded, without debug information) and, once a machine
+/// was booted with [`BootMode::Direct`], the decompressed kernel. The file is not looked at again.
+pub struct Kernel {
+    image: Image,
+}
 
-/// Why a file is not a kernel that can be booted.
+enum Image {
+    BzImage {
+        image: BzImage,
+        /// The decompressed payload, made when it is first asked for.
+        program: Mutex<Option<Arc<Program>>>,
+    },
+    Vmlinux(Program),
+}
+
+impl fmt::Debug for Kernel {
+    /// Without its megabytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let format = match &self.image {
+            Image::BzImage { .. } => "bzImage",
+            Image::Vmlinux(_) => "vmlinux",
+        };
+        f.debug_struct("Kernel")
+            .field("format", &format)
+            .field("version", &self.version())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a kernel asks of the machine, for one [`BootMode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirements {
+    /// Guest physical address of the first byte the kernel occupies; at least 1 MiB.
+    pub start: u64,
+    /// Guest physical address after the last byte it needs before it manages memory itself, its
+    /// bss included: init_size after the runtime start, or the end of the last segment, whichever
+    /// is higher. Nothing may be placed between `start` and this.
+    pub end: u64,
+    /// The highest guest physical address that the initrd's last byte may have.
+    pub initrd_addr_max: u64,
+    /// The longest command line it takes, in bytes without the terminating NUL.
+    pub cmdline_size: usize,
+}
+
+/// A kernel in guest memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Loaded {
+    /// Guest physical address of the 64-bit entry point.
+    pub(crate) entry: u64,
+    /// [`Requirements::end`].
+    pub(crate) end: u64,
+    /// What belongs into boot_params from offset 0x1f1 on: the image's own setup header, as long as
+    /// it says that it is. Empty for a vmlinux, which has none.
+    pub(crate) setup_header: Vec<u8>,
+}
+
+/// Why an image is not a kernel that can be booted, or not so.
 #[derive(Debug, Error)]
 pub enum KernelError {
-    /// The file can't be read.
-    #[error("can't read the image")]
-    Io(#[from] std::io::Error),
+    /// The file can't be opened or read.
+    #[error("can't read the kernel image {path}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("not a kernel for this machine: {0}")]
+    NotAKernel(Looks),
+    /// A bzImage whose setup header can't be true or asks for what isn't there.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The compressed kernel inside of a bzImage can't be had.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// A vmlinux that can't be loaded.
+    #[error(transparent)]
+    Elf(#[from] ElfError),
+    /// [`BootMode::Native`] of a vmlinux.
+    #[error("a vmlinux has no decompressor to enter: boot it directly, or boot the bzImage")]
+    NativeVmlinux,
+    /// The machine has less memory than the kernel needs to start.
+    #[error(
+        "the kernel needs guest memory from {} to {} MiB, the machine has {} MiB",
+        .start >> 20, .end.div_ceil(1 << 20), .have >> 20
+    )]
+    TooLittleMemory {
+        /// [`Requirements::start`].
+        start: u64,
+        /// [`Requirements::end`].
+        end: u64,
+        /// Where the machine's memory ends.
+        have: u64,
+    },
+    /// Guest memory can't be written.
+    #[error("can't write the kernel to guest memory")]
+    Memory(#[from] GuestMemoryError),
 }
 
 impl Kernel {
     /// Reads a bzImage or an ELF vmlinux.
     ///
+    /// A bzImage's payload is not decompressed yet: [`requirements`](Kernel::requirements) does so
+    /// if asked for [`BootMode::Direct`].
+    ///
     /// # Errors
-    /// Fails if the file can't be read or is not a kernel for this machine.
+    /// Fails if the file can't be read, is not a kernel for this machine, or is damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Kernel, KernelError> {
-        std::fs::File::open(path)?;
-        Ok(Kernel {})
+        let path = path.as_ref();
+        let failed = |source| KernelError::Io { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(failed)?;
+        let kind = file.metadata().map_err(failed)?.file_type();
+        if kind.is_dir() {
+            return Err(KernelError::NotAKernel(Looks::Directory));
+        }
+        // Anything else may have no end, or never say a word.
+        if !kind.is_file() {
+            return Err(KernelError::NotAKernel(Looks::NotARegularFile));
+        }
+        let mut head = Vec::with_capacity(HEAD);
+        file.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        if identify::is_elf(&head) {
+            return Kernel::from_elf(file, &head).map_err(|error| match error {
+                KernelError::Elf(ElfError::Read(source)) => failed(source),
+                other => other,
+            });
+        }
+        if let Some(looks) = identify::not_a_bzimage(&head) {
+            return Err(KernelError::NotAKernel(looks));
+        }
+        let extent = bzimage::extent(&head)?;
+        let length = file.metadata().map_err(failed)?.len().min(extent);
+        let mut image = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        file.take(extent).read_to_end(&mut image).map_err(failed)?;
+        Kernel::from_bzimage(image)
+    }
+
+    /// Takes an image that is in memory already.
+    ///
+    /// # Errors
+    /// Fails if it is not a kernel for this machine, or is damaged.
+    pub fn from_bytes(image: Vec<u8>) -> Result<Kernel, KernelError> {
+        if identify::is_elf(&image) {
+            let head = image.get(..HEAD).unwrap_or(&image).to_vec();
+            return Kernel::from_elf(Cursor::new(image), &head);
+        }
+        if let Some(looks) = identify::not_a_bzimage(&image) {
+            return Err(KernelError::NotAKernel(looks));
+        }
+        Kernel::from_bzimage(image)
+    }
+
+    fn from_elf(source: impl Read + Seek, head: &[u8]) -> Result<Kernel, KernelError> {
+        if let Some(looks) = identify::foreign_elf(head) {
+            return Err(KernelError::NotAKernel(looks));
+        }
+        Ok(Kernel { image: Image::Vmlinux(Program::read(&mut Seekable(source))?) })
+    }
+
+    fn from_bzimage(image: Vec<u8>) -> Result<Kernel, KernelError> {
+        let image = BzImage::parse(image)?;
+        Ok(Kernel { image: Image::BzImage { image, program: Mutex::new(None) } })
+    }
+
+    /// The version that a bzImage's header names, as `uname -r` and the build would show it; none
+    /// for a vmlinux.
+    pub fn version(&self) -> Option<&str> {
+        match &self.image {
+            Image::BzImage { image, .. } => image.version(),
+            Image::Vmlinux(_) => None,
+        }
+    }
+
+    /// How the kernel inside of a bzImage is compressed; none for a vmlinux.
+    ///
+    /// # Errors
+    /// Fails if there is no payload, or none that is known.
+    pub fn compression(&self) -> Result<Option<Compression>, KernelError> {
+        match &self.image {
+            Image::BzImage { image, .. } => Ok(Some(Compression::of(image.payload()?)?)),
+            Image::Vmlinux(_) => Ok(None),
+        }
+    }
+
+    /// What the kernel asks of a machine that boots it so.
+    ///
+    /// The first call with [`BootMode::Direct`] decompresses a bzImage's payload.
+    ///
+    /// ```no_run
+    /// use vmm::{BootMode, Kernel};
+    ///
+    /// # fn main() -> Result<(), vmm::KernelError> {
+    /// let kernel = Kernel::open("arch/x86/boot/bzImage")?;
+    /// let least = kernel.requirements(BootMode::Direct)?.end.div_ceil(1 << 20);
+    /// println!("{} needs {least} MiB to start", kernel.version().unwrap_or("the kernel"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Fails if the image can't be booted so: no or a damaged payload for [`BootMode::Direct`], no
+    /// 64-bit entry for [`BootMode::Native`].
+    pub fn requirements(&self, boot: BootMode) -> Result<Requirements, KernelError> {
+        match (&self.image, boot) {
+            (Image::BzImage { image, program }, BootMode::Direct) => {
+                let program = decompressed(image, program)?;
+                let (start, end) = program.span();
+                // init_size has room for the decompressor too, which isn't used here. The little
+                // that this asks for too much keeps both ways to boot on the same memory map.
+                let end = end.max(image.runtime_end().unwrap_or(0));
+                Ok(image.requirements(start, end))
+            }
+            (Image::BzImage { image, .. }, BootMode::Native) => {
+                let native = image.native()?;
+                Ok(image.requirements(native.start, native.end))
+            }
+            (Image::Vmlinux(program), BootMode::Direct) => {
+                let (start, end) = program.span();
+                Ok(Requirements {
+                    start,
+                    end,
+                    initrd_addr_max: VMLINUX_INITRD_ADDR_MAX,
+                    cmdline_size: VMLINUX_CMDLINE_SIZE,
+                })
+            }
+            (Image::Vmlinux(_), BootMode::Native) => Err(KernelError::NativeVmlinux),
+        }
+    }
+
+    /// Puts the kernel into guest memory.
+    pub(crate) fn load(
+        &self,
+        memory: &GuestMemoryMmap,
+        boot: BootMode,
+    ) -> Result<Loaded, KernelError> {
+        let Requirements { start, end, .. } = self.requirements(boot)?;
+        let length = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+        if !memory.check_range(GuestAddress(start), length) {
+            let have = memory.last_addr().0.saturating_add(1);
+            return Err(KernelError::TooLittleMemory { start, end, have });
+        }
+        let (entry, setup_header) = match (&self.image, boot) {
+            (Image::BzImage { image, program }, BootMode::Direct) => {
+                let entry = decompressed(image, program)?.load(memory)?;
+                (entry, image.setup_header().to_vec())
+            }
+            (Image::BzImage { image, .. }, BootMode::Native) => {
+                let native = image.native()?;
+                memory.write_slice(image.protected_mode(), GuestAddress(native.start))?;
+                (native.entry, image.setup_header().to_vec())
+            }
+            (Image::Vmlinux(program), _) => (program.load(memory)?, Vec::new()),
+        };
+        Ok(Loaded { entry, end, setup_header })
     }
 }
+
+/// The payload of `image`, decompressed by whoever comes first.
+fn decompressed(
+    image: &BzImage,
+    program: &Mutex<Option<Arc<Program>>>,
+) -> Result<Arc<Program>, KernelError> {
+    // What is in there is whole or absent, whatever became of a thread that held the lock.
+    let mut program = program.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(program) = &*program {
+        return Ok(Arc::clone(program));
+    }
+    let fresh = Arc::new(payload::decompress(image.payload()?, image.init_size())?);
+    *program = Some(Arc::clone(&fresh));
+    Ok(fresh)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! What the machine is made of.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use vmbisect::trial::{Job, Target};
+use vmm::{BootMode, PvFeatures};
+
+/// What each trial's machine is made of.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Machine")]
+pub(crate) struct MachineArgs {
+    /// Number of vCPUs; races over locks show best with more than the host has CPUs
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) vcpus: u8,
+
+    /// Guest memory in MiB, 64 to 3072
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..=3072))]
+    pub(crate) memory: u64,
+
+    /// Seconds after which a trial that still runs is ended
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 3600))]
+    pub(crate) timeout: u64,
+
+    /// Appended to the kernel command line
+    #[arg(
+        long,
+        value_name = "PARAMETERS",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) append: String,
+
+    /// How the kernel is entered: decompressed by the VMM, or by its own decompressor
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    pub(crate) boot: Boot,
+
+    /// KVM's paravirtual features that the guest is shown: `all` or `none`, then single ones to add
+    /// or, with a minus, to take away, as in `all,-pv-unhalt`
+    #[arg(long, value_name = "LIST", default_value_t, allow_hyphen_values = true)]
+    pub(crate) pv: PvFeatures,
+
+    /// Count a trial only if the guest's paravirtual spinlocks are on
+    #[arg(long)]
+    pub(crate) require_pv_spinlocks: bool,
+}
+
+/// How the kernel is entered.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Boot {
+    /// The VMM decompresses it
+    #[default]
+    Direct,
+    /// Its own decompressor runs
+    Native,
+}
+
+impl MachineArgs {
+    /// The job that runs `kernel` on such a machine.
+    pub(crate) fn job(&self, kernel: PathBuf, initramfs: PathBuf, target: Target) -> Job {
+        Job {
+            id: 0,
+            kernel,
+            initramfs,
+            append: self.append.clone(),
+            boot: match self.boot {
+                Boot::Direct => BootMode::Direct,
+                Boot::Native => BootMode::Native,
+            },
+            vcpus: self.vcpus,
+            memory_mib: self.memory,
+            pv_features: self.pv,
+            timeout_s: self.timeout,
+            target,
+            require_pv_spinlocks: self.require_pv_spinlocks,
+            measure_memory: false,
+        }
+    }
+}

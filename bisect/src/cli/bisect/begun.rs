@@ -1,0 +1,178 @@
+//! A bisection that is set up: begun, or gone on with.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use vmbisect::cancel::Cancel;
+use vmbisect::history::{Candidates, CommitId, History, HistoryError};
+use vmbisect::journal::{Event, Header, Journal, JournalError, Record, now_ms};
+use vmbisect::kernel::Builder;
+use vmbisect::report::{self, Report};
+use vmbisect::search::{Limits, Model};
+use vmbisect::session::{Fold, Session, SessionError};
+use vmbisect::trial::launcher::Selected;
+
+use super::progress::Progress;
+use super::{Args, told};
+use crate::cli::{Cli, Command, Output, WithHint};
+
+/// The file in the state directory that the guest starts from.
+const INITRAMFS: &str = "initramfs.cpio";
+
+/// A bisection that is set up.
+pub(super) struct Begun {
+    args: Args,
+    history: History,
+    candidates: Candidates,
+    builder: Builder,
+    selected: Selected,
+    header: Header,
+    journal: Journal,
+    records: Vec<Record>,
+    initramfs: PathBuf,
+}
+
+impl Begun {
+    /// Begins one. The journal is made last: what fails before has begun nothing.
+    pub(super) fn begin(
+        state: &Path,
+        args: &Args,
+        arguments: Vec<String>,
+        history: History,
+        output: &Output,
+    ) -> anyhow::Result<Begun> {
+        let resolve = |name: &String| told(history.resolve(name), HistoryError::hint);
+        let good: Vec<CommitId> = args.good.iter().map(resolve).collect::<Result<_, _>>()?;
+        let bad = resolve(&args.bad)?;
+        let candidates = told(history.candidates(&good, bad), HistoryError::hint)?;
+        let config = args.kernel.build_config()?.key();
+        let builder = args.kernel.builder()?;
+        let archive = args.workload.prepare()?;
+        let selected = args.launcher.select(output)?;
+        let header = Header {
+            format: Header::FORMAT,
+            vmbisect: env!("CARGO_PKG_VERSION").into(),
+            at_ms: now_ms(),
+            repo: history.path(),
+            good,
+            bad,
+            target: args.target.target(),
+            confidence: args.confidence,
+            arguments,
+            directory: std::env::current_dir().context("can't find the current directory")?,
+            config,
+        };
+        let journal = told(Journal::create(state, &header), JournalError::hint)?;
+        let begun = Begun {
+            args: args.clone(),
+            history,
+            candidates,
+            builder,
+            selected,
+            header,
+            journal,
+            records: Vec::new(),
+            initramfs: state.join(INITRAMFS),
+        };
+        begun.keep_initramfs(&archive)?;
+        Ok(begun)
+    }
+
+    /// Goes on with the one in `state`, as it was begun but for what `args` may say anew.
+    pub(super) fn resume(state: &Path, args: &Args, output: &Output) -> anyhow::Result<Begun> {
+        let (mut journal, header, records) = told(Journal::open(state), JournalError::hint)?;
+        std::env::set_current_dir(&header.directory)
+            .with_context(|| format!("can't enter {}", header.directory.display()))
+            .hint("paths on the command line that began this bisection start from there")?;
+        let args = match Cli::try_parse_from(&header.arguments)?.command {
+            Command::Bisect(begun) => {
+                Args { max_trials: args.max_trials.or(begun.max_trials), ..begun }
+            }
+            _ => bail!("the journal in {} was not begun by vmbisect bisect", state.display()),
+        };
+        if args.kernel.build_config()?.key() != header.config {
+            return Err(anyhow::anyhow!(
+                "the kernel configuration is not what it was at the start"
+            ))
+            .hint("what was measured does not hold for it: begin anew with --state DIR");
+        }
+        let history = told(History::open(&header.repo), HistoryError::hint)?;
+        let candidates = told(history.candidates(&header.good, header.bad), HistoryError::hint)?;
+        let initramfs = state.join(INITRAMFS);
+        let archive = if initramfs.exists() { None } else { Some(args.workload.prepare()?) };
+        let builder = args.kernel.builder()?;
+        let selected = args.launcher.select(output)?;
+        let resumed = told(journal.append(Event::Resumed), JournalError::hint)?;
+        output.note(format!("going on after {} recorded events", records.len()));
+        let records = records.into_iter().chain([resumed]).collect();
+        let begun = Begun {
+            args,
+            history,
+            candidates,
+            builder,
+            selected,
+            header,
+            journal,
+            records,
+            initramfs,
+        };
+        archive.map_or(Ok(()), |archive| begun.keep_initramfs(&archive))?;
+        Ok(begun)
+    }
+
+    /// Keeps what the guest starts from, so that every trial of the bisection starts from the same.
+    fn keep_initramfs(&self, archive: &[u8]) -> anyhow::Result<()> {
+        let written = self.initramfs.with_extension("new");
+        std::fs::write(&written, archive)
+            .and_then(|()| std::fs::rename(&written, &self.initramfs))
+            .with_context(|| format!("can't write {}", self.initramfs.display()))
+            .hint("make room, or say another directory: --state DIR")
+    }
+
+    /// Works until there is an answer, and gives it with the log; `None` if it was interrupted.
+    pub(super) fn work(
+        self,
+        cancel: &Cancel,
+        output: &Output,
+    ) -> anyhow::Result<Option<(Report, String)>> {
+        let machine = &self.args.machine;
+        let machines = self.selected.launcher.capacity(machine.vcpus, machine.memory);
+        let limits = Limits {
+            trials: self.args.max_trials.map_or(Limits::default().trials, Into::into),
+            bad_tip: self.args.bad_trials,
+            ..Limits::default()
+        };
+        let mut fold = Fold::new(
+            Arc::new(self.candidates),
+            Model::new(self.header.confidence),
+            limits,
+            u32::try_from(machines).unwrap_or(u32::MAX),
+        );
+        for record in &self.records {
+            told(fold.apply(record), |_| {
+                "the journal was begun with other revisions: begin anew with --state DIR".into()
+            })?;
+        }
+        let mut progress = Progress::new(output, &self.history, &fold);
+        let mut session = Session {
+            fold,
+            job: machine.job(PathBuf::new(), self.initramfs, self.header.target.clone()),
+            journal: self.journal,
+            builder: &self.builder,
+            launcher: self.selected.launcher.as_ref(),
+            cancel: cancel.clone(),
+        };
+        let ended = session.run(&mut |fold, what| progress.show(fold, &what));
+        progress.finish();
+        let verdict = match ended {
+            Err(SessionError::Cancelled) => return Ok(None),
+            other => told(other, SessionError::hint)?,
+        };
+        let (fold, history) = (&session.fold, &self.history);
+        let report = Report::new(fold, &verdict, history, &self.header.target)?;
+        let log = report::log(fold, &verdict, history, session.journal.dir())?;
+        Ok(Some((report, log)))
+    }
+}

@@ -1,0 +1,185 @@
+//! What a bisection is doing, line by line on standard error.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use vmbisect::history::{CommitId, History, Rev};
+use vmbisect::journal::{Event, Stage};
+use vmbisect::search::Purpose;
+use vmbisect::session::{self, Fold, Step};
+use vmbisect::trial::{Outcome, TrialEvent};
+
+use crate::cli::Output;
+
+/// Share of the probability that the candidates still in question hold.
+const HELD: f64 = 0.95;
+
+/// What a bisection is doing, line by line on standard error.
+pub(super) struct Progress<'a> {
+    output: &'a Output,
+    history: &'a History,
+    bar: ProgressBar,
+    titles: HashMap<CommitId, String>,
+    started: Instant,
+    /// What is being built or tried, for the line that is redrawn.
+    doing: String,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(output: &'a Output, history: &'a History, fold: &Fold) -> Progress<'a> {
+        let bar = output.progress();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let progress = Progress {
+            output,
+            history,
+            bar,
+            titles: HashMap::new(),
+            started: Instant::now(),
+            doing: String::new(),
+        };
+        progress.note(format!(
+            "{} candidates, {} trials at a time",
+            fold.candidates().len(),
+            fold.machines()
+        ));
+        progress
+    }
+
+    /// Takes the redrawn line away.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    pub(super) fn show(&mut self, fold: &Fold, what: &session::Progress<'_>) {
+        match what {
+            session::Progress::Step(step) => self.step(fold, step),
+            session::Progress::BuildLine(line) => self.live(line),
+            session::Progress::Trial(TrialEvent::Line(line)) => self.live(&line.text),
+            session::Progress::Trial(TrialEvent::Restarted { reason }) => {
+                self.note(format!("a trial starts again: {reason}"));
+            }
+            session::Progress::Trial(_) => {}
+            session::Progress::Recorded(record) => self.recorded(fold, &record.event),
+        }
+    }
+
+    fn step(&mut self, fold: &Fold, step: &Step) {
+        match step {
+            Step::Plan { .. } if fold.spent() > 0 => self.belief(fold),
+            Step::Build { rev } => {
+                let why = fold.purpose().map_or("", |(_, purpose)| word(purpose));
+                self.doing = format!("building {}", self.name(fold, *rev));
+                self.note(format!("{}{why}", self.doing));
+            }
+            Step::Trials { rev, trials } => {
+                self.doing = format!("{trials} x {}", self.name(fold, *rev));
+            }
+            _ => {}
+        }
+        self.bar.set_message(self.doing.clone());
+    }
+
+    fn recorded(&mut self, fold: &Fold, event: &Event) {
+        match event {
+            Event::Built { commit, seconds, cached, .. } => {
+                let rev = fold.candidates().rev(*commit);
+                let same = rev.map(|rev| fold.same_image(rev)).unwrap_or_default();
+                let same = same.first().map_or(String::new(), |other| {
+                    format!(", the same image as {}", other.commit.short())
+                });
+                let took = match cached {
+                    true => "was built before".to_owned(),
+                    false => format!("built in {seconds:.0} s"),
+                };
+                self.note(format!("{} {took}{same}", commit.short()));
+            }
+            Event::BuildFailed { commit, reason, .. } => {
+                let reason = reason.lines().next().unwrap_or_default();
+                self.note(format!("{} does not build: {reason}", commit.short()));
+            }
+            Event::Trial { commit, outcome, boot, seconds, .. } => {
+                let tally = fold
+                    .candidates()
+                    .rev(*commit)
+                    .map(|rev| fold.belief().tally(rev))
+                    .unwrap_or_default();
+                self.note(format!(
+                    "{} {}{}, {seconds:.1} s ({} of {} hit)",
+                    commit.short(),
+                    describe(outcome),
+                    if *boot && !matches!(outcome, Outcome::NoBoot { .. }) {
+                        " during boot"
+                    } else {
+                        ""
+                    },
+                    tally.hits,
+                    tally.trials(),
+                ));
+            }
+            Event::Infra { commit, stage, reason } => {
+                let what = match stage {
+                    Stage::Build => "build",
+                    Stage::Trial => "trial",
+                };
+                self.note(format!("{}: the host failed the {what}: {reason}", commit.short()));
+            }
+            Event::Planned { .. } | Event::Resumed => {}
+        }
+    }
+
+    /// How far the answer has been narrowed down.
+    fn belief(&mut self, fold: &Fold) {
+        let Some((best, probability)) = fold.belief().best() else { return };
+        let held = fold.belief().credible(HELD).len();
+        let name = self.name(fold, best);
+        self.note(format!(
+            "{held} of {} candidates hold {:.0} %, best guess {name} at {:.0} %",
+            fold.candidates().len(),
+            HELD * 100.0,
+            probability * 100.0,
+        ));
+    }
+
+    fn name(&mut self, fold: &Fold, rev: Rev) -> String {
+        let Some(commit) = fold.candidates().id(rev) else { return String::new() };
+        let history = self.history;
+        let title =
+            self.titles.entry(commit).or_insert_with(|| history.title(commit).unwrap_or_default());
+        format!("{} {title:?}", commit.short())
+    }
+
+    /// A line that is redrawn in place.
+    fn live(&self, line: &str) {
+        self.bar.set_message(format!("{}: {}", self.doing, line.trim()));
+    }
+
+    /// A line that stays.
+    fn note(&self, line: impl AsRef<str>) {
+        let elapsed = self.started.elapsed().as_secs();
+        let line = format!("[{:>3}:{:02}] {}", elapsed / 60, elapsed % 60, line.as_ref());
+        self.bar.suspend(|| self.output.note(line));
+    }
+}
+
+fn word(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::BadTip => ", the bad revision",
+        Purpose::GoodTip => ", a good revision",
+        Purpose::Search => "",
+        Purpose::ConfirmCulprit => ", the likely culprit",
+        Purpose::ConfirmParent => ", a parent of the likely culprit",
+    }
+}
+
+fn describe(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Hit { title } => format!("hit: {title}"),
+        Outcome::Clean => "clean".into(),
+        Outcome::Foreign { title } => format!("tells nothing, another crash: {title}"),
+        Outcome::NoBoot { reason } => format!("tells nothing, no boot: {reason}"),
+        Outcome::Hang { title } => format!("tells nothing, a hang: {title}"),
+        Outcome::Invalid { reason } => format!("tells nothing, invalid: {reason}"),
+        Outcome::Infra { reason } => format!("tells nothing, the host failed: {reason}"),
+    }
+}

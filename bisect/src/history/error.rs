@@ -1,0 +1,128 @@
+//! What can be wrong with a history, and what to do about it.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::CommitId;
+
+/// Why there are no candidates.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// The directory is in no git repository.
+    #[error("{path} is not in a git repository")]
+    NotARepository {
+        /// The directory.
+        path: PathBuf,
+        /// What libgit2 says.
+        #[source]
+        source: git2::Error,
+    },
+    /// The repository leaves objects to be fetched on demand, which libgit2 does not do.
+    #[error("{path} is a partial clone")]
+    PartialClone {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// The repository's history is cut off within the range.
+    #[error(
+        "the history is cut off at {at}, between the good and the bad revision: a shallow clone"
+    )]
+    Shallow {
+        /// A commit whose parents are missing.
+        at: CommitId,
+    },
+    /// A name stands for no commit.
+    #[error("there is no commit named {name:?} in {repo}")]
+    UnknownRevision {
+        /// The name.
+        name: String,
+        /// The repository.
+        repo: PathBuf,
+        /// What libgit2 says.
+        #[source]
+        source: git2::Error,
+    },
+    /// A good revision is the bad one.
+    #[error("{name} is given as good and as bad: there is nothing between them")]
+    Equal {
+        /// The commit.
+        name: CommitId,
+    },
+    /// The bad revision is an ancestor of a good one.
+    #[error(
+        "good and bad are swapped: the bad revision {bad:?} is an ancestor of the good one {good:?}"
+    )]
+    Swapped {
+        /// The good revision.
+        good: CommitId,
+        /// The bad revision.
+        bad: CommitId,
+    },
+    /// A good revision is on another branch.
+    #[error(
+        "the good revision {good:?} is not an ancestor of the bad one {bad:?}; they parted at {merge_base:?}"
+    )]
+    NotAncestor {
+        /// The good revision.
+        good: CommitId,
+        /// The bad revision.
+        bad: CommitId,
+        /// The youngest commit that both contain.
+        merge_base: CommitId,
+    },
+    /// The two revisions have no commit in common.
+    #[error("the good revision {good:?} and the bad one {bad:?} have no common history")]
+    Unrelated {
+        /// The good revision.
+        good: CommitId,
+        /// The bad revision.
+        bad: CommitId,
+    },
+    /// No good revision was given.
+    #[error("no good revision was given")]
+    NoGood,
+    /// The repository can't be read.
+    #[error("can't read the history")]
+    Git(#[from] git2::Error),
+}
+
+impl HistoryError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            HistoryError::NotARepository { .. } => {
+                "name a checkout of the kernel with --repo DIR".into()
+            }
+            HistoryError::PartialClone { .. } => {
+                "clone it again without --filter; a bisection reads every tree in the range".into()
+            }
+            HistoryError::Shallow { .. } => {
+                "get the rest of the history: git fetch --unshallow".into()
+            }
+            HistoryError::UnknownRevision { .. } => {
+                "git log --oneline NAME shows whether git knows it; a tag or branch of a remote \
+                 has to be fetched first: git fetch --tags REMOTE"
+                    .into()
+            }
+            HistoryError::Equal { .. } => {
+                "--good is a revision before the bug, --bad one that has it".into()
+            }
+            HistoryError::Swapped { .. } => {
+                "exchange --good and --bad; the first is the older one, without the bug".into()
+            }
+            HistoryError::NotAncestor { merge_base, .. } => format!(
+                "if that commit does not have the bug, bisect from there: --good {}; if it does, \
+                 an older good revision is needed",
+                merge_base.short()
+            ),
+            HistoryError::Unrelated { .. } => {
+                "both must be of one tree; is one of them from another project or an imported \
+                 history?"
+                    .into()
+            }
+            HistoryError::NoGood => "say where the bug was not there yet: --good REV".into(),
+            HistoryError::Git(_) => "git fsck says whether the repository is whole".into(),
+        }
+    }
+}

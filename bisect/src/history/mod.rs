@@ -1,0 +1,16 @@
+//! The commits that may be the culprit: reachable from the bad tip and from no good one.
+//!
+//! [`History`] is the repository, read through libgit2; [`Candidates`] is what a bisection takes
+//! from it, once; [`Graph`] is its shape alone, which is all that the search needs.
+
+mod candidates;
+mod error;
+mod graph;
+mod id;
+mod repository;
+
+pub use candidates::Candidates;
+pub use error::HistoryError;
+pub use graph::{AncestorSet, Graph, Rev};
+pub use id::CommitId;
+pub use repository::{CommitText, History};

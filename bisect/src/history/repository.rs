@@ -1,0 +1,186 @@
+//! Reading a repository.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use git2::{ErrorCode, Oid, Repository, Sort};
+
+use super::{Candidates, CommitId, HistoryError};
+
+/// A repository whose history is read; nothing in it is changed.
+pub struct History {
+    repo: Repository,
+}
+
+/// What a commit says of itself, as `git show --stat` prints it.
+#[derive(Clone, Debug)]
+pub struct CommitText {
+    /// First line of the message.
+    pub title: String,
+    /// `Name <address>`.
+    pub author: String,
+    /// Author date, in seconds since 1970 and minutes east of Greenwich.
+    pub date: (i64, i32),
+    /// The whole message.
+    pub message: String,
+    /// Files and lines changed relative to the first parent; empty where a partial clone lacks
+    /// them.
+    pub diffstat: String,
+    /// The names of the parents of a merge, of other commits nothing.
+    pub merged: Vec<CommitId>,
+}
+
+impl History {
+    /// Opens the repository that `path` is in.
+    ///
+    /// # Errors
+    /// Fails where there is none, or one that libgit2 can't read.
+    pub fn open(path: &Path) -> Result<History, HistoryError> {
+        let repo = Repository::discover(path).map_err(|source| {
+            if source.message().contains("partialclone") {
+                HistoryError::PartialClone { path: path.to_owned() }
+            } else {
+                HistoryError::NotARepository { path: path.to_owned(), source }
+            }
+        })?;
+        Ok(History { repo })
+    }
+
+    /// The repository's own directory: `.git`, or that of the main checkout for a worktree.
+    pub fn git_dir(&self) -> &Path {
+        self.repo.commondir()
+    }
+
+    /// The checkout, or the repository itself if it has none.
+    pub fn path(&self) -> PathBuf {
+        self.repo.workdir().unwrap_or(self.repo.path()).to_owned()
+    }
+
+    /// The commit that a name stands for: a hash, a tag, a branch, `HEAD~3`.
+    ///
+    /// # Errors
+    /// Fails if there is none.
+    pub fn resolve(&self, name: &str) -> Result<CommitId, HistoryError> {
+        let commit = self.repo.revparse_single(name).and_then(|object| object.peel_to_commit());
+        match commit {
+            Ok(commit) => Ok(commit.id().into()),
+            Err(source) => Err(HistoryError::UnknownRevision {
+                name: name.to_owned(),
+                repo: self.path(),
+                source,
+            }),
+        }
+    }
+
+    /// The commits that are reachable from `bad` and from no good tip, merges included.
+    ///
+    /// # Errors
+    /// Fails if a good tip is not an ancestor of `bad`, with the reason, and where the history is
+    /// cut off.
+    pub fn candidates(&self, good: &[CommitId], bad: CommitId) -> Result<Candidates, HistoryError> {
+        if good.is_empty() {
+            return Err(HistoryError::NoGood);
+        }
+        for &tip in good {
+            self.check_tip(tip, bad)?;
+        }
+        let shallow = self.shallow_commits();
+        let mut walk = self.repo.revwalk()?;
+        walk.set_sorting(Sort::TOPOLOGICAL | Sort::REVERSE)?;
+        walk.push(bad.oid())?;
+        for tip in good {
+            walk.hide(tip.oid())?;
+        }
+        let mut commits = Vec::new();
+        for oid in walk {
+            let oid = oid?;
+            if shallow.contains(&oid) {
+                return Err(HistoryError::Shallow { at: oid.into() });
+            }
+            let parents = self.repo.find_commit(oid)?.parent_ids().map(CommitId::from).collect();
+            commits.push((CommitId::from(oid), parents));
+        }
+        Ok(Candidates::new(commits, good))
+    }
+
+    fn check_tip(&self, good: CommitId, bad: CommitId) -> Result<(), HistoryError> {
+        if good == bad {
+            return Err(HistoryError::Equal { name: good });
+        }
+        let merge_base = match self.repo.merge_base(good.oid(), bad.oid()) {
+            Ok(oid) => CommitId::from(oid),
+            Err(error) if error.code() == ErrorCode::NotFound => {
+                return Err(match self.shallow_commits().into_iter().next() {
+                    Some(at) => HistoryError::Shallow { at: at.into() },
+                    None => HistoryError::Unrelated { good, bad },
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if merge_base == good {
+            Ok(())
+        } else if merge_base == bad {
+            Err(HistoryError::Swapped { good, bad })
+        } else {
+            Err(HistoryError::NotAncestor { good, bad, merge_base })
+        }
+    }
+
+    /// Commits whose parents were not fetched. git keeps them in a file of its own, a line each.
+    fn shallow_commits(&self) -> HashSet<Oid> {
+        let text = std::fs::read_to_string(self.repo.commondir().join("shallow"));
+        text.unwrap_or_default().lines().filter_map(|line| Oid::from_str(line).ok()).collect()
+    }
+
+    /// First line of a commit's message.
+    ///
+    /// # Errors
+    /// Fails if the commit can't be read.
+    pub fn title(&self, id: CommitId) -> Result<String, HistoryError> {
+        let commit = self.repo.find_commit(id.oid())?;
+        let title = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default());
+        Ok(title.into_owned())
+    }
+
+    /// What a commit says of itself.
+    ///
+    /// # Errors
+    /// Fails if the commit can't be read.
+    pub fn text(&self, id: CommitId) -> Result<CommitText, HistoryError> {
+        let commit = self.repo.find_commit(id.oid())?;
+        let author = commit.author();
+        Ok(CommitText {
+            title: self.title(id)?,
+            author: format!(
+                "{} <{}>",
+                String::from_utf8_lossy(author.name_bytes()),
+                String::from_utf8_lossy(author.email_bytes())
+            ),
+            date: (author.when().seconds(), author.when().offset_minutes()),
+            message: String::from_utf8_lossy(commit.message_bytes()).into_owned(),
+            diffstat: self.diffstat(&commit).unwrap_or_default(),
+            merged: match commit.parent_count() {
+                0 | 1 => Vec::new(),
+                _ => commit.parent_ids().map(CommitId::from).collect(),
+            },
+        })
+    }
+
+    fn diffstat(&self, commit: &git2::Commit<'_>) -> Result<String, git2::Error> {
+        let parent = commit.parents().next().map(|parent| parent.tree()).transpose()?;
+        let tree = commit.tree()?;
+        let diff = self.repo.diff_tree_to_tree(parent.as_ref(), Some(&tree), None)?;
+        let text = diff.stats()?.to_buf(git2::DiffStatsFormat::FULL, 80)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+impl std::fmt::Debug for History {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("History").field("repo", &self.repo.path()).finish()
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

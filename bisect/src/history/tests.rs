@@ -1,0 +1,163 @@
+//! Real repositories in temporary directories.
+
+use git2::{Oid, Repository, Signature, Time};
+
+use super::{History, HistoryError};
+use crate::history::CommitId;
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    repo: Repository,
+    clock: std::cell::Cell<i64>,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repository::init(dir.path()).unwrap();
+        Fixture { dir, repo, clock: std::cell::Cell::new(1_600_000_000) }
+    }
+
+    fn commit(&self, title: &str, parents: &[Oid]) -> Oid {
+        let when = self.clock.replace(self.clock.get() + 60);
+        let author = Signature::new("A U Thor", "author@example.org", &Time::new(when, 60));
+        let author = author.unwrap();
+        let blob = self.repo.blob(format!("{title}\n").as_bytes()).unwrap();
+        let mut tree = self.repo.treebuilder(None).unwrap();
+        tree.insert("file", blob, 0o100_644).unwrap();
+        let tree = self.repo.find_tree(tree.write().unwrap()).unwrap();
+        let parents: Vec<_> =
+            parents.iter().map(|&oid| self.repo.find_commit(oid).unwrap()).collect();
+        let parents: Vec<_> = parents.iter().collect();
+        let message = format!("{title}\n\nBody of {title}.\n");
+        self.repo.commit(None, &author, &author, &message, &tree, &parents).unwrap()
+    }
+
+    fn history(&self) -> History {
+        History::open(self.dir.path()).unwrap()
+    }
+}
+
+#[test]
+fn merges_and_their_branches_are_candidates() {
+    let fixture = Fixture::new();
+    let root = fixture.commit("root", &[]);
+    let good = fixture.commit("good", &[root]);
+    let main = fixture.commit("main", &[good]);
+    let side1 = fixture.commit("side 1", &[root]);
+    let side2 = fixture.commit("side 2", &[side1]);
+    let merge = fixture.commit("merge", &[main, side2]);
+    let bad = fixture.commit("bad", &[merge]);
+    let history = fixture.history();
+    let candidates = history.candidates(&[good.into()], bad.into()).unwrap();
+    assert_eq!(candidates.len(), 5);
+    let graph = candidates.graph();
+    let rev = |oid: Oid| candidates.rev(oid.into()).unwrap();
+    assert_eq!(graph.bad_tip(), Some(rev(bad)));
+    assert_eq!(graph.good_tips(), [rev(good)]);
+    assert_eq!(graph.parents(rev(merge)), [rev(main), rev(side2)]);
+    // The branch left the main line before the good tip: its base is outside, and known.
+    assert_eq!(graph.parents(rev(side1)), [rev(root)]);
+    assert!(!graph.is_candidate(rev(root)));
+    for child in 0..candidates.len() as u32 {
+        assert!(graph.candidate_parents(child).all(|parent| parent < child));
+    }
+    assert_eq!(history.title(side2.into()).unwrap(), "side 2");
+    let text = history.text(merge.into()).unwrap();
+    assert_eq!(text.merged, [CommitId::from(main), CommitId::from(side2)]);
+    assert!(text.diffstat.contains("1 file changed"), "{}", text.diffstat);
+}
+
+#[test]
+fn tips_that_do_not_fit_are_told_apart() {
+    let fixture = Fixture::new();
+    let root = fixture.commit("root", &[]);
+    let bad = fixture.commit("bad", &[root]);
+    let other = fixture.commit("other branch", &[root]);
+    let island = fixture.commit("island", &[]);
+    let history = fixture.history();
+    let error = |good: Oid| history.candidates(&[good.into()], bad.into()).unwrap_err();
+    assert!(matches!(error(bad), HistoryError::Equal { .. }));
+    assert!(matches!(error(island), HistoryError::Unrelated { .. }));
+    let not_ancestor = error(other);
+    assert!(matches!(&not_ancestor, HistoryError::NotAncestor { merge_base, .. }
+        if *merge_base == root.into()));
+    assert!(not_ancestor.hint().contains(&CommitId::from(root).short()));
+    let swapped = history.candidates(&[bad.into()], root.into()).unwrap_err();
+    assert!(matches!(swapped, HistoryError::Swapped { .. }));
+    assert!(matches!(history.candidates(&[], bad.into()), Err(HistoryError::NoGood)));
+    assert!(matches!(history.resolve("v6.1"), Err(HistoryError::UnknownRevision { .. })));
+}
+
+#[test]
+fn tags_are_peeled() {
+    let fixture = Fixture::new();
+    let root = fixture.commit("root", &[]);
+    let tagger = Signature::now("T", "t@example.org").unwrap();
+    let object = fixture.repo.find_object(root, None).unwrap();
+    fixture.repo.tag("v1.0", &object, &tagger, "release", false).unwrap();
+    assert_eq!(fixture.history().resolve("v1.0").unwrap(), root.into());
+}
+
+#[test]
+fn outside_a_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = History::open(dir.path()).unwrap_err();
+    assert!(matches!(error, HistoryError::NotARepository { .. }), "{error}");
+}
+
+/// A clone made by git itself, to the given depth, with `fixture`'s commit on its branch.
+fn git_clone(fixture: &Fixture, head: Oid, options: &[&str]) -> tempfile::TempDir {
+    fixture.repo.reference("refs/heads/line", head, true, "").unwrap();
+    fixture.repo.config().unwrap().set_bool("uploadpack.allowFilter", true).unwrap();
+    let clone = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", fixture.dir.path().display());
+    let status = std::process::Command::new("git")
+        .args(["clone", "--quiet", "--bare", "--branch", "line"])
+        .args(options)
+        .arg(url)
+        .arg(clone.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    clone
+}
+
+#[test]
+fn a_shallow_clone_is_told() {
+    let fixture = Fixture::new();
+    let mut line = vec![fixture.commit("0", &[])];
+    for i in 1..6 {
+        line.push(fixture.commit(&i.to_string(), &[line[i - 1]]));
+    }
+    // A branch that is older than the clone reaches, merged within the range.
+    let side = fixture.commit("side", &[line[0]]);
+    let merge = fixture.commit("merge", &[line[5], side]);
+    let clone = git_clone(&fixture, merge, &["--depth", "3"]);
+    let history = History::open(clone.path()).unwrap();
+    let error = history.candidates(&[line[4].into()], merge.into()).unwrap_err();
+    assert!(matches!(error, HistoryError::Shallow { .. }), "{error}");
+    assert!(error.hint().contains("--unshallow"));
+    // Where the cut is behind the good tip, it does not matter.
+    let clone = git_clone(&fixture, line[5], &["--depth", "3"]);
+    let history = History::open(clone.path()).unwrap();
+    assert_eq!(history.candidates(&[line[4].into()], line[5].into()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_partial_clone_has_commits_and_lacks_only_the_diffstat() {
+    let fixture = Fixture::new();
+    let root = fixture.commit("root", &[]);
+    let bad = fixture.commit("bad", &[root]);
+    let clone = git_clone(&fixture, bad, &["--filter=tree:0"]);
+    let history = History::open(clone.path()).unwrap();
+    assert_eq!(history.candidates(&[root.into()], bad.into()).unwrap().len(), 1);
+    let text = history.text(bad.into()).unwrap();
+    assert_eq!((text.title.as_str(), text.diffstat.as_str()), ("bad", ""));
+    // git may also mark it as a repository of another format, which libgit2 does not open.
+    let mut config = git2::Config::open(&clone.path().join("config")).unwrap();
+    config.set_i32("core.repositoryformatversion", 1).unwrap();
+    config.set_str("extensions.partialclone", "origin").unwrap();
+    let error = History::open(clone.path()).unwrap_err();
+    assert!(matches!(error, HistoryError::PartialClone { .. }), "{error}");
+}

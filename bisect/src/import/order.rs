@@ -1,0 +1,74 @@
+//! The order of commits that a log implies, for want of the repository.
+
+use std::collections::BTreeMap;
+
+use super::{BisectLog, Word};
+use crate::history::{Candidates, CommitId};
+
+/// Commits that a log may imply; git counts no more between any two releases of Linux together.
+const MOST: u64 = 2_000_000;
+
+/// The candidates as a line, in the order that the log implies.
+///
+/// git says at each step how many revisions would be left if the one it picked were good. Together
+/// with what it was told, that gives most positions; where one is lost, git has picked the middle.
+/// Commits that the log does not name get names that only count them.
+pub fn implied_order(log: &BisectLog) -> Candidates {
+    let picked: Vec<(CommitId, Word, Option<u64>)> = log
+        .tested
+        .iter()
+        .filter(|tested| Some(tested.commit) != log.bad && !log.good.contains(&tested.commit))
+        .filter_map(|tested| Some((tested.commit, tested.word?, tested.left.map(u64::from))))
+        .filter(|(_, word, _)| *word != Word::Skip)
+        .collect();
+    let mut named = BTreeMap::new();
+    let (mut below, mut size) = (0, size(&picked));
+    let top = size;
+    for (at, (commit, word, left)) in picked.iter().enumerate() {
+        // One more than is left is good's share; the rest, this one included, is below it.
+        let rank = match left {
+            Some(left) => size.saturating_sub(left + 1),
+            None => self::size(picked.get(at + 1..).unwrap_or_default()),
+        };
+        let rank = rank.clamp(1, size.saturating_sub(1).max(1));
+        named.insert(below + rank, *commit);
+        if *word == Word::Good {
+            below += rank;
+            size = size.saturating_sub(rank);
+        } else {
+            size = rank;
+        }
+    }
+    named.extend(log.bad.map(|bad| (top, bad)));
+    line(log, top, &named)
+}
+
+/// How many candidates there were before these were picked, the bad end included.
+fn size(picked: &[(CommitId, Word, Option<u64>)]) -> u64 {
+    // From the end: what is known of the later steps says how large the earlier ones were.
+    picked.iter().rev().fold(1, |after, (_, word, left)| {
+        let size = match (word, left) {
+            // The later candidates are those below the picked one, itself included.
+            (Word::Bad | Word::Skip, Some(left)) => after + left + 1,
+            (Word::Good, Some(left)) => 2 * (left + 1),
+            (_, None) => after + 1,
+        };
+        size.min(MOST)
+    })
+}
+
+fn line(log: &BisectLog, top: u64, named: &BTreeMap<u64, CommitId>) -> Candidates {
+    let name = |position: u64| {
+        named.get(&position).copied().or_else(|| format!("{position:040x}").parse().ok())
+    };
+    let mut parent: Vec<CommitId> = log.good.clone();
+    let mut commits = Vec::new();
+    for id in (1..=top).filter_map(name) {
+        commits.push((id, std::mem::replace(&mut parent, vec![id])));
+    }
+    Candidates::new(commits, &log.good)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

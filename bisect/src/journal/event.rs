@@ -1,0 +1,135 @@
+//! The lines of a journal.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::CommitId;
+use crate::search::Purpose;
+use crate::trial::{Outcome, Target};
+
+/// What a bisection is about: the first line of its journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Form of the journal; this program writes and reads [`Header::FORMAT`].
+    pub format: u32,
+    /// The version that began it.
+    pub vmbisect: String,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The repository.
+    pub repo: PathBuf,
+    /// The good tips.
+    pub good: Vec<CommitId>,
+    /// The bad tip.
+    pub bad: CommitId,
+    /// What is looked for.
+    pub target: Target,
+    /// Probability at which a culprit is named.
+    pub confidence: f64,
+    /// The command line, so that it can go on without being told again.
+    pub arguments: Vec<String>,
+    /// The directory that paths on the command line start from.
+    pub directory: PathBuf,
+    /// Hash of the kernel configuration and the toolchain.
+    pub config: String,
+}
+
+impl Header {
+    /// The form that is written and read.
+    pub const FORMAT: u32 = 1;
+}
+
+/// Something that happened, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What the host was doing when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Building a revision.
+    Build,
+    /// Running a trial.
+    Trial,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The bisection went on after an interruption.
+    Resumed,
+    /// It was decided to try a revision.
+    Planned {
+        /// Which.
+        commit: CommitId,
+        /// How many times.
+        trials: u32,
+        /// Why.
+        purpose: Purpose,
+    },
+    /// A revision was built, or an image of it was found.
+    Built {
+        /// Which.
+        commit: CommitId,
+        /// What will run, hashed.
+        signature: String,
+        /// The bzImage.
+        image: PathBuf,
+        /// Compiler and linker, as they call themselves.
+        compiler: String,
+        /// Seconds that the build took when it was done.
+        seconds: f64,
+        /// Whether the image was there already.
+        cached: bool,
+    },
+    /// A revision does not build.
+    BuildFailed {
+        /// Which.
+        commit: CommitId,
+        /// The lines that say why.
+        reason: String,
+        /// All that the build printed.
+        log: PathBuf,
+        /// Seconds that the build took when it was done.
+        seconds: f64,
+        /// Whether that was known already.
+        cached: bool,
+    },
+    /// A trial ended.
+    Trial {
+        /// The revision.
+        commit: CommitId,
+        /// What it says about the target.
+        #[serde(flatten)]
+        outcome: Outcome,
+        /// Titles of all crashes, in the order they were printed.
+        crashes: Vec<String>,
+        /// Whether the workload was never started.
+        boot: bool,
+        /// Seconds that it took.
+        seconds: f64,
+        /// The console, if it was kept, relative to the journal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        console: Option<PathBuf>,
+        /// The report of the crash that decided the outcome, relative to the journal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<PathBuf>,
+    },
+    /// The host failed; nothing was learned.
+    Infra {
+        /// The revision.
+        commit: CommitId,
+        /// At what.
+        stage: Stage,
+        /// How.
+        reason: String,
+    },
+}

@@ -1,0 +1,94 @@
+//! Runs a program with all of its children in a process group of their own, line by line.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::cancel::Cancel;
+
+/// A longer line is cut into pieces of this many bytes.
+const MAX_LINE: u64 = 16 << 10;
+
+/// Runs `command` to its end and hands over what it prints on either stream. Cancelling kills it
+/// and its children.
+pub(crate) fn run(
+    command: &mut Command,
+    on_line: &mut dyn FnMut(&str),
+    cancel: &Cancel,
+) -> std::io::Result<ExitStatus> {
+    let (reader, writer) = std::io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    let mut child = command.spawn()?;
+    // The command holds the write ends of the pipe, and the end of the output is when the last of
+    // them is closed.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+
+    let group = Pid::from_child(&child);
+    let guard = cancel.on_cancel(move || kill(group));
+    let result = read_lines(reader, on_line);
+    if result.is_err() {
+        kill(group);
+    }
+    // The group is named by a process that has not been waited for yet, so it can't have become
+    // somebody else's.
+    drop(guard);
+    let status = wait(&mut child)?;
+    result?;
+    Ok(status)
+}
+
+fn kill(group: Pid) {
+    // Nothing is left to kill if it fails.
+    let _ = kill_process_group(group, Signal::KILL);
+}
+
+fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
+    child.wait()
+}
+
+fn read_lines(reader: impl Read, on_line: &mut dyn FnMut(&str)) -> std::io::Result<()> {
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&line);
+        on_line(text.trim_end_matches(['\n', '\r']));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use super::run;
+    use crate::cancel::Cancel;
+
+    #[test]
+    fn both_streams_and_the_status_come_through() {
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo out; echo err >&2; printf tail; exit 3"]);
+        let status =
+            run(&mut command, &mut |line| lines.push(line.to_owned()), &Cancel::new()).unwrap();
+        assert_eq!(lines, ["out", "err", "tail"]);
+        assert_eq!(status.code(), Some(3));
+    }
+
+    #[test]
+    fn cancelling_kills_children_too() {
+        let cancel = Cancel::new();
+        let token = cancel.clone();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sh -c 'echo started; sleep 600' & wait"]);
+        let start = Instant::now();
+        let status = run(&mut command, &mut |_| token.cancel(), &cancel).unwrap();
+        assert!(!status.success());
+        assert!(start.elapsed() < Duration::from_secs(300));
+    }
+}

@@ -1,0 +1,278 @@
+//! The answer and what it rests on.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::history::{CommitId, History, HistoryError, Rev};
+use crate::search::{Verdict, WhyNot};
+use crate::session::{Fold, FoldError, Tried};
+use crate::trial::Target;
+
+/// The answer and what it rests on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// What was looked for.
+    pub target: Target,
+    /// The bad tip.
+    pub bad: Suspect,
+    /// The good tips.
+    pub good: Vec<Suspect>,
+    /// How many commits lie between them.
+    pub candidates: usize,
+    /// Every revision that was tried, from the newest to the oldest.
+    pub revisions: Vec<RevisionReport>,
+    /// How often the bug shows in a trial of a kernel that has it: mean, and the bounds of a 95 %
+    /// interval.
+    pub hit_rate: [f64; 3],
+    /// Trials that told nothing, over all revisions, by what was seen instead.
+    pub useless: BTreeMap<String, u32>,
+    /// Trials of every kind.
+    pub trials: u64,
+    /// Wall-clock seconds spent on builds.
+    pub build_seconds: f64,
+    /// Wall-clock seconds spent on trials.
+    pub trial_seconds: f64,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// This commit brought the bug in.
+    Culprit {
+        /// The commit, with its probability.
+        culprit: Suspect,
+        /// The hash of its image, where it could be built.
+        signature: Option<String>,
+        /// Its parents that could not be shown to be good.
+        unconfirmed: Vec<Suspect>,
+    },
+    /// The evidence does not suffice.
+    Undecided {
+        /// Why no more was gathered.
+        why: WhyNot,
+        /// Who remains, likeliest first.
+        remaining: Vec<Suspect>,
+        /// Probability that it is none of the candidates.
+        outside: f64,
+    },
+    /// The bug did not show at the bad tip.
+    NotReproduced {
+        /// Clean trials.
+        clean: u32,
+        /// Above this the hit rate can hardly lie (95 %).
+        hit_rate_below: f64,
+    },
+    /// The bad tip can't be built, does not boot or always dies of something else first.
+    BadTipUntestable {
+        /// Why it does not build, if it does not.
+        build_failure: Option<String>,
+    },
+    /// The bug is in a good tip too.
+    GoodTipBad {
+        /// Posterior probability that the bug is older than the range.
+        probability: f64,
+        /// Whether a good tip builds to the same image as the bad one.
+        same_image: bool,
+    },
+}
+
+/// A commit, its title, and how likely it is the culprit.
+#[derive(Clone, Debug, Serialize)]
+pub struct Suspect {
+    /// Its name.
+    pub commit: CommitId,
+    /// First line of its message.
+    pub title: String,
+    /// Posterior probability that it is the culprit.
+    pub probability: f64,
+}
+
+/// What is believed of a revision that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It has the bug.
+    Bad,
+    /// It does not have the bug.
+    Good,
+    /// Its trials told nothing.
+    Untestable,
+    /// It does not build.
+    Broken,
+    /// Its own trials do not say, nor does what else is known.
+    Unclear,
+}
+
+/// A revision that was tried.
+#[derive(Clone, Debug, Serialize)]
+pub struct RevisionReport {
+    /// The commit, with its probability of being the culprit.
+    #[serde(flatten)]
+    pub commit: Suspect,
+    /// What is believed of it.
+    pub standing: Standing,
+    /// Probability that it has the bug.
+    pub probability_bad: f64,
+    /// Trials that hit.
+    pub hits: u32,
+    /// Trials that finished without a hit.
+    pub clean: u32,
+    /// Trials that told nothing, by what was seen instead.
+    pub useless: BTreeMap<String, u32>,
+    /// The hash of its image.
+    pub signature: Option<String>,
+    /// Another revision with the same image, under which the trials are counted.
+    pub same_image_as: Option<CommitId>,
+    /// Why it does not build, if it does not.
+    pub build_failure: Option<String>,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A commit can't be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The session speaks of a revision outside the range.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// A file of the journal can't be read.
+    #[error("can't read {path}")]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Report {
+    /// What a session came to.
+    ///
+    /// # Errors
+    /// Fails if a commit can't be read.
+    pub fn new(
+        fold: &Fold,
+        verdict: &Verdict,
+        history: &History,
+        target: &Target,
+    ) -> Result<Report, ReportError> {
+        let suspect = |rev| suspect(fold, history, rev);
+        let graph = fold.candidates().graph();
+        let bad = graph.bad_tip().unwrap_or_default();
+        let mut tried: Vec<&Tried> = fold.tried_revisions().iter().collect();
+        // Revisions outside the range are numbered behind the candidates, but are older.
+        tried.sort_by_key(|tried| (!graph.is_candidate(tried.rev), std::cmp::Reverse(tried.rev)));
+        let revisions: Vec<RevisionReport> =
+            tried.iter().map(|tried| revision(fold, history, tried)).collect::<Result<_, _>>()?;
+        let mut useless = BTreeMap::new();
+        for revision in &revisions {
+            for (what, count) in &revision.useless {
+                *useless.entry(what.clone()).or_insert(0) += count;
+            }
+        }
+        let rate = fold.belief().hit_rate();
+        let (build, trial) = fold.times();
+        Ok(Report {
+            answer: answer(fold, verdict, &suspect)?,
+            target: target.clone(),
+            bad: suspect(bad)?,
+            good: graph.good_tips().iter().map(|&tip| suspect(tip)).collect::<Result<_, _>>()?,
+            candidates: graph.candidates(),
+            revisions,
+            hit_rate: [rate.mean, rate.low, rate.high],
+            useless,
+            trials: fold.spent(),
+            build_seconds: build.as_secs_f64(),
+            trial_seconds: trial.as_secs_f64(),
+        })
+    }
+}
+
+fn answer(
+    fold: &Fold,
+    verdict: &Verdict,
+    suspect: &dyn Fn(Rev) -> Result<Suspect, ReportError>,
+) -> Result<Answer, ReportError> {
+    let graph = fold.candidates().graph();
+    let at_bad = graph.bad_tip().and_then(|tip| fold.of(tip));
+    Ok(match verdict {
+        Verdict::Culprit { rev, unconfirmed, .. } => Answer::Culprit {
+            culprit: suspect(*rev)?,
+            signature: fold
+                .of(*rev)
+                .and_then(|tried| tried.image.as_ref())
+                .map(|image| image.signature.clone()),
+            unconfirmed: unconfirmed.iter().map(|&rev| suspect(rev)).collect::<Result<_, _>>()?,
+        },
+        Verdict::Undecided { why, remaining } => Answer::Undecided {
+            why: *why,
+            remaining: remaining.iter().map(|&(rev, _)| suspect(rev)).collect::<Result<_, _>>()?,
+            outside: fold.belief().outside(),
+        },
+        Verdict::NotReproduced => {
+            let clean = at_bad.map_or(0, |tried| tried.tally().clean);
+            // The rate at which as many clean trials in a row would be a chance of 5 %.
+            let hit_rate_below = 1.0 - 0.05_f64.powf(1.0 / f64::from(clean.max(1)));
+            Answer::NotReproduced { clean, hit_rate_below }
+        }
+        Verdict::BadTipUntestable => Answer::BadTipUntestable {
+            build_failure: at_bad.and_then(|tried| tried.build_failure.clone()),
+        },
+        Verdict::GoodTipBad { probability } => {
+            let same = graph.bad_tip().map(|tip| fold.same_image(tip)).unwrap_or_default();
+            Answer::GoodTipBad {
+                probability: *probability,
+                same_image: same.iter().any(|tried| graph.good_tips().contains(&tried.rev)),
+            }
+        }
+    })
+}
+
+fn suspect(fold: &Fold, history: &History, rev: Rev) -> Result<Suspect, ReportError> {
+    let commit = fold.commit(rev)?;
+    let title = history.title(commit)?;
+    Ok(Suspect { commit, title, probability: fold.belief().probability(rev) })
+}
+
+fn revision(fold: &Fold, history: &History, tried: &Tried) -> Result<RevisionReport, ReportError> {
+    let tally = tried.tally();
+    let same_image = fold.same_image(tried.rev);
+    let shares = tried.trials.is_empty().then(|| {
+        same_image.iter().find(|other| !other.trials.is_empty()).map(|other| other.commit)
+    });
+    Ok(RevisionReport {
+        commit: suspect(fold, history, tried.rev)?,
+        standing: standing(fold, tried),
+        probability_bad: fold.belief().probability_bad(tried.rev),
+        hits: tally.hits,
+        clean: tally.clean,
+        useless: tried.useless(),
+        signature: tried.image.as_ref().map(|image| image.signature.clone()),
+        same_image_as: shares.flatten(),
+        build_failure: tried.build_failure.clone(),
+    })
+}
+
+/// What is believed of a revision that was tried.
+pub(super) fn standing(fold: &Fold, tried: &Tried) -> Standing {
+    let bad = fold.belief().probability_bad(tried.rev);
+    if tried.build_failure.is_some() {
+        Standing::Broken
+    } else if fold.belief().tally(tried.rev).trials() == 0 {
+        match tried.trials.is_empty() {
+            true => Standing::Unclear,
+            false => Standing::Untestable,
+        }
+    } else if bad >= 0.5 {
+        Standing::Bad
+    } else {
+        Standing::Good
+    }
+}

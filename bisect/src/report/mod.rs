@@ -1,0 +1,9 @@
+//! The answer, for people, for programs, and as a log in the form of syzbot's.
+
+mod answer;
+mod log;
+mod text;
+
+pub use answer::{Answer, Report, ReportError, RevisionReport, Standing, Suspect};
+pub use log::log;
+pub use text::percent;

@@ -1,0 +1,211 @@
+//! The answer for people.
+
+use std::fmt::{self, Display, Write};
+
+use super::{Answer, Report, RevisionReport, Standing, Suspect};
+use crate::search::WhyNot;
+use crate::trial::Target;
+
+/// Remaining candidates that are listed one by one.
+const LISTED: usize = 20;
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_answer(f)?;
+        writeln!(f)?;
+        self.write_table(f)?;
+        writeln!(f)?;
+        self.write_remarks(f)?;
+        writeln!(
+            f,
+            "{} trials of {} revisions out of {} candidates; {} building, {} in trials.",
+            self.trials,
+            self.revisions.len(),
+            self.candidates,
+            duration(self.build_seconds),
+            duration(self.trial_seconds),
+        )
+    }
+}
+
+impl Report {
+    fn write_answer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = describe(&self.target);
+        match &self.answer {
+            Answer::Culprit { culprit, unconfirmed, .. } => {
+                writeln!(f, "first bad commit: {} {}", culprit.commit, culprit.title)?;
+                writeln!(f, "probability:      {}", percent(culprit.probability))?;
+                for parent in unconfirmed {
+                    writeln!(
+                        f,
+                        "warning: its parent {} could not be shown to be good",
+                        line(parent)
+                    )?;
+                }
+                Ok(())
+            }
+            Answer::Undecided { why, remaining, outside } => {
+                let reason = match why {
+                    WhyNot::Indistinguishable => {
+                        "nothing that can be tested would tell these apart"
+                    }
+                    WhyNot::Budget => "as many trials were run as were allowed (--max-trials)",
+                };
+                writeln!(f, "No culprit can be named: {reason}.")?;
+                for suspect in remaining.iter().take(LISTED) {
+                    writeln!(f, "  {:>7}  {}", percent(suspect.probability), line(suspect))?;
+                }
+                if remaining.len() > LISTED {
+                    writeln!(f, "  and {} more", remaining.len() - LISTED)?;
+                }
+                writeln!(f, "  {:>7}  none of the candidates", percent(*outside))
+            }
+            Answer::NotReproduced { clean, hit_rate_below } => {
+                writeln!(
+                    f,
+                    "{target} did not show at the bad revision {}: {clean} clean trials.",
+                    line(&self.bad)
+                )?;
+                writeln!(
+                    f,
+                    "If it shows there at all, then in fewer than {} of the trials.",
+                    percent(*hit_rate_below)
+                )
+            }
+            Answer::BadTipUntestable { build_failure: Some(reason) } => {
+                writeln!(f, "The bad revision {} does not build:", line(&self.bad))?;
+                reason.lines().try_for_each(|line| writeln!(f, "  {line}"))
+            }
+            Answer::BadTipUntestable { build_failure: None } => writeln!(
+                f,
+                "{target} could not show at the bad revision {}: no trial got that far.",
+                line(&self.bad)
+            ),
+            Answer::GoodTipBad { same_image: true, .. } => writeln!(
+                f,
+                "The good and the bad revision build to the same image: with this configuration, \
+                 nothing that changed between them is built."
+            ),
+            Answer::GoodTipBad { probability, same_image: false } => {
+                writeln!(f, "{target} shows at a good revision too: it is older.")?;
+                writeln!(f, "probability:      {}", percent(*probability))
+            }
+        }
+    }
+
+    fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "revision      is       hits  trials  title")?;
+        for revision in &self.revisions {
+            let trials = revision.hits + revision.clean;
+            let (hits, trials) = match trials {
+                0 => ("-".into(), "-".into()),
+                _ => (revision.hits.to_string(), trials.to_string()),
+            };
+            let standing = word(revision.standing);
+            writeln!(
+                f,
+                "{}  {standing:<7}  {hits:>4}  {trials:>6}  {}{}",
+                revision.commit.commit.short(),
+                revision.commit.title,
+                remark(revision)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.revisions.iter().any(|revision| revision.hits > 0) {
+            let [mean, low, high] = self.hit_rate.map(percent);
+            writeln!(
+                f,
+                "A kernel with the bug shows it in {mean} of the trials ({low} to {high})."
+            )?;
+        }
+        if !self.useless.is_empty() {
+            writeln!(f, "Seen and not blamed on anyone:")?;
+            for (what, count) in &self.useless {
+                writeln!(f, "  {count:>4} x {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is looked for, as the subject of a sentence.
+fn describe(target: &Target) -> String {
+    match target {
+        Target::Crash(titles) => {
+            titles.iter().map(|title| format!("{title:?}")).collect::<Vec<_>>().join(" or ")
+        }
+        Target::AnyCrash => "A crash".into(),
+        Target::NoBoot => "A failure to boot".into(),
+        Target::Hang => "A hang".into(),
+        Target::ExitStatus(None) => "A failure of the workload".into(),
+        Target::ExitStatus(Some(status)) => format!("Exit status {status} of the workload"),
+    }
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Bad => "bad",
+        Standing::Good => "good",
+        Standing::Untestable => "skipped",
+        Standing::Broken => "broken",
+        Standing::Unclear => "unclear",
+    }
+}
+
+fn remark(revision: &RevisionReport) -> String {
+    let mut remark = String::new();
+    if let Some(other) = revision.same_image_as {
+        let _ = write!(remark, " [same image as {}]", other.short());
+    }
+    if let Some(reason) = revision.build_failure.as_ref().and_then(|reason| reason.lines().next()) {
+        let _ = write!(remark, " [does not build: {reason}]");
+    }
+    let useless: u32 = revision.useless.values().sum();
+    if useless > 0 {
+        let _ = write!(remark, " [{useless} told nothing]");
+    }
+    remark
+}
+
+fn line(suspect: &Suspect) -> String {
+    format!("{} {}", suspect.commit.short(), suspect.title)
+}
+
+/// A probability for people: never 100 % and never 0 %.
+pub fn percent(probability: f64) -> String {
+    match probability * 100.0 {
+        high if high > 99.9 => "> 99.9 %".into(),
+        low if low < 0.1 => "< 0.1 %".into(),
+        percent => format!("{percent:.1} %"),
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{duration, percent};
+
+    #[test]
+    fn certainty_is_never_claimed() {
+        assert_eq!(percent(1.0), "> 99.9 %");
+        assert_eq!(percent(0.9734), "97.3 %");
+        assert_eq!(percent(0.0), "< 0.1 %");
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration(59.7), "1 min 0 s");
+        assert_eq!(duration(16254.0), "4 h 30 min");
+    }
+}

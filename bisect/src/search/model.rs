@@ -1,0 +1,48 @@
+//! What is assumed before the first trial.
+
+/// What is assumed before the first trial.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Model {
+    /// Probability at which a culprit is named.
+    pub confidence: f64,
+    /// Share of revisions whose trials follow no common rate.
+    pub outlier: f64,
+    /// Probability that the bug is older than the range.
+    pub outside: f64,
+    /// Probability that two images of one signature behave differently.
+    pub signature_lies: f64,
+}
+
+impl Model {
+    /// The model for a bisection that names a culprit at `confidence`.
+    pub fn new(confidence: f64) -> Model {
+        Model {
+            confidence,
+            // An odd revision can cost this much certainty at most, so it has to leave room.
+            outlier: ((1.0 - confidence) / 5.0).min(0.01),
+            outside: 0.02,
+            signature_lies: 1e-4,
+        }
+    }
+}
+
+/// Where trying is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Trials in all.
+    pub trials: u64,
+    /// Clean trials of the bad tip, with no hit among them, after which the bug counts as not
+    /// reproduced.
+    pub bad_tip: u32,
+    /// Clean trials asked of one revision to believe that it is good.
+    pub clean: u32,
+    /// Trials of one revision that told nothing, with none that did, after which it counts as
+    /// untestable.
+    pub useless: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { trials: 2000, bad_tip: 30, clean: 100, useless: 4 }
+    }
+}

@@ -1,0 +1,184 @@
+//! Belief in, next action out.
+
+use serde::{Deserialize, Serialize};
+
+use super::gain::best_batch;
+use super::{Belief, Limits};
+use crate::history::Rev;
+
+/// What an action takes, as measured so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Costs {
+    /// Seconds to build a revision.
+    pub build_seconds: f64,
+    /// Seconds to run one trial, or `machines` of them at a time.
+    pub trial_seconds: f64,
+    /// How many trials run at a time.
+    pub machines: u32,
+}
+
+/// Why a revision is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Whether the bug shows at the bad tip at all.
+    BadTip,
+    /// Whether it is really absent from a good tip.
+    GoodTip,
+    /// To narrow down the candidates.
+    Search,
+    /// Whether the likely culprit shows it.
+    ConfirmCulprit,
+    /// Whether a parent of the likely culprit does not.
+    ConfirmParent,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Build the revision, unless there is an image, and try it.
+    Test {
+        /// The revision.
+        rev: Rev,
+        /// How many trials; never more than run at a time, since every result may change what is
+        /// best.
+        trials: u32,
+        /// Why.
+        purpose: Purpose,
+    },
+    /// There is nothing more to do.
+    Done(Verdict),
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// This is the culprit: it shows the bug, its parents do not.
+    Culprit {
+        /// The commit.
+        rev: Rev,
+        /// Posterior probability.
+        probability: f64,
+        /// Parents that could not be tested.
+        unconfirmed: Vec<Rev>,
+    },
+    /// The evidence does not suffice.
+    Undecided {
+        /// Why no more is gathered.
+        why: WhyNot,
+        /// Candidates that hold the asked confidence, likeliest first.
+        remaining: Vec<(Rev, f64)>,
+    },
+    /// The bug did not show at the bad tip.
+    NotReproduced,
+    /// The bad tip can't be built, does not boot or always dies of something else first.
+    BadTipUntestable,
+    /// The bug is in a good tip too.
+    GoodTipBad {
+        /// Posterior probability that the bug is older than the range.
+        probability: f64,
+    },
+}
+
+/// Why no more evidence is gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyNot {
+    /// Nothing that can be tested would tell the remaining candidates apart.
+    Indistinguishable,
+    /// As many trials were run as were allowed.
+    Budget,
+}
+
+/// Hits at the bad tip that establish the bug.
+const ESTABLISHED: u32 = 2;
+
+/// Trials of the bad tip after which one hit has to do.
+const PATIENCE: u32 = 20;
+
+/// Below this probability that the bug is older than the range, good tips need no trials.
+const SETTLED: f64 = 1e-4;
+
+/// Less information than this, in bits, is not worth a batch.
+const NEGLIGIBLE: f64 = 0.003;
+
+/// What to do next. `spent` counts trials of every kind.
+///
+/// The same belief, costs and limits always give the same action.
+pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Action {
+    let Some(bad_tip) = belief.graph.bad_tip() else {
+        return undecided(belief, WhyNot::Indistinguishable);
+    };
+    let machines = costs.machines.max(1);
+    let test = |rev, trials: u32, purpose| {
+        if spent >= limits.trials {
+            undecided(belief, WhyNot::Budget)
+        } else {
+            let rev = belief.representative(rev);
+            Action::Test { rev, trials: trials.clamp(1, machines), purpose }
+        }
+    };
+    let at_bad = belief.tally(bad_tip);
+    // What shows at any candidate is in the bad tip too, whether it shows there or not.
+    let established =
+        belief.most_hits() >= ESTABLISHED || (at_bad.hits > 0 && at_bad.trials() >= PATIENCE);
+    if !established {
+        if belief.is_untestable(bad_tip) {
+            return Action::Done(Verdict::BadTipUntestable);
+        }
+        if at_bad.hits == 0 && at_bad.clean >= limits.bad_tip {
+            return Action::Done(Verdict::NotReproduced);
+        }
+        return test(bad_tip, ESTABLISHED.max(machines), Purpose::BadTip);
+    }
+    if belief.outside() >= belief.model.confidence {
+        return Action::Done(Verdict::GoodTipBad { probability: belief.outside() });
+    }
+    let (best, probability) = belief.best().unwrap_or((bad_tip, 0.0));
+    let needed = belief.clean_trials_needed(best, limits.clean);
+    let lacks = |rev: Rev| {
+        let tally = belief.tally(rev);
+        let lacks = needed.saturating_sub(tally.clean);
+        (lacks > 0 && tally.hits == 0 && !belief.is_untestable(rev)).then_some(lacks)
+    };
+    // Clean trials further up say more about a good tip than its own could.
+    if belief.outside() > SETTLED {
+        for &tip in belief.graph.good_tips() {
+            if let Some(lacks) = lacks(tip) {
+                return test(tip, lacks, Purpose::GoodTip);
+            }
+        }
+    }
+    if probability >= belief.model.confidence {
+        if belief.tally(best).hits == 0 && !belief.is_untestable(best) {
+            return test(best, machines, Purpose::ConfirmCulprit);
+        }
+        let parents = belief.graph.parents(best);
+        for &parent in parents {
+            if let Some(lacks) = lacks(parent) {
+                return test(parent, lacks, Purpose::ConfirmParent);
+            }
+        }
+        let confirmed = |&parent: &Rev| belief.tally(parent).clean >= needed;
+        return Action::Done(Verdict::Culprit {
+            rev: best,
+            probability,
+            unconfirmed: parents.iter().copied().filter(|parent| !confirmed(parent)).collect(),
+        });
+    }
+    match best_batch(belief, costs) {
+        Some((batch, most_bits)) if most_bits >= NEGLIGIBLE => {
+            test(batch.rev, batch.trials, Purpose::Search)
+        }
+        _ => undecided(belief, WhyNot::Indistinguishable),
+    }
+}
+
+fn undecided(belief: &Belief, why: WhyNot) -> Action {
+    let remaining = belief.credible(belief.model.confidence);
+    Action::Done(Verdict::Undecided { why, remaining })
+}
+
+#[cfg(test)]
+#[path = "simulation.rs"]
+mod simulation;

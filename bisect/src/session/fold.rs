@@ -1,0 +1,349 @@
+//! What a session knows: a fold over the records of its journal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::{Image, Trial, Tried};
+use crate::history::{Candidates, CommitId, Rev};
+use crate::journal::{Event, Record, Stage};
+use crate::search::{Action, Belief, Costs, Limits, Model, Purpose, Tally, Verdict, next};
+use crate::trial::Outcome;
+
+/// A build takes this long until one was measured.
+const BUILD_SECONDS: f64 = 300.0;
+
+/// A trial takes this long until one was measured.
+const TRIAL_SECONDS: f64 = 30.0;
+
+/// Failures of the host, one after the other, after which a session stops.
+const HOST_FAILURES: u32 = 3;
+
+/// What a session knows.
+#[derive(Clone, Debug)]
+pub struct Fold {
+    candidates: Arc<Candidates>,
+    belief: Belief,
+    limits: Limits,
+    machines: u32,
+    tried: Vec<Tried>,
+    index: HashMap<Rev, usize>,
+    plan: Option<Plan>,
+    spent: u64,
+    builds: Mean,
+    trials: Mean,
+    host_failures: u32,
+    host_failure: Option<(Stage, String)>,
+    last_ms: u64,
+    build_ms: u64,
+    trial_ms: u64,
+}
+
+/// A revision to be tried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Plan {
+    rev: Rev,
+    left: u32,
+    purpose: Purpose,
+}
+
+/// A mean in which older values count less: the first build is from scratch, later ones are not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    sum: f64,
+    count: f64,
+}
+
+impl Mean {
+    /// Takes in a value, unless it is that of something nobody timed.
+    fn add(&mut self, value: f64) {
+        const KEPT: f64 = 0.7;
+        if value <= 0.0 {
+            return;
+        }
+        self.sum = self.sum * KEPT + value;
+        self.count = self.count * KEPT + 1.0;
+    }
+
+    fn or(&self, unknown: f64) -> f64 {
+        if self.count > 0.0 { self.sum / self.count } else { unknown }
+    }
+}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Record that this revision is to be tried.
+    Plan {
+        /// The revision.
+        rev: Rev,
+        /// How many trials.
+        trials: u32,
+        /// Why.
+        purpose: Purpose,
+    },
+    /// Build it.
+    Build {
+        /// The revision.
+        rev: Rev,
+    },
+    /// Run trials of it.
+    Trials {
+        /// The revision.
+        rev: Rev,
+        /// How many.
+        trials: u32,
+    },
+    /// Stop: the host failed too often, last with this.
+    GiveUp {
+        /// At what.
+        stage: Stage,
+        /// How.
+        reason: String,
+    },
+    /// Stop: this is the answer.
+    Done(Verdict),
+}
+
+/// Why a record can't be applied.
+#[derive(Debug, Error)]
+pub enum FoldError {
+    /// It speaks of a commit outside the range.
+    #[error("the journal speaks of {commit}, which is neither a candidate nor a good tip")]
+    UnknownCommit {
+        /// The commit.
+        commit: CommitId,
+    },
+    /// A number stands for no revision of the range.
+    #[error("there is no revision number {rev} in the range")]
+    UnknownRevision {
+        /// The number.
+        rev: Rev,
+    },
+}
+
+impl Fold {
+    /// A session in which nothing has happened yet. `machines` trials run at a time.
+    pub fn new(candidates: Arc<Candidates>, model: Model, limits: Limits, machines: u32) -> Fold {
+        let belief = Belief::new(Arc::new(candidates.graph().clone()), model);
+        Fold {
+            candidates,
+            belief,
+            limits,
+            machines,
+            tried: Vec::new(),
+            index: HashMap::new(),
+            plan: None,
+            spent: 0,
+            builds: Mean::default(),
+            trials: Mean::default(),
+            host_failures: 0,
+            host_failure: None,
+            last_ms: 0,
+            build_ms: 0,
+            trial_ms: 0,
+        }
+    }
+
+    /// Takes in what happened.
+    ///
+    /// # Errors
+    /// Fails if the record speaks of a commit that is not in the range.
+    pub fn apply(&mut self, record: &Record) -> Result<(), FoldError> {
+        let elapsed = record.at_ms.saturating_sub(self.last_ms);
+        self.last_ms = record.at_ms;
+        match &record.event {
+            Event::Resumed => {
+                // Whoever resumes has seen to the host.
+                self.host_failures = 0;
+            }
+            Event::Planned { commit, trials, purpose } => {
+                let rev = self.rev(*commit)?;
+                self.plan = Some(Plan { rev, left: *trials, purpose: *purpose });
+            }
+            Event::Built { commit, signature, image, compiler, seconds, cached } => {
+                self.build_ms += elapsed;
+                self.host_failures = 0;
+                let at = self.tried(*commit)?;
+                self.builds.add(*seconds);
+                if let Some(tried) = self.tried.get_mut(at) {
+                    tried.image = Some(Image {
+                        signature: signature.clone(),
+                        path: image.clone(),
+                        compiler: compiler.clone(),
+                        cached: *cached,
+                    });
+                }
+                self.belief.built(self.rev(*commit)?, Some(signature));
+                if self.shares_trials(at) {
+                    // What was to be tried was tried under another name: think again.
+                    self.plan = None;
+                }
+            }
+            Event::BuildFailed { commit, reason, .. } => {
+                self.build_ms += elapsed;
+                self.host_failures = 0;
+                let at = self.tried(*commit)?;
+                if let Some(tried) = self.tried.get_mut(at) {
+                    tried.build_failure = Some(reason.clone());
+                }
+                self.belief.untestable(self.rev(*commit)?);
+                self.plan = None;
+            }
+            Event::Trial { commit, outcome, crashes, boot, seconds, console, report } => {
+                self.trial_ms += elapsed;
+                let trial = Trial {
+                    outcome: outcome.clone(),
+                    crashes: crashes.clone(),
+                    boot: *boot,
+                    seconds: *seconds,
+                    console: console.clone(),
+                    report: report.clone(),
+                };
+                self.apply_trial(*commit, trial)?;
+            }
+            Event::Infra { stage, reason, .. } => {
+                match stage {
+                    Stage::Build => self.build_ms += elapsed,
+                    Stage::Trial => self.trial_ms += elapsed,
+                }
+                self.host_failures += 1;
+                self.host_failure = Some((*stage, reason.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_trial(&mut self, commit: CommitId, trial: Trial) -> Result<(), FoldError> {
+        let rev = self.rev(commit)?;
+        let at = self.tried(commit)?;
+        self.host_failures = 0;
+        self.spent += 1;
+        self.trials.add(trial.seconds);
+        match trial.outcome {
+            Outcome::Hit { .. } => self.belief.observe(rev, Tally { hits: 1, clean: 0 }),
+            Outcome::Clean => self.belief.observe(rev, Tally { hits: 0, clean: 1 }),
+            _ => self.belief.observe_useless(rev, 1),
+        }
+        if let Some(plan) = self.plan.as_mut().filter(|plan| plan.rev == rev) {
+            plan.left = plan.left.saturating_sub(1);
+        }
+        let Some(tried) = self.tried.get_mut(at) else { return Ok(()) };
+        tried.trials.push(trial);
+        let useless = tried.trials.iter().filter(|trial| trial.is_useless()).count();
+        if tried.tally().trials() == 0 && useless >= self.limits.useless as usize {
+            self.belief.untestable(rev);
+            self.plan = None;
+        }
+        Ok(())
+    }
+
+    /// What to do now; the same after the same records.
+    pub fn next(&self) -> Step {
+        if let Some((stage, reason)) = &self.host_failure
+            && self.host_failures >= HOST_FAILURES
+        {
+            return Step::GiveUp { stage: *stage, reason: reason.clone() };
+        }
+        if let Some(plan) = self.plan.filter(|plan| plan.left > 0) {
+            let built = self.of(plan.rev).is_some_and(|tried| tried.image.is_some());
+            return match built {
+                true => Step::Trials { rev: plan.rev, trials: plan.left },
+                false => Step::Build { rev: plan.rev },
+            };
+        }
+        match next(&self.belief, &self.costs(), &self.limits, self.spent) {
+            Action::Test { rev, trials, purpose } => Step::Plan { rev, trials, purpose },
+            Action::Done(verdict) => Step::Done(verdict),
+        }
+    }
+
+    /// The candidates.
+    pub fn candidates(&self) -> &Candidates {
+        &self.candidates
+    }
+
+    /// What is believed.
+    pub fn belief(&self) -> &Belief {
+        &self.belief
+    }
+
+    /// Every revision that was tried, in the order they were first.
+    pub fn tried_revisions(&self) -> &[Tried] {
+        &self.tried
+    }
+
+    /// What became of a revision.
+    pub fn of(&self, rev: Rev) -> Option<&Tried> {
+        self.index.get(&rev).and_then(|&at| self.tried.get(at))
+    }
+
+    /// The other tried revisions with the image of this one.
+    pub fn same_image(&self, rev: Rev) -> Vec<&Tried> {
+        let Some(image) = self.of(rev).and_then(|tried| tried.image.as_ref()) else {
+            return Vec::new();
+        };
+        let same = |other: &&Tried| {
+            other.rev != rev
+                && other.image.as_ref().is_some_and(|other| other.signature == image.signature)
+        };
+        self.tried.iter().filter(same).collect()
+    }
+
+    /// How many trials run at a time.
+    pub fn machines(&self) -> u32 {
+        self.machines.max(1)
+    }
+
+    /// Trials run, of every kind.
+    pub fn spent(&self) -> u64 {
+        self.spent
+    }
+
+    /// Time spent on builds and on trials; not the time between an interruption and the next run.
+    pub fn times(&self) -> (Duration, Duration) {
+        (Duration::from_millis(self.build_ms), Duration::from_millis(self.trial_ms))
+    }
+
+    /// What is being tried at present, and why.
+    pub fn purpose(&self) -> Option<(Rev, Purpose)> {
+        self.plan.map(|plan| (plan.rev, plan.purpose))
+    }
+
+    fn costs(&self) -> Costs {
+        Costs {
+            build_seconds: self.builds.or(BUILD_SECONDS),
+            trial_seconds: self.trials.or(TRIAL_SECONDS),
+            machines: self.machines,
+        }
+    }
+
+    fn shares_trials(&self, at: usize) -> bool {
+        let Some(tried) = self.tried.get(at) else { return false };
+        tried.trials.is_empty()
+            && self.same_image(tried.rev).iter().any(|other| other.tally().trials() > 0)
+    }
+
+    /// The name of a revision.
+    ///
+    /// # Errors
+    /// Fails if there is no such revision in the range.
+    pub fn commit(&self, rev: Rev) -> Result<CommitId, FoldError> {
+        self.candidates.id(rev).ok_or(FoldError::UnknownRevision { rev })
+    }
+
+    fn rev(&self, commit: CommitId) -> Result<Rev, FoldError> {
+        self.candidates.rev(commit).ok_or(FoldError::UnknownCommit { commit })
+    }
+
+    fn tried(&mut self, commit: CommitId) -> Result<usize, FoldError> {
+        let rev = self.rev(commit)?;
+        let tried = &mut self.tried;
+        Ok(*self.index.entry(rev).or_insert_with(|| {
+            tried.push(Tried { rev, commit, image: None, build_failure: None, trials: Vec::new() });
+            tried.len() - 1
+        }))
+    }
+}

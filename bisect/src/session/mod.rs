@@ -1,0 +1,16 @@
+//! The loop: belief, next action, do it, record it.
+//!
+//! What a session knows is a fold over the records of its journal ([`Fold`]). Live work writes a
+//! record and applies it, `--resume` applies the records that are there, and then both go on the
+//! same way; so a resumed session believes and decides what an uninterrupted one would have.
+
+mod fold;
+mod kernel;
+mod run;
+mod tried;
+mod work;
+
+pub use fold::{Fold, FoldError, Step};
+pub use run::{Progress, Session, SessionError};
+pub use tried::{Image, Trial, Tried};
+pub use work::{Build, BuildFault, BuildOutcome};

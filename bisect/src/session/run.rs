@@ -1,0 +1,288 @@
+//! Live work.
+
+use thiserror::Error;
+
+use super::work::{Finished, Message, run_batch};
+use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Step};
+use crate::cancel::Cancel;
+use crate::crash::Crash;
+use crate::history::{CommitId, Rev};
+use crate::journal::{Event, Journal, JournalError, Record, Stage};
+use crate::kernel::BuildError;
+use crate::search::Verdict;
+use crate::trial::{Job, LaunchError, Launcher, Outcome, TrialEvent, TrialReport};
+
+/// Consoles kept of the trials of one revision.
+const CONSOLES: usize = 8;
+
+/// A bisection at work.
+pub struct Session<'a> {
+    /// What is known; the records of the journal have been applied.
+    pub fold: Fold,
+    /// Where what happens is kept.
+    pub journal: Journal,
+    /// Who builds.
+    pub builder: &'a dyn Build,
+    /// Who runs trials.
+    pub launcher: &'a dyn Launcher,
+    /// A trial, but for its kernel and its number.
+    pub job: Job,
+    /// Whether to stop.
+    pub cancel: Cancel,
+}
+
+/// What a session is doing, for whoever watches.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A step begins.
+    Step(&'a Step),
+    /// A build printed a line.
+    BuildLine(&'a str),
+    /// A trial said something.
+    Trial(&'a TrialEvent),
+    /// Something was recorded, and is part of what is known.
+    Recorded(&'a Record),
+}
+
+/// Why a session ended without an answer. What was measured is in the journal.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+    /// The journal can't be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal does not belong to these candidates.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The host failed again and again.
+    #[error("the host failed {}, three times in a row: {reason}", match stage {
+        Stage::Build => "to build",
+        Stage::Trial => "to run a trial",
+    })]
+    Host {
+        /// At what.
+        stage: Stage,
+        /// How, the last time.
+        reason: String,
+    },
+    /// No trial can be run as asked.
+    #[error("no trial can be run")]
+    Launch(#[source] LaunchError),
+    /// A build can't even be tried.
+    #[error("can't build {}", commit.short())]
+    Build {
+        /// The revision.
+        commit: CommitId,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl SessionError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            SessionError::Cancelled => "what was measured is kept: go on with --resume".into(),
+            SessionError::Journal(error) => error.hint(),
+            SessionError::Fold(_) => {
+                "the repository or the revisions are not those that the journal was begun with"
+                    .into()
+            }
+            SessionError::Host { .. } => {
+                "see to the host (`vmbisect doctor`), then go on with --resume".into()
+            }
+            SessionError::Launch(error) => error.hint().to_owned(),
+            SessionError::Build { source, .. } => match source.downcast_ref::<BuildError>() {
+                Some(error) => error.hint(),
+                None => "see to it, then go on with --resume".into(),
+            },
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Works until there is an answer.
+    ///
+    /// # Errors
+    /// Fails if it is cancelled, if the journal can't be written, and if the host fails three
+    /// times in a row. It can be resumed from the journal then.
+    pub fn run(
+        &mut self,
+        watch: &mut dyn FnMut(&Fold, Progress<'_>),
+    ) -> Result<Verdict, SessionError> {
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(SessionError::Cancelled);
+            }
+            let step = self.fold.next();
+            watch(&self.fold, Progress::Step(&step));
+            match step {
+                Step::Plan { rev, trials, purpose } => {
+                    let commit = self.fold.commit(rev)?;
+                    self.record(Event::Planned { commit, trials, purpose }, watch)?;
+                }
+                Step::Build { rev } => self.build(rev, watch)?,
+                Step::Trials { rev, trials } => self.trials(rev, trials, watch)?,
+                Step::GiveUp { stage, reason } => return Err(SessionError::Host { stage, reason }),
+                Step::Done(verdict) => return Ok(verdict),
+            }
+        }
+    }
+
+    fn build(
+        &mut self,
+        rev: Rev,
+        watch: &mut dyn FnMut(&Fold, Progress<'_>),
+    ) -> Result<(), SessionError> {
+        let commit = self.fold.commit(rev)?;
+        let fold = &self.fold;
+        let mut on_line = |line: &str| watch(fold, Progress::BuildLine(line));
+        let event = match self.builder.build(commit, &mut on_line, &self.cancel) {
+            Ok(BuildOutcome::Image { signature, path: image, compiler, seconds, cached }) => {
+                Event::Built { commit, signature, image, compiler, seconds, cached }
+            }
+            Ok(BuildOutcome::Failed { reason, log, seconds, cached }) => {
+                Event::BuildFailed { commit, reason, log, seconds, cached }
+            }
+            Err(BuildFault::Cancelled) => return Err(SessionError::Cancelled),
+            Err(BuildFault::Host(reason)) => Event::Infra { commit, stage: Stage::Build, reason },
+            Err(BuildFault::Fatal(source)) => return Err(SessionError::Build { commit, source }),
+        };
+        self.record(event, watch)
+    }
+
+    fn trials(
+        &mut self,
+        rev: Rev,
+        trials: u32,
+        watch: &mut dyn FnMut(&Fold, Progress<'_>),
+    ) -> Result<(), SessionError> {
+        let image = self.fold.of(rev).and_then(|tried| tried.image.clone());
+        let Some(image) = image.filter(|image| image.path.exists()) else {
+            // The store was emptied since.
+            return self.build(rev, watch);
+        };
+        let count = u64::from(trials.min(self.fold.machines()));
+        let first = self.fold.spent();
+        let jobs: Vec<Job> = (0..count)
+            .map(|n| Job { id: first + n, kernel: image.path.clone(), ..self.job.clone() })
+            .collect();
+        let commit = self.fold.commit(rev)?;
+        let (launcher, cancel) = (self.launcher, self.cancel.clone());
+        run_batch(launcher, &jobs, &cancel, |message| match message {
+            Message::Event(event) => {
+                watch(&self.fold, Progress::Trial(&event));
+                Ok(())
+            }
+            Message::Finished(finished) => {
+                let event = self.finished(rev, commit, *finished)?;
+                self.record(event, watch)
+            }
+        })
+    }
+
+    fn finished(
+        &self,
+        rev: Rev,
+        commit: CommitId,
+        finished: Finished,
+    ) -> Result<Event, SessionError> {
+        let infra = |reason| Event::Infra { commit, stage: Stage::Trial, reason };
+        let report = match finished.result {
+            Err(LaunchError::Cancelled) => return Err(SessionError::Cancelled),
+            Err(_) if self.cancel.is_cancelled() => return Err(SessionError::Cancelled),
+            // A revision whose image is none says nothing; others may be fine.
+            Err(error @ LaunchError::Kernel { .. }) => {
+                TrialReport::without_machine(Outcome::Invalid { reason: chain(&error) })
+            }
+            Err(error @ (LaunchError::Tcg(_) | LaunchError::Remote { .. })) => {
+                return Ok(infra(chain(&error)));
+            }
+            Err(source) => return Err(SessionError::Launch(source)),
+            Ok(report) if self.cancel.is_cancelled() && was_stopped(&report) => {
+                return Err(SessionError::Cancelled);
+            }
+            Ok(report) => report,
+        };
+        if let Outcome::Infra { reason } = report.outcome {
+            return Ok(infra(reason));
+        }
+        let number = self.fold.of(rev).map_or(0, |tried| tried.trials.len());
+        let name = |what: &str| format!("{}-{number:03}.{what}", commit.short());
+        let (mut console, mut kept_report) = (None, None);
+        if report.outcome != Outcome::Clean && number < CONSOLES {
+            console = Some(self.journal.keep(&name("console"), &finished.console)?);
+        }
+        if let Some(text) = deciding_report(&report) {
+            kept_report = Some(self.journal.keep(&name("report"), text)?);
+        }
+        // The machine's own time leaves out the outer machine that the first trial starts.
+        let seconds =
+            report.machine.as_ref().map_or(finished.seconds, |it| it.wall_us as f64 / 1e6);
+        Ok(Event::Trial {
+            commit,
+            crashes: report.crashes.iter().map(|seen| seen.crash.title.clone()).collect(),
+            boot: !report
+                .milestones
+                .iter()
+                .any(|(milestone, _)| *milestone == vmm::Milestone::WorkloadStarted),
+            outcome: report.outcome,
+            seconds,
+            console,
+            report: kept_report,
+        })
+    }
+
+    fn record(
+        &mut self,
+        event: Event,
+        watch: &mut dyn FnMut(&Fold, Progress<'_>),
+    ) -> Result<(), SessionError> {
+        let record = self.journal.append(event)?;
+        self.fold.apply(&record)?;
+        watch(&self.fold, Progress::Recorded(&record));
+        Ok(())
+    }
+}
+
+/// The report of the crash that decided the outcome.
+fn deciding_report(report: &TrialReport) -> Option<&str> {
+    let (Outcome::Hit { title } | Outcome::Foreign { title }) = &report.outcome else {
+        return None;
+    };
+    let crashes = report.crashes.iter().map(|seen| &seen.crash);
+    let known_as =
+        |crash: &&Crash| crash.title == *title || crash.alt_titles.iter().any(|alt| alt == title);
+    crashes.clone().find(known_as).or(crashes.rev().next()).map(|crash| crash.report.as_str())
+}
+
+/// Whether the machine was stopped before it had shown anything.
+fn was_stopped(report: &TrialReport) -> bool {
+    let stopped =
+        report.machine.as_ref().is_none_or(|machine| machine.ending == vmm::Ending::Stopped);
+    stopped && !matches!(report.outcome, Outcome::Hit { .. } | Outcome::Foreign { .. })
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("journal", &self.journal).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,91 @@
+//! What became of one revision.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::history::{CommitId, Rev};
+use crate::search::Tally;
+use crate::trial::Outcome;
+
+/// A revision that was tried, or at least built.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// The revision.
+    pub rev: Rev,
+    /// Its name.
+    pub commit: CommitId,
+    /// Its image, once there is one.
+    pub image: Option<Image>,
+    /// Why it does not build, if it does not.
+    pub build_failure: Option<String>,
+    /// Its trials, in the order they ended; those that the host failed are not among them.
+    pub trials: Vec<Trial>,
+}
+
+/// A built revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// What will run, hashed.
+    pub signature: String,
+    /// The bzImage.
+    pub path: PathBuf,
+    /// Compiler and linker, as they call themselves.
+    pub compiler: String,
+    /// Whether it was there already.
+    pub cached: bool,
+}
+
+/// One trial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// What it says about the target.
+    pub outcome: Outcome,
+    /// Titles of all crashes.
+    pub crashes: Vec<String>,
+    /// Whether the workload was never started.
+    pub boot: bool,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// The console, if it was kept, relative to the journal.
+    pub console: Option<PathBuf>,
+    /// The report of the crash that decided the outcome, relative to the journal.
+    pub report: Option<PathBuf>,
+}
+
+impl Trial {
+    /// Whether it says nothing about the target.
+    pub fn is_useless(&self) -> bool {
+        !matches!(self.outcome, Outcome::Hit { .. } | Outcome::Clean)
+    }
+}
+
+impl Tried {
+    /// What its own trials told.
+    pub fn tally(&self) -> Tally {
+        let count = |of: fn(&Outcome) -> bool| -> u32 {
+            let counted = self.trials.iter().filter(|trial| of(&trial.outcome)).count();
+            u32::try_from(counted).unwrap_or(u32::MAX)
+        };
+        Tally {
+            hits: count(|outcome| matches!(outcome, Outcome::Hit { .. })),
+            clean: count(|outcome| matches!(outcome, Outcome::Clean)),
+        }
+    }
+
+    /// Trials that told nothing, by what was seen instead.
+    pub fn useless(&self) -> BTreeMap<String, u32> {
+        let mut seen = BTreeMap::new();
+        for trial in &self.trials {
+            let what = match &trial.outcome {
+                Outcome::Hit { .. } | Outcome::Clean => continue,
+                Outcome::Foreign { title } => title.clone(),
+                Outcome::NoBoot { reason } => format!("no boot: {reason}"),
+                Outcome::Hang { title } => title.clone(),
+                Outcome::Invalid { reason } => format!("invalid: {reason}"),
+                Outcome::Infra { reason } => format!("host: {reason}"),
+            };
+            *seen.entry(what).or_insert(0) += 1;
+        }
+        seen
+    }
+}

@@ -1,0 +1,180 @@
+//! The two kinds of work: building a revision and trying it.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use crate::cancel::Cancel;
+use crate::history::CommitId;
+use crate::trial::{Job, LaunchError, Launcher, TrialEvent, TrialReport};
+
+/// Builds revisions.
+pub trait Build {
+    /// Builds a revision, or finds that it was built before. Hands over what the build prints,
+    /// line by line.
+    ///
+    /// # Errors
+    /// Fails where nothing was learned about the revision.
+    fn build(
+        &self,
+        commit: CommitId,
+        on_line: &mut dyn FnMut(&str),
+        cancel: &Cancel,
+    ) -> Result<BuildOutcome, BuildFault>;
+}
+
+/// What became of a build.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BuildOutcome {
+    /// There is an image.
+    Image {
+        /// What will run, hashed.
+        signature: String,
+        /// The bzImage.
+        path: PathBuf,
+        /// Compiler and linker, as they call themselves.
+        compiler: String,
+        /// Seconds that the build took when it was done.
+        seconds: f64,
+        /// Whether it was there already.
+        cached: bool,
+    },
+    /// The revision does not build.
+    Failed {
+        /// The lines that say why.
+        reason: String,
+        /// All that the build printed.
+        log: PathBuf,
+        /// Seconds that the build took when it was done.
+        seconds: f64,
+        /// Whether that was known already.
+        cached: bool,
+    },
+}
+
+/// Why nothing was learned about a revision.
+#[derive(Debug)]
+pub enum BuildFault {
+    /// The user asked to stop.
+    Cancelled,
+    /// The host failed; another try may succeed.
+    Host(String),
+    /// Another try would end the same way.
+    Fatal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Of a console this much is kept, the end of it: enough for any report and what led to it.
+const CONSOLE_BYTES: usize = 256 << 10;
+
+/// A trial that is over.
+pub(super) struct Finished {
+    pub(super) result: Result<TrialReport, LaunchError>,
+    pub(super) seconds: f64,
+    pub(super) console: String,
+}
+
+/// What comes out of a batch of trials while it runs.
+pub(super) enum Message {
+    Event(TrialEvent),
+    Finished(Box<Finished>),
+}
+
+/// Runs a batch at once. What happens is handed to `on_message` on this thread, as it happens;
+/// when that returns an error the rest of the batch is stopped, and the error returned.
+pub(super) fn run_batch<E>(
+    launcher: &dyn Launcher,
+    jobs: &[Job],
+    cancel: &Cancel,
+    mut on_message: impl FnMut(Message) -> Result<(), E>,
+) -> Result<(), E> {
+    let stop = Cancel::new();
+    let stopper = stop.clone();
+    let _passed_on = cancel.on_cancel(move || stopper.cancel());
+    std::thread::scope(|scope| {
+        let (sender, receiver): (Sender<Message>, Receiver<Message>) = channel();
+        for job in jobs {
+            let (sender, stop) = (sender.clone(), &stop);
+            scope.spawn(move || run_one(launcher, job, &sender, stop));
+        }
+        drop(sender);
+        let mut failed = None;
+        for message in receiver {
+            if failed.is_none()
+                && let Err(error) = on_message(message)
+            {
+                stop.cancel();
+                failed = Some(error);
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    })
+}
+
+fn run_one(launcher: &dyn Launcher, job: &Job, sender: &Sender<Message>, stop: &Cancel) {
+    let started = Instant::now();
+    let mut console = Console::default();
+    let mut on_event = |event: TrialEvent| {
+        if let TrialEvent::Line(line) = &event {
+            console.push(&line.text);
+        }
+        // Nobody listens any more only when the session is being torn down.
+        let _ = sender.send(Message::Event(event));
+    };
+    let result = launcher.run(job, &mut on_event, stop);
+    let seconds = started.elapsed().as_millis() as f64 / 1e3;
+    let finished = Finished { result, seconds, console: console.text() };
+    let _ = sender.send(Message::Finished(Box::new(finished)));
+}
+
+/// The last lines of a console.
+#[derive(Default)]
+struct Console {
+    lines: VecDeque<String>,
+    bytes: usize,
+    dropped: u64,
+}
+
+impl Console {
+    fn push(&mut self, line: &str) {
+        self.bytes += line.len() + 1;
+        self.lines.push_back(line.to_owned());
+        while self.bytes > CONSOLE_BYTES
+            && let Some(first) = self.lines.pop_front()
+        {
+            self.bytes -= first.len() + 1;
+            self.dropped += 1;
+        }
+    }
+
+    fn text(self) -> String {
+        let mut text = match self.dropped {
+            0 => String::new(),
+            dropped => format!("[{dropped} lines before this were not kept]\n"),
+        };
+        for line in self.lines {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CONSOLE_BYTES, Console};
+
+    #[test]
+    fn a_console_keeps_its_end() {
+        let mut console = Console::default();
+        for i in 0..100_000 {
+            console.push(&format!("line {i}"));
+        }
+        let text = console.text();
+        assert!(text.len() <= CONSOLE_BYTES + 100);
+        assert!(text.starts_with('[') && text.ends_with("line 99999\n"));
+        let mut console = Console::default();
+        console.push(&"x".repeat(2 * CONSOLE_BYTES));
+        assert!(console.text().len() < 100);
+    }
+}

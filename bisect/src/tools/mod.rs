@@ -1,0 +1,287 @@
+//! The programs and headers of the host that building and emulating need: which, whether they are
+//! there, and which package brings them.
+
+mod install;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Serialize;
+
+pub use install::{ToolError, ensure, install_line};
+
+/// What tools are needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Reading a history and checking out its revisions.
+    History,
+    /// Building a kernel.
+    Kernel,
+    /// Compiling a workload written in C.
+    Workload,
+    /// Running trials in an outer machine that QEMU emulates.
+    OuterMachine,
+    /// The kernel source that the demonstration and the tests are made from.
+    LinuxSource,
+}
+
+/// One program, header or file that vmbisect may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Tool {
+    /// What people call it.
+    pub name: &'static str,
+    /// Why it is needed.
+    pub why: &'static str,
+    /// What it is needed for.
+    pub purposes: &'static [Purpose],
+    /// The package on Debian and Ubuntu.
+    pub debian: &'static str,
+    /// The package on Fedora and its relatives, where it has one.
+    pub fedora: Option<&'static str>,
+    /// How to tell whether it is there.
+    #[serde(skip)]
+    probe: Probe,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Probe {
+    /// A program on `PATH`, and the argument that makes it print its version.
+    Program(&'static str, &'static str),
+    /// A header that the C compiler finds.
+    Header(&'static str),
+    /// A file.
+    File(&'static str),
+}
+
+/// Where Debian's package puts the source of Linux 6.1.
+pub const LINUX_SOURCE: &str = "/usr/src/linux-source-6.1.tar.xz";
+
+use Purpose::{History, Kernel, LinuxSource, OuterMachine, Workload};
+
+/// Everything that vmbisect may need of a host.
+pub const ALL: &[Tool] = &[
+    Tool {
+        name: "git",
+        why: "checks revisions out",
+        purposes: &[History, Kernel, LinuxSource],
+        debian: "git",
+        fedora: Some("git-core"),
+        probe: Probe::Program("git", "--version"),
+    },
+    Tool {
+        name: "gcc",
+        why: "compiles kernels and workloads",
+        purposes: &[Kernel, Workload],
+        debian: "gcc",
+        fedora: Some("gcc"),
+        probe: Probe::Program("gcc", "--version"),
+    },
+    Tool {
+        name: "C library headers",
+        why: "the kernel's host programs and static workloads are built with them",
+        purposes: &[Kernel, Workload],
+        debian: "libc6-dev",
+        fedora: Some("glibc-static"),
+        probe: Probe::Header("stdio.h"),
+    },
+    Tool {
+        name: "make",
+        why: "runs the kernel's build",
+        purposes: &[Kernel],
+        debian: "make",
+        fedora: Some("make"),
+        probe: Probe::Program("make", "--version"),
+    },
+    Tool {
+        name: "ld",
+        why: "links kernels",
+        purposes: &[Kernel],
+        debian: "binutils",
+        fedora: Some("binutils"),
+        probe: Probe::Program("ld", "--version"),
+    },
+    Tool {
+        name: "flex",
+        why: "the kernel's configuration parser is made with it",
+        purposes: &[Kernel],
+        debian: "flex",
+        fedora: Some("flex"),
+        probe: Probe::Program("flex", "--version"),
+    },
+    Tool {
+        name: "bison",
+        why: "the kernel's configuration parser is made with it",
+        purposes: &[Kernel],
+        debian: "bison",
+        fedora: Some("bison"),
+        probe: Probe::Program("bison", "--version"),
+    },
+    Tool {
+        name: "bc",
+        why: "the kernel's time constants are computed with it",
+        purposes: &[Kernel],
+        debian: "bc",
+        fedora: Some("bc"),
+        probe: Probe::Program("bc", "--version"),
+    },
+    Tool {
+        name: "perl",
+        why: "some kernel sources are generated with it",
+        purposes: &[Kernel],
+        debian: "perl-base",
+        fedora: Some("perl-interpreter"),
+        probe: Probe::Program("perl", "--version"),
+    },
+    Tool {
+        name: "libelf headers",
+        why: "objtool is built with them",
+        purposes: &[Kernel],
+        debian: "libelf-dev",
+        fedora: Some("elfutils-libelf-devel"),
+        probe: Probe::Header("gelf.h"),
+    },
+    Tool {
+        name: "OpenSSL headers",
+        why: "kernels that verify signatures are built with them",
+        purposes: &[Kernel],
+        debian: "libssl-dev",
+        fedora: Some("openssl-devel"),
+        probe: Probe::Header("openssl/opensslv.h"),
+    },
+    Tool {
+        name: "lz4",
+        why: "compresses kernels that are configured for it, as the demonstration's are",
+        purposes: &[Kernel],
+        debian: "lz4",
+        fedora: Some("lz4"),
+        probe: Probe::Program("lz4", "--version"),
+    },
+    Tool {
+        name: "xz",
+        why: "compresses kernels that are configured for it, as tinyconfig's are",
+        purposes: &[Kernel],
+        debian: "xz-utils",
+        fedora: Some("xz"),
+        probe: Probe::Program("xz", "--version"),
+    },
+    Tool {
+        name: "qemu-system-x86_64",
+        why: "emulates a machine with KVM where the host has none that runs Linux",
+        purposes: &[OuterMachine],
+        debian: "qemu-system-x86",
+        fedora: Some("qemu-system-x86-core"),
+        probe: Probe::Program("qemu-system-x86_64", "--version"),
+    },
+    Tool {
+        name: "Linux 6.1 source",
+        why: "the demonstration and the tests build kernels from it",
+        purposes: &[LinuxSource],
+        debian: "linux-source-6.1",
+        fedora: None,
+        probe: Probe::File(LINUX_SOURCE),
+    },
+];
+
+/// The tools that one of `purposes` needs.
+pub fn needed_for(purposes: &[Purpose]) -> Vec<&'static Tool> {
+    ALL.iter().filter(|tool| tool.purposes.iter().any(|it| purposes.contains(it))).collect()
+}
+
+/// Whether a tool is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// Which tool.
+    #[serde(flatten)]
+    pub tool: &'static Tool,
+    /// Where it is; `None` if it is missing.
+    pub path: Option<PathBuf>,
+    /// The first line of what it says about its version.
+    pub version: Option<String>,
+}
+
+/// Looks for tools on this host.
+pub fn check(tools: &[&'static Tool]) -> Vec<Found> {
+    tools.iter().map(|tool| tool.find()).collect()
+}
+
+impl Tool {
+    /// Looks for it on this host.
+    pub fn find(&'static self) -> Found {
+        let (path, version) = match self.probe {
+            Probe::Program(name, argument) => {
+                let path = on_path(name);
+                let version = path.as_deref().and_then(|path| version_of(path, argument));
+                (path, version)
+            }
+            Probe::Header(name) => (header(name), None),
+            Probe::File(path) => (Path::new(path).is_file().then(|| path.into()), None),
+        };
+        Found { tool: self, path, version }
+    }
+}
+
+/// Finds a program as a shell would; root's `PATH` often lacks the sbin directories, so those are
+/// looked at last.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(name))
+        .find(|file| {
+            rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
+        })
+}
+
+fn version_of(program: &Path, argument: &str) -> Option<String> {
+    let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// Asks the compiler, which knows its multiarch directories; without one, looks in `/usr/include`.
+fn header(name: &str) -> Option<PathBuf> {
+    let plain = Path::new("/usr/include").join(name);
+    if plain.is_file() {
+        return Some(plain);
+    }
+    let compiler = on_path("gcc").or_else(|| on_path("cc"))?;
+    let output = Command::new(compiler)
+        .args(["-E", "-M", "-x", "c", "-include", name, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then_some(())?;
+    text.split_ascii_whitespace().find(|file| file.ends_with(name)).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, Purpose, check, needed_for, on_path};
+
+    #[test]
+    fn a_shell_is_found_and_nonsense_is_not() {
+        assert!(on_path("sh").is_some());
+        assert!(on_path("no-such-program-anywhere").is_none());
+        assert!(on_path("").is_none());
+    }
+
+    #[test]
+    fn purposes_select_tools() {
+        let names: Vec<_> = needed_for(&[Purpose::Workload]).iter().map(|tool| tool.name).collect();
+        assert_eq!(names, ["gcc", "C library headers"]);
+        assert!(ALL.iter().all(|tool| !tool.purposes.is_empty()));
+    }
+
+    #[test]
+    fn what_is_found_exists() {
+        let all: Vec<_> = ALL.iter().collect();
+        for found in check(&all) {
+            if let Some(path) = found.path {
+                assert!(path.exists(), "{}: {}", found.tool.name, path.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The kernel command line that every trial gets.
+
+use std::io::Read;
+
+use guest_init::protocol::NONCE_PARAMETER;
+
+/// What every candidate is told, whatever its version: unknown parameters are ignored.
+///
+/// `earlyprintk` shows a death before the console driver is up and hands over to it (no `,keep`:
+/// every line would come twice). `loglevel=7` and `printk.time=1` make the log say what the
+/// classifier and the preconditions read whatever the configuration chose. `panic=-1 reboot=k`
+/// turn a panic into a reset through the i8042 at once. There is no PCI, no ACPI, one 8250, and
+/// nothing behind the i8042: probing for more is most of a small kernel's boot, and so are 512
+/// BSD pseudo-terminals, each of which devtmpfs makes a node for in another task. All vCPUs share
+/// one TSC, and the check would see a busy host as a broken one.
+const BASE: &str = "console=ttyS0 earlyprintk=ttyS0 loglevel=7 printk.time=1 panic=-1 reboot=k \
+    pci=off acpi=off tsc=reliable 8250.nr_uarts=1 pty.legacy_count=0 i8042.noaux i8042.nomux i8042.nopnp \
+    i8042.dumbkbd random.trust_cpu=on cryptomgr.notests";
+
+/// The complete command line: [`BASE`], the nonce, and what the user appends, which comes last so
+/// that it wins.
+pub(super) fn command_line(nonce: &str, append: &str) -> String {
+    let mut line = format!("{BASE} {NONCE_PARAMETER}={nonce}");
+    if !append.trim().is_empty() {
+        line.push(' ');
+        line.push_str(append.trim());
+    }
+    line
+}
+
+/// 128 random bits from the operating system, in hexadecimal.
+pub(super) fn nonce() -> std::io::Result<String> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(crate::hex::encode(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{command_line, nonce};
+
+    #[test]
+    fn the_users_part_comes_last() {
+        let line = command_line("c0ffee", " nopvspin loglevel=4 ");
+        assert!(line.ends_with(" vmbisect.nonce=c0ffee nopvspin loglevel=4"), "{line}");
+        assert!(!line.contains("  "), "{line}");
+        assert!(command_line("c0ffee", "").ends_with("nonce=c0ffee"));
+    }
+
+    #[test]
+    fn nonces_differ() {
+        let (a, b) = (nonce().unwrap(), nonce().unwrap());
+        assert_eq!((a.len(), b.len()), (32, 32));
+        assert_ne!(a, b);
+    }
+}

@@ -1,0 +1,91 @@
+//! Why a launcher could not run a trial, and what to do about it.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use vmm::{KernelError, StartError};
+
+use super::TcgError;
+
+/// Why a launcher could not run a trial.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// The user asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// A file of the job can't be read.
+    #[error("can't read {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The image is not a kernel that can be booted.
+    #[error("{path} is not a kernel that can be booted")]
+    Kernel {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KernelError,
+    },
+    /// The machine can't be made as asked, here.
+    #[error("can't start the machine")]
+    Start(#[source] StartError),
+    /// The worker can't run the trial as asked.
+    #[error("the trial can't be run: {reason}")]
+    Refused {
+        /// What it says.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The emulator's outer machine can't be prepared.
+    #[error("can't prepare the outer machine")]
+    Tcg(#[from] TcgError),
+    /// The program behind the launcher did not start, died or spoke nonsense.
+    #[error("{launcher}: {reason}")]
+    Remote {
+        /// Which launcher.
+        launcher: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl LaunchError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> &str {
+        match self {
+            LaunchError::Cancelled => "run it again",
+            LaunchError::File { .. }
+            | LaunchError::Kernel { source: KernelError::Io { .. }, .. } => {
+                "check the path and its permissions"
+            }
+            LaunchError::Kernel { .. } | LaunchError::Start(StartError::Kernel(_)) => {
+                "give the bzImage that `make` leaves in arch/x86/boot, or an x86-64 vmlinux"
+            }
+            LaunchError::Start(StartError::NoKvm | StartError::KvmPermission) => {
+                "--launcher tcg needs no KVM; `vmbisect doctor` says what this machine can do"
+            }
+            LaunchError::Start(
+                StartError::TooLittleMemory { .. }
+                | StartError::InitramfsTooLarge { .. }
+                | StartError::MemorySize { .. },
+            ) => "give the guest another amount of memory with --memory",
+            LaunchError::Start(StartError::CommandLineTooLong { .. }) => "shorten --append",
+            LaunchError::Start(StartError::Vcpus { .. }) => "give another number with --vcpus",
+            LaunchError::Tcg(TcgError::Kernel(_)) => {
+                "give a kernel that has KVM and virtio with --outer-kernel and --outer-modules"
+            }
+            LaunchError::Tcg(TcgError::GuestTooLarge { .. }) => "give the guest less with --memory",
+            LaunchError::Refused { hint, .. } => hint,
+            LaunchError::Start(_) | LaunchError::Tcg(_) => {
+                "`vmbisect doctor` says what this machine can do"
+            }
+            LaunchError::Remote { .. } => "check that the command starts `vmbisect worker` there",
+        }
+    }
+}

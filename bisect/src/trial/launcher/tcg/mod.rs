@@ -1,0 +1,299 @@
+//! Trials in an outer Linux under QEMU's emulator, which has a working KVM whatever the host has.
+//!
+//! QEMU emulates a processor with SVM; Debian's kernel and its kvm-amd module run on it, booted
+//! straight from the unpacked package with an initramfs that holds this very program as PID 1; and
+//! that program serves the worker protocol on a virtio-serial port ([`super::outer`]). Nothing is
+//! installed on the host and nothing needs privileges.
+//!
+//! Each outer machine has one CPU and runs one trial at a time, and there are as many of them as the
+//! host has CPUs. One outer machine with several CPUs looks like the same, but is not: QEMU's emulated
+//! SVM on several emulated CPUs now and then hangs the outer Linux or corrupts its memory, and two
+//! guests in it starve each other's timers into RCU stalls that no kernel is to blame for.
+//!
+//! The outer machine ends when its port is closed, which is when QEMU loses its standard input;
+//! QEMU itself is tethered to this process, and killed with its process group.
+
+mod image;
+mod kernel;
+mod machine;
+mod modules;
+mod program;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use guest_init::cpio::CpioError;
+use thiserror::Error;
+
+use super::connection::{SILENCE, Start};
+use super::remote::{Place, Remote};
+use super::tether::tethered;
+use super::{LaunchError, Launcher};
+use crate::cancel::Cancel;
+use crate::tools;
+use crate::trial::{Job, TrialEvent, TrialReport};
+
+pub(super) use image::MODULES;
+pub use image::OuterImage;
+pub use kernel::{OuterKernel, OuterKernelError};
+pub use machine::{Clock, OuterMachine};
+pub use modules::ModuleError;
+pub use program::ProgramError;
+
+/// The emulator.
+const QEMU: &str = "qemu-system-x86_64";
+
+/// How long the outer machine may take to boot: some seconds on an idle host.
+const BOOT_PATIENCE: Duration = Duration::from_secs(180);
+
+/// What the outer Linux itself needs, in MiB.
+const OUTER_OWN_MIB: u64 = 384;
+
+/// What the outer machine is made of.
+#[derive(Clone, Debug)]
+pub struct TcgConfig {
+    /// The emulator: a name on the PATH, or a path.
+    pub qemu: PathBuf,
+    /// A `vmbisect` program for this machine, with its `worker` subcommand. None is the one that
+    /// runs.
+    pub program: Option<PathBuf>,
+    /// The outer kernel; none is Debian's or Ubuntu's own, fetched once.
+    pub kernel: Option<OuterKernel>,
+    /// Where the fetched kernel is kept.
+    pub cache: PathBuf,
+    /// Outer machines, from 1, each with one CPU.
+    pub machines: usize,
+    /// The memory of each in MiB.
+    pub memory_mib: u64,
+}
+
+impl Default for TcgConfig {
+    /// As many machines as this process may use CPUs, up to 8, which share half of the memory that
+    /// is free; each gets from 1 to 4 GiB. The host gives them only what guests really touch.
+    fn default() -> TcgConfig {
+        let host = super::InProcess::new();
+        let machines = host.cpus().clamp(1, 8);
+        let share = host.memory_mib() / 2 / machines as u64;
+        TcgConfig {
+            qemu: QEMU.into(),
+            program: None,
+            kernel: None,
+            cache: crate::cache::dir(),
+            machines,
+            memory_mib: share.clamp(1024, 4096),
+        }
+    }
+}
+
+/// Why there is no outer machine.
+#[derive(Debug, Error)]
+pub enum TcgError {
+    /// The emulator is not there.
+    #[error("{0} is not installed")]
+    NoQemu(PathBuf),
+    /// There is no kernel for it.
+    #[error(transparent)]
+    Kernel(#[from] OuterKernelError),
+    /// The kernel lacks a module.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// This program can't be put into it.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The initramfs can't be made.
+    #[error("can't make the outer machine's initramfs")]
+    Initramfs(#[from] CpioError),
+    /// A file that is to be in it can't be read.
+    #[error("can't read {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file can't be made.
+    #[error("can't write {path}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The trial's guest is larger than the outer machine.
+    #[error("a guest of {guest_mib} MiB does not fit the outer machine's {outer_mib} MiB")]
+    GuestTooLarge {
+        /// What the job asks for.
+        guest_mib: u64,
+        /// What there is.
+        outer_mib: u64,
+    },
+}
+
+/// Runs trials in outer machines, each booted for its first trial and shared by those that follow.
+pub struct Tcg {
+    outers: Vec<Remote<Outer>>,
+    /// How many trials each of them runs now.
+    loads: Mutex<Vec<usize>>,
+    memory_mib: u64,
+}
+
+#[derive(Clone)]
+struct Outer {
+    config: TcgConfig,
+    qemu: PathBuf,
+}
+
+impl Tcg {
+    /// A launcher that has not booted anything yet.
+    ///
+    /// # Errors
+    /// Fails if there is no emulator.
+    pub fn new(config: TcgConfig) -> Result<Tcg, TcgError> {
+        let path = &config.qemu;
+        let qemu = match path.components().count() {
+            1 => tools::on_path(&path.to_string_lossy()),
+            _ => path.is_file().then(|| path.clone()),
+        };
+        let qemu = qemu.ok_or_else(|| TcgError::NoQemu(path.clone()))?;
+        let (machines, memory_mib) = (config.machines.max(1), config.memory_mib);
+        let outer = Outer { config, qemu };
+        Ok(Tcg {
+            outers: (0..machines).map(|_| Remote::new(outer.clone())).collect(),
+            loads: Mutex::new(vec![0; machines]),
+            memory_mib,
+        })
+    }
+
+    /// The outer machine with the fewest trials, which has one more until the guard is dropped.
+    fn least_loaded(&self) -> Option<(&Remote<Outer>, Loaded<'_>)> {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        let (index, load) = loads.iter_mut().enumerate().min_by_key(|(_, load)| **load)?;
+        *load += 1;
+        Some((self.outers.get(index)?, Loaded { loads: &self.loads, index }))
+    }
+}
+
+/// A trial that an outer machine runs.
+struct Loaded<'a> {
+    loads: &'a Mutex<Vec<usize>>,
+    index: usize,
+}
+
+impl Drop for Loaded<'_> {
+    fn drop(&mut self) {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(load) = loads.get_mut(self.index) {
+            *load = load.saturating_sub(1);
+        }
+    }
+}
+
+impl Launcher for Tcg {
+    fn describe(&self) -> String {
+        let each = self.outers.first().map(Launcher::describe).unwrap_or_default();
+        match self.outers.len() {
+            1 => each,
+            machines => format!("{machines} x {each}"),
+        }
+    }
+
+    fn capacity(&self, _vcpus: u8, _memory_mib: u64) -> usize {
+        self.outers.len()
+    }
+
+    fn run(
+        &self,
+        job: &Job,
+        on_event: &mut dyn FnMut(TrialEvent),
+        cancel: &Cancel,
+    ) -> Result<TrialReport, LaunchError> {
+        let outer_mib = self.memory_mib;
+        if job.memory_mib > outer_mib.saturating_sub(OUTER_OWN_MIB) {
+            let guest_mib = job.memory_mib;
+            return Err(TcgError::GuestTooLarge { guest_mib, outer_mib }.into());
+        }
+        let nothing = || LaunchError::Remote {
+            launcher: "tcg".into(),
+            reason: "there is no outer machine".into(),
+        };
+        let (outer, _loaded) = self.least_loaded().ok_or_else(nothing)?;
+        outer.run(job, on_event, cancel)
+    }
+}
+
+impl Place for Outer {
+    fn name(&self) -> String {
+        "tcg".into()
+    }
+
+    fn size(&self) -> Option<(usize, u64)> {
+        Some((1, self.config.memory_mib.saturating_sub(OUTER_OWN_MIB)))
+    }
+
+    fn start(&self, _cancel: &Cancel) -> Result<Start, LaunchError> {
+        Ok(self.prepare()?)
+    }
+}
+
+impl Outer {
+    fn prepare(&self) -> Result<Start, TcgError> {
+        let kernel = match &self.config.kernel {
+            Some(kernel) => kernel.clone(),
+            None => OuterKernel::fetch(&self.config.cache)?,
+        };
+        // Not /proc/self: the dynamic linker that is asked about it is a process of its own.
+        let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        let program = self.config.program.as_ref().unwrap_or(&running);
+        let archive = OuterImage::new(&kernel, program)?.build()?;
+
+        let directory = tempfile::Builder::new().prefix("vmbisect-outer-").tempdir();
+        let failed = |path: &Path, source| TcgError::Io { path: path.to_owned(), source };
+        let directory = directory.map_err(|error| failed(&std::env::temp_dir(), error))?;
+        let initrd = directory.path().join("initramfs");
+        std::fs::write(&initrd, archive).map_err(|error| failed(&initrd, error))?;
+        let console = directory.path().join("console.log");
+        let errors = directory.path().join("qemu.log");
+        let stderr = std::fs::File::create(&errors).map_err(|error| failed(&errors, error))?;
+
+        let machine = OuterMachine {
+            qemu: &self.qemu,
+            kernel: &kernel.image,
+            initrd: &initrd,
+            console: &console,
+            clock: Clock::Host,
+            memory_mib: self.config.memory_mib,
+            arguments: "worker outer",
+        };
+        let mut command = tethered(program, &machine.command());
+        command.stderr(Stdio::from(stderr));
+        Ok(Start {
+            command,
+            patience: BOOT_PATIENCE,
+            silence: SILENCE,
+            logs: vec![console, errors],
+            keep: Some(directory),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Tcg, TcgConfig, TcgError};
+
+    #[test]
+    fn a_missing_emulator_is_named() {
+        let config = TcgConfig { qemu: "no-such-emulator".into(), ..TcgConfig::default() };
+        let Err(TcgError::NoQemu(name)) = Tcg::new(config) else { panic!("found it") };
+        assert_eq!(name, Path::new("no-such-emulator"));
+        for there in ["sh", "/bin/sh"] {
+            assert!(Tcg::new(TcgConfig { qemu: there.into(), ..TcgConfig::default() }).is_ok());
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What `vmbisect bisect` says to input that can't be right: a sentence, a hint, exit status 2, and
+//! nothing left behind.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use git2::{Repository, Signature};
+use vmbisect::history::CommitId;
+use vmbisect::journal::{Event, Header, Journal};
+use vmbisect::trial::Target;
+
+/// Four commits in a line, the last of them HEAD.
+fn repository() -> (tempfile::TempDir, Vec<CommitId>) {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = Repository::init(dir.path()).unwrap();
+    let author = Signature::now("A U Thor", "author@example.org").unwrap();
+    let mut line = Vec::new();
+    for title in ["one", "two", "three", "four"] {
+        let tree = repo.find_tree(repo.treebuilder(None).unwrap().write().unwrap()).unwrap();
+        let parent = line.last().map(|&oid| repo.find_commit(oid).unwrap());
+        let parents: Vec<_> = parent.iter().collect();
+        line.push(repo.commit(Some("HEAD"), &author, &author, title, &tree, &parents).unwrap());
+    }
+    (dir, line.into_iter().map(CommitId::from).collect())
+}
+
+fn bisect(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vmbisect"))
+        .arg("bisect")
+        .args(arguments)
+        .current_dir(dir)
+        .env("VMBISECT_CACHE", dir.join("cache"))
+        .output()
+        .unwrap()
+}
+
+/// Runs it, and gives what it said of its failure.
+#[track_caller]
+fn refused(dir: &Path, arguments: &[&str]) -> String {
+    let output = bisect(dir, arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+const SOUGHT: [&str; 2] = ["--tinyconfig", "--any-crash"];
+
+#[test]
+fn revisions_that_do_not_fit() {
+    let (dir, _) = repository();
+    let cases = [
+        (["--good", "v9", "--bad", "HEAD"], "no commit named \"v9\"", "git fetch --tags"),
+        (["--good", "HEAD", "--bad", "HEAD~2"], "swapped", "exchange --good and --bad"),
+        (["--good", "HEAD", "--bad", "HEAD"], "as good and as bad", "--good is"),
+    ];
+    for (range, sentence, hint) in cases {
+        let said = refused(dir.path(), &[&range[..], &SOUGHT].concat());
+        assert!(said.contains(sentence) && said.contains("\nhint: "), "{said}");
+        assert!(said.contains(hint), "{said}");
+    }
+    assert!(!dir.path().join(".git/vmbisect").exists());
+}
+
+#[test]
+fn no_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = refused(dir.path(), &[&["--good", "v1"][..], &SOUGHT].concat());
+    assert!(said.contains("not in a git repository") && said.contains("--repo"), "{said}");
+}
+
+#[test]
+fn what_is_missing_on_the_command_line() {
+    let (dir, _) = repository();
+    assert!(refused(dir.path(), &["--good", "HEAD~1", "--tinyconfig"]).contains("--crash"));
+    assert!(refused(dir.path(), &["--good", "HEAD~1", "--any-crash"]).contains("--defconfig"));
+    assert!(refused(dir.path(), &SOUGHT).contains("--good"));
+    let said = refused(dir.path(), &["--resume", "--vcpus", "4"]);
+    assert!(said.contains("cannot be used with"), "{said}");
+}
+
+#[test]
+fn nothing_to_resume() {
+    let (dir, _) = repository();
+    let said = refused(dir.path(), &["--resume"]);
+    assert!(said.contains("no bisection in") && said.contains("leave out --resume"), "{said}");
+}
+
+#[test]
+fn a_journal_that_somebody_else_is_at_work_on() {
+    let (dir, line) = repository();
+    let state = dir.path().join(".git/vmbisect");
+    let header = Header {
+        format: Header::FORMAT,
+        vmbisect: "0".into(),
+        at_ms: 0,
+        repo: dir.path().into(),
+        good: vec![line[0]],
+        bad: line[3],
+        target: Target::AnyCrash,
+        confidence: 0.95,
+        arguments: Vec::new(),
+        directory: dir.path().into(),
+        config: String::new(),
+    };
+    let mut journal = Journal::create(&state, &header).unwrap();
+    journal.append(Event::Resumed).unwrap();
+    let said = refused(dir.path(), &["--resume"]);
+    assert!(said.contains("another vmbisect is at work") && said.contains("--state"), "{said}");
+    drop(journal);
+    // Begun by something that was not this command line: an error, not a wrong answer.
+    refused(dir.path(), &["--resume"]);
+}
+
+#[test]
+fn errors_as_json() {
+    let (dir, _) = repository();
+    let output = bisect(dir.path(), &["--json", "--resume"]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(said["error"].as_str().unwrap().contains("no bisection in"), "{said}");
+    assert!(said["hint"].as_str().unwrap().contains("--resume"), "{said}");
+}

@@ -1,0 +1,70 @@
+//! The process that stands for vmbisect beside other VMMs: one machine, its console on standard
+//! output, what it reports on standard error.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use guest_init::protocol::PREFIX;
+use serde_json::json;
+use vmm::{BootMode, Kernel, Machine, MachineConfig, MachineEvent, Milestone};
+
+use super::{GUEST_MIB, INITRAMFS, KERNEL, NONCE};
+
+/// The machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Let the image's own decompressor run
+    #[arg(long)]
+    native: bool,
+
+    /// The guest's command line
+    #[arg(long)]
+    append: String,
+}
+
+/// What is written when the first byte has come, whose line may end much later.
+pub(crate) const FIRST_BYTE: &str = "first byte";
+
+/// Runs the machine until standard input is closed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let kernel = Arc::new(Kernel::open(KERNEL)?);
+    let mut config = MachineConfig::new(kernel);
+    config.boot = if options.native { BootMode::Native } else { BootMode::Direct };
+    config.initramfs = Some(fs::read(INITRAMFS)?.into());
+    config.command_line.clone_from(&options.append);
+    config.memory = GUEST_MIB << 20;
+    config.deadline = Duration::from_secs(300);
+    config.nonce = NONCE.to_owned();
+    let machine = Machine::start(config)?;
+    let stopper = machine.stopper();
+    let (mut stdout, mut stderr) = (std::io::stdout().lock(), std::io::stderr().lock());
+    for event in machine.events() {
+        match event {
+            MachineEvent::Line(line) => writeln!(stdout, "{}", line.text)?,
+            MachineEvent::Milestone(Milestone::FirstByte, _) => writeln!(stderr, "{FIRST_BYTE}")?,
+            MachineEvent::Milestone(Milestone::InitReached, _) => {
+                writeln!(stderr, "{PREFIX}{NONCE} init")?;
+            }
+            MachineEvent::Milestone(Milestone::WorkloadStarted, _) => {
+                // Closed when what is to be measured is.
+                std::io::stdin().read_to_end(&mut Vec::new())?;
+                stopper.stop();
+            }
+            MachineEvent::Milestone(..) => {}
+            MachineEvent::Ended(summary) => {
+                let counts = json!({
+                    "exits": summary.exits,
+                    "console_bytes": summary.console_bytes,
+                });
+                writeln!(stderr, "{counts}")?;
+                if summary.ending != vmm::Ending::Stopped {
+                    bail!("the machine ended: {}", summary.ending);
+                }
+            }
+        }
+    }
+    Ok(())
+}

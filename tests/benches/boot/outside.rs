@@ -1,0 +1,235 @@
+//! The host's part: what the outer machine needs, starting it, and reading what it says.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use vmbisect::tools::{Purpose, on_path};
+use vmbisect::trial::launcher::{Clock, OuterImage, OuterKernel, OuterMachine};
+use vmbisect::trial::{Workload, prepare};
+use vmbisect_tests::fixture;
+
+use super::plan::{Cell, Message, Vmm};
+use super::table::{self, Samples};
+use super::{INITRAMFS, KERNEL};
+
+/// Memory of the outer machine in MiB: the guest, the VMM, and an initramfs with QEMU in it twice.
+const OUTER_MIB: u64 = 2048;
+
+/// Outer machines that are started before those that hang are taken for the rule.
+const ATTEMPTS: usize = 3;
+
+/// What QEMU's microvm looks for, beside its program: the firmware that it has without ACPI and the
+/// ROMs by which that loads a kernel.
+const FIRMWARE: [&str; 4] = ["qboot.rom", "bios-microvm.bin", "linuxboot_dma.bin", "pvh.bin"];
+
+/// Where distributions put it.
+const FIRMWARE_DIRECTORIES: [&str; 3] =
+    ["/usr/share/qemu", "/usr/share/seabios", "/usr/share/qemu-firmware"];
+
+/// What PID 1 of the guest runs, so that the machine is there to be looked at.
+const WORKLOAD: &str = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
+
+/// What is measured, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Boot this bzImage instead of the tests' own kernel
+    #[arg(long, value_name = "IMAGE")]
+    kernel: Option<PathBuf>,
+
+    /// Launches of each kind; the first of them does not count if there are more
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    /// Measure only those whose name has one of these in it: `direct`, `full`, `microvm/quiet`
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+
+    /// Print a line of JSON for each launch
+    #[arg(long)]
+    json: bool,
+
+    /// Seconds of silence after which an outer machine counts as hung
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
+}
+
+/// Measures and prints, or says why it can't.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let mut left: Vec<Cell> = Cell::all().filter(|cell| options.wants(*cell)).collect();
+    if let Err(error) = fixture::ensure(&[Purpose::OuterMachine, Purpose::Workload]) {
+        println!("skipped: there is no emulator to measure in: {error}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let kernel = match &options.kernel {
+        Some(kernel) => kernel.clone(),
+        None => match fixture::kernels() {
+            Some(kernels) => kernels.good.path.clone(),
+            // It has said why.
+            None => return Ok(ExitCode::SUCCESS),
+        },
+    };
+    let outer = Outer::new(&kernel, left.iter().any(|cell| cell.vmm == Vmm::Microvm))?;
+    let mut samples = Samples::new();
+    let mut failed = false;
+    for _ in 0..ATTEMPTS {
+        let mut broken = Vec::new();
+        let done = outer.run(options, &left, &mut |message| match message {
+            Message::Sample(cell, sample) => {
+                if options.json {
+                    println!("{}", serde_json::json!({ "cell": cell.key(), "sample": sample }));
+                } else {
+                    eprintln!("{}: {sample:?}", cell.key());
+                }
+                samples.entry(cell).or_default().push(sample);
+            }
+            Message::Failed(cell, reason) => {
+                samples.remove(&cell);
+                eprintln!("{reason}");
+                broken.push(cell);
+            }
+            Message::Done => {}
+        })?;
+        failed |= !broken.is_empty();
+        left.retain(|cell| !broken.contains(cell));
+        if done {
+            break;
+        }
+        // The cell that it hung in is begun again.
+        let complete = usize::try_from(options.rounds.saturating_sub(1).max(1))?;
+        samples.retain(|_, samples| samples.len() >= complete);
+        left.retain(|cell| !samples.contains_key(cell));
+        eprintln!("the outer machine was silent for {} s and was killed", options.patience);
+    }
+    table::print(&samples);
+    let missing = left.iter().any(|cell| !samples.contains_key(cell));
+    Ok(if failed || missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+impl Options {
+    fn wants(&self, cell: Cell) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| cell.key().contains(part))
+    }
+}
+
+/// An outer machine that can be started.
+struct Outer {
+    qemu: PathBuf,
+    kernel: OuterKernel,
+    directory: tempfile::TempDir,
+}
+
+impl Outer {
+    fn new(kernel: &Path, with_qemu: bool) -> anyhow::Result<Outer> {
+        let qemu = on_path("qemu-system-x86_64").context("qemu-system-x86_64 is not on PATH")?;
+        let outer_kernel = OuterKernel::fetch(&vmbisect::cache::dir())?;
+        let mut image = OuterImage::new(&outer_kernel, &std::env::current_exe()?)?;
+        image.file(KERNEL, fs::read(kernel).with_context(|| format!("{}", kernel.display()))?);
+        let directory = tempfile::tempdir()?;
+        let source = directory.path().join("pause.c");
+        fs::write(&source, WORKLOAD)?;
+        image
+            .file(INITRAMFS, prepare(&Workload::CSource { path: source, args: Vec::new() }, None)?);
+        if with_qemu {
+            image.program(&qemu)?;
+            for name in FIRMWARE {
+                let found = FIRMWARE_DIRECTORIES.iter().map(|it| Path::new(it).join(name));
+                for path in found.filter(|path| path.is_file()) {
+                    image.host_file(&path)?;
+                }
+            }
+        }
+        fs::write(directory.path().join("initramfs"), image.build()?)?;
+        Ok(Outer { qemu, kernel: outer_kernel, directory })
+    }
+
+    /// Runs it once; false if it hung.
+    fn run(
+        &self,
+        options: &Options,
+        cells: &[Cell],
+        on_message: &mut dyn FnMut(Message),
+    ) -> anyhow::Result<bool> {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.key()).collect();
+        let arguments = format!(
+            "inside --rounds {} --cells {} --qemu {}",
+            options.rounds,
+            cells.join(","),
+            self.qemu.display()
+        );
+        let console = self.directory.path().join("console.log");
+        let machine = OuterMachine {
+            qemu: &self.qemu,
+            kernel: &self.kernel.image,
+            initrd: &self.directory.path().join("initramfs"),
+            console: &console,
+            clock: Clock::Instructions,
+            memory_mib: OUTER_MIB,
+            arguments: &arguments,
+        };
+        let errors = self.directory.path().join("qemu.log");
+        let mut command = machine.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&errors)?);
+        let mut qemu = Killed(command.spawn().context("can't start QEMU")?);
+        let stdout = qemu.0.stdout.take().context("no standard output")?;
+        let (sender, lines) = mpsc::channel();
+        let reader = thread::spawn(move || {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            lines.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop);
+        });
+        let patience = Duration::from_secs(options.patience);
+        let done = loop {
+            match next_line(&lines, &console, patience) {
+                Next::Line(line) => match serde_json::from_str(&line)? {
+                    Message::Done => break true,
+                    message => on_message(message),
+                },
+                Next::Silence => break false,
+                Next::End => {
+                    let read = |path| fs::read_to_string(path).unwrap_or_default();
+                    bail!("the outer machine ended:\n{}{}", read(&console), read(&errors));
+                }
+            }
+        };
+        drop(qemu);
+        // Its input has ended with QEMU.
+        let _ = reader.join();
+        Ok(done)
+    }
+}
+
+/// QEMU, killed when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It fails if the process is gone.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+enum Next {
+    Line(String),
+    Silence,
+    End,
+}
+
+/// The next line; an outer machine whose console goes on while it boots is not silent.
+fn next_line(lines: &Receiver<String>, console: &Path, patience: Duration) -> Next {
+    let length = || fs::metadata(console).map_or(0, |file| file.len());
+    let (mut seen, mut since) = (length(), Instant::now());
+    loop {
+        match lines.recv_timeout(patience.saturating_sub(since.elapsed())) {
+            Ok(line) => return Next::Line(line),
+            Err(RecvTimeoutError::Disconnected) => return Next::End,
+            Err(RecvTimeoutError::Timeout) if length() == seen => return Next::Silence,
+            Err(RecvTimeoutError::Timeout) => (seen, since) = (length(), Instant::now()),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What is measured: which VMMs, booting with which command lines.
+
+use serde::{Deserialize, Serialize};
+
+/// A VMM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Vmm {
+    /// vmbisect's machine, which decompresses the kernel itself.
+    Direct,
+    /// vmbisect's machine, in which the image's own decompressor runs.
+    Native,
+    /// QEMU's microvm.
+    Microvm,
+}
+
+/// How the guest is told to boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Boot {
+    /// The whole log on the serial port, to its first byte only.
+    Launch,
+    /// The whole log on the serial port.
+    Full,
+    /// Next to nothing on the serial port.
+    Quiet,
+    /// The same without the probing of the keyboard controller.
+    Tuned,
+}
+
+/// A VMM and a boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) vmm: Vmm,
+    pub(crate) boot: Boot,
+}
+
+impl Vmm {
+    pub(crate) const ALL: [Vmm; 3] = [Vmm::Direct, Vmm::Native, Vmm::Microvm];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Vmm::Direct => "vmbisect direct",
+            Vmm::Native => "vmbisect native",
+            Vmm::Microvm => "QEMU microvm",
+        }
+    }
+}
+
+impl Boot {
+    pub(crate) const ALL: [Boot; 4] = [Boot::Launch, Boot::Full, Boot::Quiet, Boot::Tuned];
+
+    /// The guest's command line. Nothing on it makes up for what a VMM lacks.
+    pub(crate) fn command_line(self) -> String {
+        let more = match self {
+            Boot::Launch | Boot::Full => "",
+            Boot::Quiet => " quiet",
+            Boot::Tuned => " quiet initcall_blacklist=i8042_init",
+        };
+        format!(
+            "console=ttyS0 earlyprintk=ttyS0 panic=-1 reboot=k {}={}{more}",
+            guest_init::protocol::NONCE_PARAMETER,
+            super::NONCE
+        )
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Boot::Launch => "launch",
+            Boot::Full => "full",
+            Boot::Quiet => "quiet",
+            Boot::Tuned => "tuned",
+        }
+    }
+}
+
+impl Cell {
+    /// Every cell, in the order in which they are measured.
+    pub(crate) fn all() -> impl Iterator<Item = Cell> {
+        Vmm::ALL.into_iter().flat_map(|vmm| Boot::ALL.map(|boot| Cell { vmm, boot }))
+    }
+
+    /// What it is called on a command line: `direct/full`.
+    pub(crate) fn key(self) -> String {
+        let vmm = match self.vmm {
+            Vmm::Direct => "direct",
+            Vmm::Native => "native",
+            Vmm::Microvm => "microvm",
+        };
+        format!("{vmm}/{}", self.boot.name())
+    }
+}
+
+/// What one launch showed. What was not looked at is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// Launch to the first byte on the serial port, in nanoseconds.
+    pub(crate) first_byte_ns: Option<u64>,
+    /// Launch to the guest's PID 1, in nanoseconds.
+    pub(crate) init_ns: Option<u64>,
+    /// Resident memory of the VMM but for the guest's, in KiB.
+    pub(crate) beyond_kib: Option<u64>,
+    /// The part of it that no file backs, in KiB.
+    pub(crate) anonymous_kib: Option<u64>,
+    /// Exits of KVM_RUN to the VMM.
+    pub(crate) exits: Option<u64>,
+    /// Bytes on the serial port.
+    pub(crate) console_bytes: Option<u64>,
+}
+
+/// What the outer machine says, a line of JSON each.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Message {
+    /// One launch.
+    Sample(Cell, Sample),
+    /// A launch that came to nothing.
+    Failed(Cell, String),
+    /// All that was asked for is done.
+    Done,
+}

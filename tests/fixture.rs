@@ -1,0 +1,128 @@
+//! Real kernels to test with, made once under the build directory and shared by all tests.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, bail};
+use rustix::fs::{FlockOperation, flock};
+use vmbisect::cancel::Cancel;
+use vmbisect::demo::{self, Change, Imported, Linux};
+use vmbisect::kernel::{Builder, Built, Image};
+use vmbisect::tools::{self, LINUX_SOURCE, Purpose};
+
+/// A kernel source in git, and two kernels of it.
+#[derive(Debug)]
+pub struct Kernels {
+    /// The bare repository.
+    pub repo: PathBuf,
+    /// Linux 6.1 as Debian ships it, with [`demo::KERNEL_CONFIG`].
+    pub good: Image,
+    /// The same with the old body of `kvm_wait()`.
+    pub bad: Image,
+}
+
+impl Kernels {
+    /// A builder for more revisions of the repository, which shares the objects of those that are
+    /// built already.
+    ///
+    /// # Errors
+    /// See [`Builder::new`].
+    pub fn builder(&self) -> anyhow::Result<Builder> {
+        builder(&self.repo)
+    }
+}
+
+/// The kernels, built if they are not there: some three minutes the first time, nothing later.
+///
+/// Missing tools are installed where that is possible. `None`, with the reason printed, is a host
+/// on which they are missing and can't be installed.
+///
+/// # Panics
+/// If a kernel can't be built, since nothing that needs it can be tested then.
+pub fn kernels() -> Option<&'static Kernels> {
+    static KERNELS: OnceLock<Option<Kernels>> = OnceLock::new();
+    let make = || {
+        if let Err(error) = ensure(&[Purpose::History, Purpose::Kernel, Purpose::LinuxSource]) {
+            eprintln!("skipped: no kernels to test with: {error}");
+            return None;
+        }
+        Some(make_kernels().unwrap_or_else(|error| panic!("no kernels to test with: {error:?}")))
+    };
+    KERNELS.get_or_init(make).as_ref()
+}
+
+/// Makes sure of tools, installing them where that is possible; one test at a time.
+///
+/// # Errors
+/// Says what is missing and how to install it by hand.
+pub fn ensure(purposes: &[Purpose]) -> anyhow::Result<()> {
+    let _lock = lock("tools")?;
+    tools::ensure(&tools::needed_for(purposes), &mut print, &Cancel::new())
+        .map_err(|error| anyhow::anyhow!("{error}; {}", error.hint()))
+}
+
+/// Where fixtures are kept: `fixtures` in cargo's build directory, which `cargo clean` removes.
+///
+/// # Errors
+/// Fails if it can't be made.
+pub fn directory() -> anyhow::Result<PathBuf> {
+    // Tests lie below it; cargo marks it as a cache. A build directory elsewhere has no mark if
+    // somebody made it by hand.
+    let program = std::env::current_exe().context("where this program is")?;
+    let marked = program.ancestors().find(|path| path.join("CACHEDIR.TAG").is_file());
+    let target = match marked {
+        Some(target) => target.to_owned(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+    };
+    let directory = target.join("fixtures");
+    fs::create_dir_all(&directory).with_context(|| format!("{}", directory.display()))?;
+    Ok(directory.canonicalize()?)
+}
+
+/// Waits for the lock of this name, which tests of other processes take as well. It is free again
+/// when the file is dropped or its process dies.
+///
+/// # Errors
+/// Fails if the lock file can't be made.
+pub fn lock(name: &str) -> anyhow::Result<File> {
+    let path = directory()?.join(name).with_extension("lock");
+    let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
+    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+    Ok(file)
+}
+
+fn make_kernels() -> anyhow::Result<Kernels> {
+    let _lock = lock("kernels")?;
+    let cancel = Cancel::new();
+    let linux = Linux::at(Path::new(LINUX_SOURCE))?;
+    let Imported { repo, base: imported, .. } =
+        demo::import_cached(&linux, &directory()?, &mut print, &cancel)?;
+    demo::set_branch(&repo, "good", &imported)?;
+
+    let text = demo::read(&repo, &imported, demo::KVM_C)?;
+    let text = demo::with_old_kvm_wait(&text).context("no kvm_wait() in this source")?;
+    let change = Change { path: demo::KVM_C.into(), text: Some(text) };
+    let message = "x86/kvm: Save and restore interrupts in kvm_wait()\n";
+    let bad = demo::commit(&repo, &[&imported], &[change], message)?;
+    demo::set_branch(&repo, "bad", &bad)?;
+
+    let builder = builder(&repo)?;
+    let build = |commit: &str| match builder.build(commit, &mut print, &cancel)? {
+        Built::Image(image) => Ok(image),
+        Built::Failed(failure) => bail!("{commit} does not build: {}", failure.errors.join("\n")),
+    };
+    Ok(Kernels { good: build(&imported)?, bad: build(&bad)?, repo })
+}
+
+fn builder(repo: &Path) -> anyhow::Result<Builder> {
+    let directory = directory()?;
+    let mut config = demo::build_config()?;
+    config.keep_vmlinux = true;
+    Ok(Builder::new(repo, config, &directory.join("images"), &directory.join("build"))?)
+}
+
+/// What the tools print; the test harness shows it where a test fails.
+fn print(line: &str) {
+    println!("{line}");
+}

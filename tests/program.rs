@@ -1,0 +1,42 @@
+//! The program itself, run as a user runs it.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::fixture;
+
+/// A command that runs `vmbisect`, with its cache among the fixtures.
+///
+/// # Panics
+/// If the program has not been built, which `cargo test` at the top of the workspace does.
+pub fn vmbisect() -> Command {
+    let test = std::env::current_exe().expect("where this test is");
+    let program: Option<PathBuf> = test.ancestors().nth(2).map(|dir| dir.join("vmbisect"));
+    let program = program.filter(|path| path.is_file());
+    let program = program.expect("vmbisect is not built: run `cargo build` first");
+    let mut command = Command::new(program);
+    let cache = fixture::directory().expect("a directory for fixtures").join("cache");
+    command.env(vmbisect::cache::CACHE_VARIABLE, cache);
+    command
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit status.
+    pub status: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// If it can't be started.
+pub fn run(command: &mut Command) -> Ran {
+    let Output { status, stdout, stderr } = command.output().expect("vmbisect runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ran { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}

@@ -1,0 +1,88 @@
+//! Real kernels under real KVM: on this machine's own where it can run Linux, else in an outer
+//! Linux under QEMU's emulation.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use vmbisect::tools::Purpose;
+use vmbisect_tests::fixture::{self, Kernels};
+use vmbisect_tests::program::{Ran, run, vmbisect};
+
+/// The kernels, on a host that can run trials.
+fn kernels() -> Option<&'static Kernels> {
+    if let Err(error) = fixture::ensure(&[Purpose::OuterMachine, Purpose::Workload]) {
+        eprintln!("skipped: nowhere to run trials: {error}");
+        return None;
+    }
+    fixture::kernels()
+}
+
+/// The workload that contends for a spinlock, for three seconds.
+fn contention() -> [String; 4] {
+    static SOURCE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = SOURCE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spinlock.c");
+        std::fs::write(&path, guest_init::SPINLOCK_C).unwrap();
+        (dir, path)
+    });
+    ["--workload-c".into(), path.display().to_string(), "--args".into(), "3".into()]
+}
+
+fn boot(kernel: &std::path::Path, vcpus: u8, arguments: &[String]) -> (Ran, Value) {
+    let mut command = vmbisect();
+    command.args(["boot", "--json", "--memory", "256", "--timeout", "120"]);
+    command.args(["--vcpus", &vcpus.to_string()]).args(arguments).arg(kernel);
+    let ran = run(&mut command);
+    let value = serde_json::from_str(&ran.stdout)
+        .unwrap_or_else(|error| panic!("{error} in {}\n{}", ran.stdout, ran.stderr));
+    (ran, value)
+}
+
+#[test]
+fn a_clean_kernel_with_pv_spinlocks_on_two_and_on_four_vcpus() {
+    let Some(kernels) = kernels() else { return };
+    for vcpus in [2, 4] {
+        let (ran, report) = boot(&kernels.good.path, vcpus, &contention());
+        assert_eq!(ran.status, Some(0), "{report:#}\n{}", ran.stderr);
+        assert_eq!(report["outcome"], "clean", "{report:#}");
+        assert_eq!(report["cpus_online"], vcpus, "{report:#}");
+        assert_eq!(report["pv_spinlocks"], true, "{report:#}");
+        assert_eq!(report["crashes"], Value::Array(vec![]), "{report:#}");
+        assert!(ran.stderr.contains("kvm-guest: PV spinlocks enabled"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn without_pv_unhalt_the_guest_has_no_pv_spinlocks_and_no_bug() {
+    let Some(kernels) = kernels() else { return };
+    let mut arguments = contention().to_vec();
+    arguments.extend(["--pv".into(), "all,-pv-unhalt".into()]);
+    let (ran, report) = boot(&kernels.bad.path, 4, &arguments);
+    assert_eq!(ran.status, Some(0), "{report:#}\n{}", ran.stderr);
+    assert_eq!(report["pv_spinlocks"], false, "{report:#}");
+}
+
+#[test]
+fn the_old_kvm_wait_warns_and_the_trial_ends_with_it() {
+    let Some(kernels) = kernels() else { return };
+    let (ran, report) = boot(&kernels.bad.path, 4, &contention());
+    assert_eq!(ran.status, Some(1), "{report:#}\n{}", ran.stderr);
+    let crash = &report["crashes"][0];
+    assert_eq!(crash["title"], "WARNING in kvm_wait", "{report:#}");
+    let text = crash["report"].as_str().unwrap();
+    assert!(text.contains("raw_local_irq_restore() called with IRQs enabled"), "{text}");
+    assert!(text.contains("__pv_queued_spin_lock_slowpath"), "{text}");
+}
+
+#[test]
+fn the_images_own_decompressor_and_the_elf_kernel_reach_init() {
+    let Some(kernels) = kernels() else { return };
+    let (ran, report) = boot(&kernels.good.path, 1, &["--boot".into(), "native".into()]);
+    assert_eq!(ran.status, Some(0), "{report:#}\n{}", ran.stderr);
+    let vmlinux = kernels.good.vmlinux.as_ref().expect("the fixtures keep vmlinux");
+    let (ran, report) = boot(vmlinux, 1, &[]);
+    assert_eq!(ran.status, Some(0), "{report:#}\n{}", ran.stderr);
+}

@@ -1,0 +1,209 @@
+//! I/O ports: which device answers where.
+//!
+//! | port | device |
+//! | --- | --- |
+//! | 0x60, 0x64 | keyboard controller |
+//! | 0x70, 0x71 | real-time clock and CMOS memory |
+//! | 0x3f8–0x3ff | serial port |
+//! | 0x7b0 | agent port |
+//! | 0xcf9 | reset control |
+//!
+//! The interrupt controllers and the timer (0x20, 0x40–0x43, 0x61, 0xa0, 0x4d0) are KVM's and never
+//! come here. Nobody else answers: reads give 0xff, as on a bus with nothing on it, and writes are
+//! lost. That is also how a kernel sees that there is no PCI.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use guest_init::protocol::{AGENT_PORT, AGENT_PORT_MAGIC};
+
+use super::agent_port::AgentPort;
+use super::cmos::Cmos;
+use super::i8042::I8042;
+use super::serial::Serial;
+use crate::Ending;
+use crate::sync::lock;
+
+const KEYBOARD_DATA: u16 = 0x60;
+const KEYBOARD_COMMAND: u16 = 0x64;
+const CMOS_INDEX: u16 = 0x70;
+const CMOS_DATA: u16 = 0x71;
+const SERIAL: u16 = 0x3f8;
+const SERIAL_END: u16 = SERIAL + 7;
+const RESET_CONTROL: u16 = 0xcf9;
+const RESET_CPU: u8 = 1 << 2;
+
+/// Every device of a machine. The vCPUs share it; each device has a lock of its own.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    serial: Mutex<Serial>,
+    i8042: Mutex<I8042>,
+    cmos: Mutex<Cmos>,
+    agent_port: Mutex<AgentPort>,
+    reset_control: AtomicU8,
+}
+
+impl Bus {
+    pub(crate) fn new(serial: Serial, i8042: I8042, agent_port: AgentPort) -> Bus {
+        Bus {
+            serial: Mutex::new(serial),
+            i8042: Mutex::new(i8042),
+            cmos: Mutex::new(Cmos::new()),
+            agent_port: Mutex::new(agent_port),
+            reset_control: AtomicU8::new(0),
+        }
+    }
+
+    /// One access of 1, 2 or 4 bytes. Every device here is eight bits wide, so a wider access is one
+    /// to each of the ports that it covers, as on the ISA bus.
+    pub(crate) fn read(&self, port: u16, data: &mut [u8]) {
+        for (byte, port) in data.iter_mut().zip(port..=u16::MAX) {
+            *byte = self.read_port(port);
+        }
+    }
+
+    /// See [`Bus::read`]. What comes back is the end of the machine.
+    pub(crate) fn write(&self, port: u16, data: &[u8]) -> Option<Ending> {
+        let narrow = data.len() == 1;
+        for (value, port) in data.iter().zip(port..=u16::MAX) {
+            // The address register of PCI covers the same port when it is written as a whole.
+            if port == RESET_CONTROL && !narrow {
+                continue;
+            }
+            if let Some(ending) = self.write_port(port, *value) {
+                return Some(ending);
+            }
+        }
+        None
+    }
+
+    /// The serial port, for what is done to it from outside of the guest.
+    pub(crate) fn serial(&self) -> &Mutex<Serial> {
+        &self.serial
+    }
+
+    fn read_port(&self, port: u16) -> u8 {
+        match port {
+            KEYBOARD_DATA => lock(&self.i8042).read_data(),
+            KEYBOARD_COMMAND => lock(&self.i8042).status(),
+            CMOS_DATA => lock(&self.cmos).read(),
+            SERIAL..=SERIAL_END => lock(&self.serial).read((port - SERIAL) as u8),
+            AGENT_PORT => AGENT_PORT_MAGIC,
+            RESET_CONTROL => self.reset_control.load(Ordering::Relaxed),
+            _ => 0xff,
+        }
+    }
+
+    fn write_port(&self, port: u16, value: u8) -> Option<Ending> {
+        match port {
+            KEYBOARD_DATA => lock(&self.i8042).write_data(value).map(|_| Ending::Reset),
+            KEYBOARD_COMMAND => lock(&self.i8042).command(value).map(|_| Ending::Reset),
+            CMOS_INDEX => {
+                lock(&self.cmos).select(value);
+                None
+            }
+            CMOS_DATA => {
+                lock(&self.cmos).write(value);
+                None
+            }
+            SERIAL..=SERIAL_END => lock(&self.serial).write((port - SERIAL) as u8, value),
+            AGENT_PORT => lock(&self.agent_port).write(value),
+            RESET_CONTROL => {
+                self.reset_control.store(value & !RESET_CPU, Ordering::Relaxed);
+                (value & RESET_CPU != 0).then_some(Ending::Reset)
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+    use vmm_sys_util::eventfd::EventFd;
+
+    use super::*;
+    use crate::agent::Agent;
+    use crate::console::Console;
+    use crate::queue::Queue;
+
+    fn bus() -> (Bus, Arc<Queue>) {
+        let queue = Arc::new(Queue::new());
+        // Nobody reads the events here; a full queue must not block the test.
+        queue.release();
+        let start = Instant::now();
+        let agent = Arc::new(Agent::new("nonce".into(), queue.clone(), start));
+        let console = Console::new(queue.clone(), agent.clone(), start, 1 << 16);
+        let interrupt = || EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        let bus = Bus::new(
+            Serial::new(interrupt(), console),
+            I8042::new(interrupt()),
+            AgentPort::new(agent),
+        );
+        (bus, queue)
+    }
+
+    fn read(bus: &Bus, port: u16) -> u8 {
+        let mut data = [0];
+        bus.read(port, &mut data);
+        data[0]
+    }
+
+    #[test]
+    fn unclaimed_ports_float() {
+        let (bus, _queue) = bus();
+        let mut data = [0; 4];
+        bus.read(0xcf8, &mut data);
+        assert_eq!(data, [0xff, 0, 0xff, 0xff]);
+        bus.read(0xfffe, &mut data);
+        assert_eq!(data[..2], [0xff, 0xff]);
+        assert_eq!(bus.write(0x80, &[1]), None);
+        assert_eq!(bus.write(0xffff, &[1, 2, 3, 4]), None);
+    }
+
+    #[test]
+    fn reset_control_resets_by_byte_alone() {
+        let (bus, _queue) = bus();
+        assert_eq!(bus.write(0xcf8, &0x8000_0400u32.to_le_bytes()), None);
+        assert_eq!(bus.write(0xcf9, &[0x02]), None);
+        assert_eq!(read(&bus, 0xcf9), 0x02);
+        assert_eq!(bus.write(0xcf9, &[0x06]), Some(Ending::Reset));
+    }
+
+    #[test]
+    fn report_on_the_agent_port_ends_the_machine() {
+        let (bus, _queue) = bus();
+        let send = |line: &str| line.bytes().find_map(|byte| bus.write(AGENT_PORT, &[byte]));
+        assert_eq!(send("vmbisect-agent: other exit 0\n"), None);
+        assert_eq!(send(&format!("{}\n", "x".repeat(1 << 20))), None);
+        assert_eq!(send("vmbisect-agent: nonce exit 3\n"), Some(Ending::Exit { status: 3 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_access_panics(
+            accesses in prop::collection::vec(
+                (
+                    prop_oneof![
+                        0x60u16..0x72, 0x3f0u16..0x400, 0x7aeu16..0x7b2, 0xcf8u16..0xcfc, any::<u16>()
+                    ],
+                    prop::collection::vec(any::<u8>(), 1..5),
+                    any::<bool>(),
+                ),
+                0..400,
+            )
+        ) {
+            let (bus, _queue) = bus();
+            for (port, mut data, write) in accesses {
+                if write {
+                    let _ = bus.write(port, &data);
+                } else {
+                    bus.read(port, &mut data);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The compressed kernel inside of a bzImage (`payload_offset` and `payload_length`, boot.rst).
+
+use std::fmt;
+use std::io::{self, Read};
+
+use bzip2::read::BzDecoder;
+use flate2::read::GzDecoder;
+use liblzma::read::XzDecoder;
+use liblzma::stream::Stream;
+use ruzstd::decoding::StreamingDecoder;
+use thiserror::Error;
+
+use super::elf::{ElfError, KERNEL_IMAGE_SIZE, Program, Source};
+use super::lz4::Lz4Legacy;
+use super::lzo::Lzop;
+
+/// The most memory that a dictionary may take. `zstd --ultra -22`, with which kernels are built,
+/// asks for 128 MiB.
+const DICTIONARY: u64 = 256 << 20;
+
+/// How a payload is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// CONFIG_KERNEL_GZIP.
+    Gzip,
+    /// CONFIG_KERNEL_BZIP2.
+    Bzip2,
+    /// CONFIG_KERNEL_LZMA.
+    Lzma,
+    /// CONFIG_KERNEL_XZ.
+    Xz,
+    /// CONFIG_KERNEL_LZO.
+    Lzo,
+    /// CONFIG_KERNEL_LZ4.
+    Lz4,
+    /// CONFIG_KERNEL_ZSTD.
+    Zstd,
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Compression::Gzip => "gzip",
+            Compression::Bzip2 => "bzip2",
+            Compression::Lzma => "lzma",
+            Compression::Xz => "xz",
+            Compression::Lzo => "lzo",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+        })
+    }
+}
+
+/// Why the kernel inside of a bzImage can't be had.
+#[derive(Debug, Error)]
+pub enum PayloadError {
+    /// It is compressed in a way that is not known.
+    #[error("the payload's compression is not known (it begins with {0:02x?})")]
+    UnknownCompression([u8; 4]),
+    /// The decompressor gave up.
+    #[error("the {compression} payload is damaged")]
+    Damaged {
+        /// How it is compressed.
+        compression: Compression,
+        /// What the decompressor said.
+        source: io::Error,
+    },
+    /// It says that it is larger than its own header allows, or than a kernel can be.
+    #[error("the payload claims to be {size} bytes, the most that can be true is {limit}")]
+    TooLarge {
+        /// What it says.
+        size: u64,
+        /// What init_size, or the memory that a kernel can map, allows.
+        limit: u64,
+    },
+    /// It does not decompress to the size it names.
+    #[error("the {compression} payload is damaged: {got} bytes instead of {expected}")]
+    WrongSize {
+        /// How it is compressed.
+        compression: Compression,
+        /// What it says.
+        expected: u64,
+        /// What came out; more may have been to come.
+        got: u64,
+    },
+    /// What comes out is not a kernel.
+    #[error("the {compression} payload does not hold a 64-bit kernel")]
+    NotAKernel {
+        /// How it is compressed.
+        compression: Compression,
+        /// What is wrong with it.
+        source: ElfError,
+    },
+}
+
+impl Compression {
+    /// How `payload` is compressed, by its first bytes.
+    pub(super) fn of(payload: &[u8]) -> Result<Compression, PayloadError> {
+        let is = |magic: &[u8]| payload.starts_with(magic);
+        Ok(match payload {
+            _ if is(&[0x1f, 0x8b]) => Compression::Gzip,
+            _ if is(b"BZh") => Compression::Bzip2,
+            _ if is(&[0xfd, b'7', b'z', b'X', b'Z', 0]) => Compression::Xz,
+            _ if is(b"\x89LZO") => Compression::Lzo,
+            _ if is(&[0x02, 0x21, 0x4c, 0x18]) => Compression::Lz4,
+            _ if is(&[0x28, 0xb5, 0x2f, 0xfd]) => Compression::Zstd,
+            _ if is(&[0x5d, 0x00, 0x00]) => Compression::Lzma,
+            _ => {
+                let mut magic = [0; 4];
+                magic.iter_mut().zip(payload).for_each(|(to, from)| *to = *from);
+                return Err(PayloadError::UnknownCompression(magic));
+            }
+        })
+    }
+
+    fn reader<'a>(self, data: &'a [u8]) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Compression::Gzip => Box::new(GzDecoder::new(data)),
+            Compression::Bzip2 => Box::new(BzDecoder::new(data)),
+            Compression::Lzma => {
+                Box::new(XzDecoder::new_stream(data, Stream::new_lzma_decoder(DICTIONARY)?))
+            }
+            Compression::Xz => {
+                Box::new(XzDecoder::new_stream(data, Stream::new_stream_decoder(DICTIONARY, 0)?))
+            }
+            Compression::Lzo => Box::new(Lzop::new(data)?),
+            Compression::Lz4 => Box::new(Lz4Legacy::new(data)),
+            Compression::Zstd => Box::new(
+                StreamingDecoder::new_with_max_window_size(data, DICTIONARY)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?,
+            ),
+        })
+    }
+}
+
+/// Decompresses `payload` and keeps what is to be loaded of the ELF file in it.
+///
+/// The last four bytes of every payload name the decompressed size: gzip ends so by itself, for the
+/// others the build appends it. What comes out must be just that, and no more than `init_size`
+/// (zero if the header has none) or than a kernel can map.
+pub(super) fn decompress(payload: &[u8], init_size: u64) -> Result<Program, PayloadError> {
+    let compression = Compression::of(payload)?;
+    let (data, size) = payload.split_last_chunk().unwrap_or((payload, &[0; 4]));
+    let expected = u64::from(u32::from_le_bytes(*size));
+    let limit = if init_size == 0 { KERNEL_IMAGE_SIZE } else { init_size.min(KERNEL_IMAGE_SIZE) };
+    if expected > limit {
+        return Err(PayloadError::TooLarge { size: expected, limit });
+    }
+    let data = if compression == Compression::Gzip { payload } else { data };
+    let damaged = |source| PayloadError::Damaged { compression, source };
+    let reader = compression.reader(data).map_err(damaged)?;
+    // One byte more than there should be, to see that there isn't one.
+    let mut unpacked = Unpacked { reader: reader.take(expected + 1), count: 0 };
+    let program = Program::read(&mut unpacked).map_err(|error| match error {
+        ElfError::Read(source) => damaged(source),
+        source => PayloadError::NotAKernel { compression, source },
+    })?;
+    // To the end, because the relocations follow, and then the decompressor compares checksums.
+    io::copy(&mut unpacked, &mut io::sink()).map_err(damaged)?;
+    if unpacked.count != expected {
+        return Err(PayloadError::WrongSize { compression, expected, got: unpacked.count });
+    }
+    Ok(program)
+}
+
+/// What comes out of a decompressor.
+struct Unpacked<R> {
+    reader: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buf)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+impl<R: Read> Source for Unpacked<R> {
+    fn skip(&mut self, count: u64) -> io::Result<()> {
+        io::copy(&mut self.by_ref().take(count), &mut io::sink()).map(drop)
+    }
+}

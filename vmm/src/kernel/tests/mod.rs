@@ -1,0 +1,144 @@
+//! Images made by hand, whole and damaged.
+
+mod damaged;
+mod formats;
+#[path = "../../../tests/support/image.rs"]
+mod image;
+mod refused;
+
+use std::io::Write;
+
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use self::image::{BzImage, Segment, elf, stored};
+use super::{Kernel, KernelError, Requirements};
+use crate::BootMode::{Direct, Native};
+
+/// Where images made here are loaded.
+const BASE: u64 = 0x100_0000;
+
+/// A kernel of two segments with a hole between them and a bss.
+fn kernel_elf() -> Vec<u8> {
+    let text = Segment { address: BASE, data: b"\xfa\xf4\xeb\xfd".repeat(600), size: 2400 };
+    let data = Segment { address: BASE + 0x20_0000, data: vec![7; 5000], size: 9000 };
+    elf(BASE, &[text, data])
+}
+
+fn memory() -> GuestMemoryMmap {
+    GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 64 << 20)]).unwrap()
+}
+
+/// Guest memory from [`BASE`] on after booting `kernel` directly.
+fn loaded(kernel: &Kernel, length: usize) -> Vec<u8> {
+    let memory = memory();
+    kernel.load(&memory, Direct).unwrap();
+    let mut bytes = vec![0; length];
+    memory.read_slice(&mut bytes, GuestAddress(BASE)).unwrap();
+    bytes
+}
+
+fn bzimage() -> Vec<u8> {
+    BzImage::new(stored(&kernel_elf())).build()
+}
+
+#[test]
+fn direct_boot_loads_segments_and_keeps_the_header() {
+    let image = bzimage();
+    let kernel = Kernel::from_bytes(image.clone()).unwrap();
+    let memory = memory();
+    // Whatever was there before, the bss is zero.
+    memory.write_slice(&[0xee; 20_000], GuestAddress(BASE + 0x20_0000)).unwrap();
+    let loaded = kernel.load(&memory, Direct).unwrap();
+    assert_eq!(loaded.entry, BASE);
+    assert_eq!(loaded.end, BASE + (32 << 20));
+    assert_eq!(loaded.setup_header, image[0x1f1..0x26c]);
+    let mut data = vec![0; 9001];
+    memory.read_slice(&mut data, GuestAddress(BASE + 0x20_0000)).unwrap();
+    assert!(data[..5000].iter().all(|&byte| byte == 7));
+    assert!(data[5000..9000].iter().all(|&byte| byte == 0));
+    assert_eq!(data[9000], 0xee);
+    assert_eq!(
+        format!("{kernel:?}"),
+        r#"Kernel { format: "bzImage", version: Some("6.1.0 (tests@vmm) #1"), .. }"#
+    );
+}
+
+#[test]
+fn native_boot_loads_the_protected_mode_code_where_it_prefers_to_be() {
+    let mut template = BzImage::new(stored(&kernel_elf()));
+    template.pref_address = BASE + 0x1000;
+    let image = template.build();
+    let kernel = Kernel::from_bytes(image.clone()).unwrap();
+    let memory = memory();
+    let loaded = kernel.load(&memory, Native).unwrap();
+    // Aligned up, since it is relocatable.
+    assert_eq!(loaded.entry, BASE + 0x20_0000 + 0x200);
+    let mut code = vec![0; image.len() - 2048];
+    memory.read_slice(&mut code, GuestAddress(BASE + 0x20_0000)).unwrap();
+    assert_eq!(code, image[2048..]);
+
+    template.relocatable = 0;
+    let kernel = Kernel::from_bytes(template.build()).unwrap();
+    assert_eq!(kernel.load(&memory, Native).unwrap().entry, BASE + 0x1000 + 0x200);
+}
+
+#[test]
+fn requirements_cover_what_the_header_and_the_segments_ask_for() {
+    let mut template = BzImage::new(stored(&kernel_elf()));
+    template.cmdline_size = 255;
+    template.initrd_addr_max = 0x37ff_ffff;
+    let kernel = Kernel::from_bytes(template.build()).unwrap();
+    let expected = Requirements {
+        start: BASE,
+        end: BASE + (32 << 20),
+        initrd_addr_max: 0x37ff_ffff,
+        cmdline_size: 255,
+    };
+    assert_eq!(kernel.requirements(Direct).unwrap(), expected);
+    assert_eq!(kernel.requirements(Native).unwrap(), expected);
+
+    // Segments that reach beyond init_size.
+    let far = Segment { address: BASE + (40 << 20), data: vec![1], size: 8192 };
+    let near = Segment { address: BASE, data: vec![1], size: 1 };
+    let image = BzImage::new(stored(&elf(BASE, &[near, far]))).build();
+    let kernel = Kernel::from_bytes(image).unwrap();
+    assert_eq!(kernel.requirements(Direct).unwrap().end, BASE + (40 << 20) + 8192);
+}
+
+#[test]
+fn vmlinux_is_read_without_what_follows_its_segments() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&kernel_elf()).unwrap();
+    // Debug information, of which not a byte is read.
+    file.as_file().set_len(1 << 40).unwrap();
+    let kernel = Kernel::open(file.path()).unwrap();
+    let loaded = kernel.load(&memory(), Direct).unwrap();
+    assert_eq!(loaded.entry, BASE);
+    assert_eq!(loaded.end, BASE + 0x20_0000 + 9000);
+    assert!(loaded.setup_header.is_empty());
+    assert!(matches!(kernel.requirements(Native), Err(KernelError::NativeVmlinux)));
+}
+
+#[test]
+fn a_file_and_its_bytes_are_the_same_kernel() {
+    let mut image = bzimage();
+    let bytes = loaded(&Kernel::from_bytes(image.clone()).unwrap(), 0x20_2400);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    // What a signature appends is not the kernel's.
+    image.extend_from_slice(&[0x5a; 1472]);
+    file.write_all(&image).unwrap();
+    let kernel = Kernel::open(file.path()).unwrap();
+    // The file isn't needed any more.
+    file.close().unwrap();
+    assert!(bytes == loaded(&kernel, 0x20_2400));
+}
+
+#[test]
+fn one_kernel_is_shared_by_many_threads() {
+    let kernel = Kernel::from_bytes(bzimage()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(loaded(&kernel, 4), b"\xfa\xf4\xeb\xfd"));
+        }
+    });
+}

@@ -1,0 +1,265 @@
+//! Makes a machine: a VM, its memory and what lies in it, its devices and its vCPUs.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kvm_bindings::{
+    CpuId, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
+    kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Cap, Kvm, VmFd};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::timerfd::TimerFd;
+
+use crate::agent::Agent;
+use crate::console::Console;
+use crate::control::Control;
+use crate::devices::agent_port::AgentPort;
+use crate::devices::bus::Bus;
+use crate::devices::i8042::I8042;
+use crate::devices::serial::Serial;
+use crate::error::{StartError, VcpuSetupError};
+use crate::hub::Hub;
+use crate::plan::Plan;
+use crate::queue::Queue;
+use crate::supervisor::Supervisor;
+use crate::vcpu::Vcpu;
+use crate::x86_64::boot_params::BootParams;
+use crate::x86_64::gdt::Segments;
+use crate::x86_64::{cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
+use crate::{CpuFacts, MachineConfig};
+
+const API_VERSION: i32 = 12;
+/// Ten years.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
+const KEYBOARD_IRQ: u32 = 1;
+const SERIAL_IRQ: u32 = 4;
+
+/// What no machine can do without.
+const CAPABILITIES: &[(Cap, &str)] = &[
+    (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
+    (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
+    (Cap::SetTssAddr, "KVM_CAP_SET_TSS_ADDR"),
+    (Cap::ExtCpuid, "KVM_CAP_EXT_CPUID"),
+    (Cap::Pit2, "KVM_CAP_PIT2"),
+    (Cap::MpState, "KVM_CAP_MP_STATE"),
+    (Cap::Irqfd, "KVM_CAP_IRQFD"),
+    (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
+];
+
+/// What the boot vCPU starts with.
+struct Boot {
+    entry: u64,
+    cr3: u64,
+    segments: Segments,
+}
+
+/// Makes the machine that `config` describes, ready to run.
+///
+/// The order is KVM's: the interrupt controllers exist before the first vCPU, so that each vCPU gets
+/// its local APIC; the pages that Intel's real mode needs are set before that as well. CPUID comes
+/// before the MSRs, since KVM checks these against it.
+pub(crate) fn make(
+    config: &MachineConfig,
+    queue: Arc<Queue>,
+    stop: Arc<EventFd>,
+    start: Instant,
+) -> Result<(Supervisor, CpuFacts), StartError> {
+    let plan = Plan::new(config)?;
+    let kvm = open_kvm()?;
+    let most = u8::try_from(kvm.get_max_vcpus()).unwrap_or(u8::MAX).min(layout::MAX_VCPUS);
+    if config.vcpus > most {
+        return Err(StartError::Vcpus { asked: config.vcpus, most });
+    }
+    let vm = create_vm(&kvm)?;
+    let memory = guest_memory(&vm, config.memory)?;
+    let boot = fill_memory(config, plan, &memory)?;
+
+    let hub = Arc::new(Hub::new().map_err(|source| StartError::Host { what: "an event", source })?);
+    let agent = Arc::new(Agent::new(config.nonce.clone(), queue.clone(), start));
+    let console = Console::new(queue.clone(), agent.clone(), start, config.console_limit);
+    let bus = Arc::new(Bus::new(
+        Serial::new(interrupt(&vm, SERIAL_IRQ)?, console),
+        I8042::new(interrupt(&vm, KEYBOARD_IRQ)?),
+        AgentPort::new(agent.clone()),
+    ));
+
+    let supported = kvm
+        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .map_err(|source| StartError::Kvm { ioctl: "KVM_GET_SUPPORTED_CPUID", source })?;
+    let wanted = cpuid::Wanted {
+        vcpus: config.vcpus,
+        pv_features: config.pv_features,
+        tsc_deadline: kvm.check_extension(Cap::TscDeadlineTimer),
+        hide_xsave: cpuid::is_emulated(),
+    };
+    let mut facts = CpuFacts {
+        pv_offered: cpuid::pv_features(&supported),
+        pv_shown: config.pv_features,
+        hidden: if wanted.hide_xsave { vec!["xsave".to_owned()] } else { Vec::new() },
+    };
+    let mut vcpus = Vec::with_capacity(usize::from(config.vcpus));
+    for index in 0..config.vcpus {
+        let failed = |source| StartError::Vcpu { vcpu: index, source };
+        let (fd, shown) = make_vcpu(&vm, &supported, &wanted, index, &boot).map_err(failed)?;
+        facts.pv_shown = cpuid::pv_features(&shown);
+        let control = Control::new(&fd).map_err(VcpuSetupError::Control).map_err(failed)?;
+        vcpus.push(Vcpu {
+            fd,
+            index,
+            control: Arc::new(control),
+            bus: bus.clone(),
+            agent: agent.clone(),
+            hub: hub.clone(),
+            _memory: memory.clone(),
+        });
+    }
+
+    let supervisor = Supervisor {
+        vm,
+        vcpus,
+        bus,
+        agent,
+        hub,
+        queue,
+        stop,
+        timer: timer(config.deadline)?,
+        deadline: config.deadline,
+        start,
+        pv_features: facts.pv_shown,
+    };
+    Ok((supervisor, facts))
+}
+
+fn open_kvm() -> Result<Kvm, StartError> {
+    let kvm = Kvm::new().map_err(|error| match error.errno() {
+        libc::ENOENT | libc::ENXIO | libc::ENODEV => StartError::NoKvm,
+        libc::EACCES | libc::EPERM => StartError::KvmPermission,
+        errno => StartError::OpenKvm(io::Error::from_raw_os_error(errno)),
+    })?;
+    let version = kvm.get_api_version();
+    if version != API_VERSION {
+        return Err(StartError::KvmApiVersion(version));
+    }
+    for (capability, name) in CAPABILITIES {
+        if !kvm.check_extension(*capability) {
+            return Err(StartError::MissingCapability(name));
+        }
+    }
+    Ok(kvm)
+}
+
+fn create_vm(kvm: &Kvm) -> Result<VmFd, StartError> {
+    let kvm_error = |ioctl| move |source| StartError::Kvm { ioctl, source };
+    let vm = loop {
+        match kvm.create_vm() {
+            // A signal came while KVM registered its MMU notifier.
+            Err(error) if error.errno() == libc::EINTR => {}
+            other => break other.map_err(kvm_error("KVM_CREATE_VM"))?,
+        }
+    };
+    vm.set_identity_map_address(layout::KVM_IDENTITY_MAP)
+        .map_err(kvm_error("KVM_SET_IDENTITY_MAP_ADDR"))?;
+    vm.set_tss_address(layout::KVM_TSS).map_err(kvm_error("KVM_SET_TSS_ADDR"))?;
+    vm.create_irq_chip().map_err(kvm_error("KVM_CREATE_IRQCHIP"))?;
+    // With the dummy speaker port 0x61 is KVM's as well; kernels poll it to calibrate the TSC.
+    let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
+    vm.create_pit2(pit).map_err(kvm_error("KVM_CREATE_PIT2"))?;
+    Ok(vm)
+}
+
+/// Anonymous memory, given by the host page by page as the guest touches it.
+fn guest_memory(vm: &VmFd, bytes: u64) -> Result<GuestMemoryMmap, StartError> {
+    let size = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), size)])
+        .map_err(|source| StartError::AllocateMemory { bytes, source })?;
+    for (slot, region) in (0..).zip(memory.iter()) {
+        let region = kvm_userspace_memory_region {
+            slot,
+            flags: 0,
+            guest_phys_addr: region.start_addr().0,
+            memory_size: region.len(),
+            userspace_addr: region.as_ptr() as u64,
+        };
+        // SAFETY: the range is a mapping of this size that is only for the guest. Each vCPU, through
+        // which alone KVM touches it, keeps it as long as it can run.
+        unsafe { vm.set_user_memory_region(region) }
+            .map_err(|source| StartError::Kvm { ioctl: "KVM_SET_USER_MEMORY_REGION", source })?;
+    }
+    Ok(memory)
+}
+
+fn fill_memory(
+    config: &MachineConfig,
+    plan: Plan,
+    memory: &GuestMemoryMmap,
+) -> Result<Boot, StartError> {
+    let kernel = config.kernel.load(memory, config.boot)?;
+    if let (Some(initramfs), Some((address, _))) = (&config.initramfs, plan.initramfs) {
+        memory.write_slice(initramfs, GuestAddress(address))?;
+    }
+    let mut command_line = config.command_line.clone().into_bytes();
+    command_line.push(0);
+    memory.write_slice(&command_line, GuestAddress(layout::COMMAND_LINE))?;
+    let params = BootParams {
+        setup_header: &kernel.setup_header,
+        initramfs: plan.initramfs,
+        memory: config.memory,
+        seed: seed().map_err(|source| StartError::Host { what: "random bytes", source })?,
+    };
+    params.write(memory)?;
+    mptable::write(memory, config.vcpus)?;
+    let cr3 = page_tables::write(memory)?;
+    Ok(Boot { entry: kernel.entry, cr3, segments: gdt::write(memory)? })
+}
+
+/// An event that raises interrupt `irq` of the guest, edge triggered.
+fn interrupt(vm: &VmFd, irq: u32) -> Result<EventFd, StartError> {
+    let event = EventFd::new(libc::EFD_NONBLOCK)
+        .map_err(|source| StartError::Host { what: "an event", source })?;
+    vm.register_irqfd(&event, irq)
+        .map_err(|source| StartError::Kvm { ioctl: "KVM_IRQFD", source })?;
+    Ok(event)
+}
+
+/// A vCPU, and the CPUID leaves that KVM shows on it.
+fn make_vcpu(
+    vm: &VmFd,
+    supported: &CpuId,
+    wanted: &cpuid::Wanted,
+    index: u8,
+    boot: &Boot,
+) -> Result<(kvm_ioctls::VcpuFd, CpuId), VcpuSetupError> {
+    let fd = vm.create_vcpu(u64::from(index)).map_err(VcpuSetupError::Create)?;
+    let leaves = cpuid::for_vcpu(supported, wanted, index)?;
+    fd.set_cpuid2(&leaves).map_err(VcpuSetupError::SetCpuid)?;
+    // KVM has the last word, on PV_UNHALT above all: it takes it back where HLT does not exit.
+    let shown = fd.get_cpuid2(KVM_MAX_CPUID_ENTRIES).map_err(VcpuSetupError::SetCpuid)?;
+    msr::set(&fd)?;
+    lapic::set_pins(&fd)?;
+    if index == 0 {
+        registers::set(&fd, boot.entry, boot.cr3, &boot.segments)?;
+    }
+    Ok((fd, shown))
+}
+
+fn timer(deadline: Duration) -> Result<TimerFd, StartError> {
+    let failed = |error: vmm_sys_util::errno::Error| StartError::Host {
+        what: "a timer",
+        source: error.into(),
+    };
+    let mut timer = TimerFd::new().map_err(failed)?;
+    // Zero would disarm it, and the kernel refuses what it can't count.
+    let deadline = deadline.clamp(Duration::from_nanos(1), LONGEST_DEADLINE);
+    timer.reset(deadline, None).map_err(failed)?;
+    Ok(timer)
+}
+
+fn seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    // SAFETY: the buffer is valid for its length. Requests of up to 256 bytes are never cut short.
+    let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+    if got < 0 { Err(io::Error::last_os_error()) } else { Ok(seed) }
+}

@@ -1,0 +1,155 @@
+//! One vCPU and its thread.
+
+use std::sync::Arc;
+
+use kvm_bindings::kvm_run;
+use kvm_ioctls::{VcpuExit, VcpuFd};
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::signal::{SIGRTMIN, unblock_signal};
+
+use crate::agent::Agent;
+use crate::control::{Command, Control};
+use crate::devices::bus::Bus;
+use crate::forensics::VcpuState;
+use crate::hub::Hub;
+use crate::{Ending, Milestone};
+
+/// A vCPU that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Vcpu {
+    pub(crate) fd: VcpuFd,
+    pub(crate) index: u8,
+    pub(crate) control: Arc<Control>,
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) hub: Arc<Hub>,
+    /// Keeps the guest's memory mapped as long as there is a vCPU that could touch it, whatever
+    /// becomes of the other threads.
+    pub(crate) _memory: GuestMemoryMmap,
+}
+
+impl Vcpu {
+    /// Runs until the machine ends, by this vCPU or by order. Returns the CPU time that the thread
+    /// got, in microseconds.
+    pub(crate) fn run(mut self) -> u64 {
+        let _guard = Guard { hub: self.hub.clone(), index: self.index };
+        self.control.attach();
+        if let Err(error) = unblock_signal(SIGRTMIN()) {
+            self.hub.end(Ending::VmmError { reason: format!("vCPU {}: {error}", self.index) });
+        }
+        if self.index == 0 {
+            self.agent.pass(Milestone::KernelEntered);
+        }
+        while let Some(ending) = self.step() {
+            if let Some(ending) = ending {
+                self.hub.end(ending);
+                break;
+            }
+        }
+        thread_cpu_micros()
+    }
+
+    /// Obeys the command that was left, then enters the guest once. None if the vCPU is to stop.
+    fn step(&mut self) -> Option<Option<Ending>> {
+        match self.control.command() {
+            Command::Run => {}
+            Command::Stop => return None,
+            Command::Inspect => {
+                let exits = self.control.exits();
+                self.control.answer(VcpuState::of(&self.fd, self.index, exits).ok());
+            }
+        }
+        let exit = match self.fd.run() {
+            Ok(exit) => exit,
+            Err(error) => return Some(self.run_failed(error.errno())),
+        };
+        self.control.count_exit();
+        let vcpu = self.index;
+        Some(match exit {
+            VcpuExit::IoOut(port, data) => {
+                let size = self.control.port_access_size();
+                data.chunks(size).find_map(|access| self.bus.write(port, access))
+            }
+            VcpuExit::IoIn(port, data) => {
+                let size = self.control.port_access_size();
+                data.chunks_mut(size).for_each(|access| self.bus.read(port, access));
+                None
+            }
+            // Nothing is there: reads float, writes are lost.
+            VcpuExit::MmioRead(_, data) => {
+                data.fill(0xff);
+                None
+            }
+            VcpuExit::MmioWrite(..) | VcpuExit::IrqWindowOpen => None,
+            VcpuExit::Intr => {
+                self.control.kicked();
+                None
+            }
+            VcpuExit::Shutdown => Some(Ending::TripleFault),
+            VcpuExit::FailEntry(reason, _) => Some(Ending::EntryFailed { vcpu, reason }),
+            VcpuExit::InternalError => Some(self.internal_error()),
+            VcpuExit::MemoryFault { flags, gpa, size } => Some(Ending::VmmError {
+                reason: format!(
+                    "vCPU {vcpu}: KVM can't give the guest {size} bytes at {gpa:#x} (flags {flags:#x})"
+                ),
+            }),
+            other => {
+                Some(Ending::VmmError { reason: format!("vCPU {vcpu}: unexpected exit {other:?}") })
+            }
+        })
+    }
+
+    fn run_failed(&mut self, errno: i32) -> Option<Ending> {
+        match errno {
+            libc::EINTR => {
+                self.control.kicked();
+                None
+            }
+            // A vCPU that waits for INIT was woken without one.
+            libc::EAGAIN => None,
+            errno => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                Some(Ending::VmmError {
+                    reason: format!("vCPU {}: KVM_RUN failed: {error}", self.index),
+                })
+            }
+        }
+    }
+
+    /// KVM's details, which lie in kvm_run.
+    fn internal_error(&mut self) -> Ending {
+        let rip = self.fd.get_regs().map_or(0, |registers| registers.rip);
+        let run: &kvm_run = self.fd.get_kvm_run();
+        // SAFETY: for KVM_EXIT_INTERNAL_ERROR `internal` is the union's field; it is plain data.
+        let internal = unsafe { run.__bindgen_anon_1.internal };
+        let count = usize::try_from(internal.ndata).unwrap_or(usize::MAX);
+        Ending::KvmInternalError {
+            vcpu: self.index,
+            suberror: internal.suberror,
+            data: internal.data.iter().take(count).copied().collect(),
+            rip,
+        }
+    }
+}
+
+/// Ends the machine if a vCPU's thread dies.
+struct Guard {
+    hub: Arc<Hub>,
+    index: u8,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.hub.end(Ending::VmmError { reason: format!("vCPU {} died", self.index) });
+        }
+    }
+}
+
+fn thread_cpu_micros() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is valid for the call, which fills the structure or leaves it zero.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1000
+}

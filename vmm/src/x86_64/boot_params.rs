@@ -1,0 +1,170 @@
+//! The zero page: `struct boot_params` of Documentation/arch/x86/zero-page.rst.
+//!
+//! The page is zero but for the image's own setup header and what a boot loader fills in. The
+//! header is copied by the length that the image gives for it, since whatever lies behind must stay
+//! zero (boot.rst, "64-bit Boot Protocol").
+
+use thiserror::Error;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
+
+use super::layout;
+
+const PAGE: usize = 4096;
+
+// Offsets in the page.
+const EXT_RAMDISK_IMAGE: usize = 0xc0;
+const EXT_RAMDISK_SIZE: usize = 0xc4;
+const E820_ENTRIES: usize = 0x1e8;
+const SETUP_HEADER: usize = 0x1f1;
+const BOOT_FLAG: usize = 0x1fe;
+const MAGIC: usize = 0x202;
+const TYPE_OF_LOADER: usize = 0x210;
+const RAMDISK_IMAGE: usize = 0x218;
+const RAMDISK_SIZE: usize = 0x21c;
+const COMMAND_LINE: usize = 0x228;
+const KERNEL_ALIGNMENT: usize = 0x230;
+const SETUP_DATA: usize = 0x250;
+const E820_TABLE: usize = 0x2d0;
+/// E820_MAX_ENTRIES_ZEROPAGE.
+const E820_MOST: usize = 128;
+
+/// A boot loader without a number of its own.
+const LOADER_UNDEFINED: u8 = 0xff;
+
+/// SETUP_RNG_SEED; kernels that do not know it (before 6.0) skip it.
+const SETUP_RNG_SEED: u32 = 9;
+const SEED_BYTES: usize = 32;
+
+const E820_RAM: u32 = 1;
+const E820_RESERVED: u32 = 2;
+
+/// Why the zero page could not be made.
+#[derive(Debug, Error)]
+pub enum BootParamsError {
+    /// The image's setup header is longer than the zero page has room for.
+    #[error("setup header of {0} bytes does not fit into the zero page")]
+    Header(usize),
+    /// Guest memory could not be written.
+    #[error("can't write the zero page")]
+    Memory(#[from] GuestMemoryError),
+}
+
+/// What the zero page tells the kernel.
+#[derive(Debug)]
+pub(crate) struct BootParams<'a> {
+    /// The image's setup header from offset 0x1f1; empty for an ELF kernel.
+    pub(crate) setup_header: &'a [u8],
+    /// Where the initramfs lies, and its size in bytes.
+    pub(crate) initramfs: Option<(u64, u64)>,
+    /// RAM in bytes, from address 0.
+    pub(crate) memory: u64,
+    /// Seed for the guest's random generator.
+    pub(crate) seed: [u8; SEED_BYTES],
+}
+
+impl BootParams<'_> {
+    /// Writes the zero page and the seed. The command line is not written here, only pointed to.
+    pub(crate) fn write(&self, memory: &GuestMemoryMmap) -> Result<(), BootParamsError> {
+        let mut seed = Vec::with_capacity(16 + SEED_BYTES);
+        seed.extend_from_slice(&0u64.to_le_bytes());
+        seed.extend_from_slice(&SETUP_RNG_SEED.to_le_bytes());
+        seed.extend_from_slice(&(SEED_BYTES as u32).to_le_bytes());
+        seed.extend_from_slice(&self.seed);
+        memory.write_slice(&seed, GuestAddress(layout::SETUP_DATA))?;
+        memory.write_slice(&self.page()?, GuestAddress(layout::BOOT_PARAMS))?;
+        Ok(())
+    }
+
+    fn page(&self) -> Result<[u8; PAGE], BootParamsError> {
+        let mut page = [0; PAGE];
+        if self.setup_header.is_empty() {
+            put(&mut page, BOOT_FLAG, &0xaa55u16.to_le_bytes());
+            put(&mut page, MAGIC, b"HdrS");
+            put(&mut page, KERNEL_ALIGNMENT, &0x100_0000u32.to_le_bytes());
+        } else if self.setup_header.len() > E820_TABLE - SETUP_HEADER {
+            return Err(BootParamsError::Header(self.setup_header.len()));
+        } else {
+            put(&mut page, SETUP_HEADER, self.setup_header);
+        }
+        put(&mut page, TYPE_OF_LOADER, &[LOADER_UNDEFINED]);
+        put(&mut page, COMMAND_LINE, &(layout::COMMAND_LINE as u32).to_le_bytes());
+        put(&mut page, SETUP_DATA, &layout::SETUP_DATA.to_le_bytes());
+        if let Some((start, size)) = self.initramfs {
+            put(&mut page, RAMDISK_IMAGE, &(start as u32).to_le_bytes());
+            put(&mut page, RAMDISK_SIZE, &(size as u32).to_le_bytes());
+            put(&mut page, EXT_RAMDISK_IMAGE, &((start >> 32) as u32).to_le_bytes());
+            put(&mut page, EXT_RAMDISK_SIZE, &((size >> 32) as u32).to_le_bytes());
+        }
+        let map = e820(self.memory);
+        let mut entries = 0u8;
+        for (index, (start, end, kind)) in map.iter().take(E820_MOST).enumerate() {
+            let at = E820_TABLE + index * 20;
+            put(&mut page, at, &start.to_le_bytes());
+            put(&mut page, at + 8, &(end - start).to_le_bytes());
+            put(&mut page, at + 16, &kind.to_le_bytes());
+            entries += 1;
+        }
+        put(&mut page, E820_ENTRIES, &[entries]);
+        Ok(page)
+    }
+}
+
+/// The memory map: start, end (exclusive), type. RAM above the hole would be one more entry.
+fn e820(memory: u64) -> Vec<(u64, u64, u32)> {
+    vec![
+        (0, layout::MP_TABLE, E820_RAM),
+        (layout::MP_TABLE, layout::BASE_MEMORY_END, E820_RESERVED),
+        (0xf_0000, layout::HIGH_MEMORY, E820_RESERVED),
+        (layout::HIGH_MEMORY, memory, E820_RAM),
+    ]
+}
+
+/// Copies `bytes` to `at`; what would lie outside of the page is left out.
+fn put(page: &mut [u8; PAGE], at: usize, bytes: &[u8]) {
+    if let Some(place) = page.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(setup_header: &[u8]) -> BootParams<'_> {
+        BootParams {
+            setup_header,
+            initramfs: Some((0x7f00_0000, 0x1234)),
+            memory: 2 << 30,
+            seed: [7; SEED_BYTES],
+        }
+    }
+
+    #[test]
+    fn header_is_kept_and_the_loader_fills_its_fields() {
+        let header = vec![0x11; 0x26c - SETUP_HEADER];
+        let page = params(&header).page().unwrap();
+        assert_eq!(page[SETUP_HEADER], 0x11);
+        assert_eq!(page[TYPE_OF_LOADER], 0xff);
+        assert_eq!(page[COMMAND_LINE..][..4], 0x2_0000u32.to_le_bytes());
+        assert_eq!(page[RAMDISK_IMAGE..][..8], [0, 0, 0, 0x7f, 0x34, 0x12, 0, 0]);
+        assert_eq!(page[0x26c], 0, "what is behind the header stays zero");
+    }
+
+    #[test]
+    fn memory_map_ends_with_the_memory_and_reserves_the_mp_table() {
+        let page = params(&[]).page().unwrap();
+        assert_eq!(page[E820_ENTRIES], 4);
+        assert_eq!(page[MAGIC..][..4], *b"HdrS");
+        let map = e820(64 << 20);
+        assert!(map.iter().any(|&(start, end, kind)| start <= layout::MP_POINTER
+            && layout::MP_POINTER < end
+            && kind == E820_RESERVED));
+        assert_eq!(map.last().map(|entry| entry.1), Some(64 << 20));
+        assert!(map.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+    }
+
+    #[test]
+    fn too_long_a_header_is_refused() {
+        assert!(matches!(params(&[0; 0x100]).page(), Err(BootParamsError::Header(0x100))));
+    }
+}

@@ -1,0 +1,74 @@
+//! Where things lie in guest physical memory.
+//!
+//! ```text
+//! 0x0000_0500  GDT
+//! 0x0000_7000  boot_params, the "zero page"
+//! 0x0000_8ff0  top of the boot stack
+//! 0x0000_9000  page tables, six pages
+//! 0x0001_0000  setup_data: the seed for the guest's random generator
+//! 0x0002_0000  command line, up to 64 KiB
+//! 0x0009_f000  MP table; its floating pointer at 639 KiB, where kernels look for it
+//! 0x000a_0000  legacy video memory and ROMs
+//! 0x0010_0000  the kernel and everything else; the initramfs at the top
+//! 0xc000_0000  hole for local APICs, I/O APIC and KVM's own pages, up to 4 GiB
+//! ```
+
+/// The global descriptor table that the boot vCPU starts with.
+pub(crate) const GDT: u64 = 0x500;
+
+/// `struct boot_params`; RSI at the entry.
+pub(crate) const BOOT_PARAMS: u64 = 0x7000;
+
+/// Initial stack pointer, below the page tables.
+pub(crate) const BOOT_STACK: u64 = 0x8ff0;
+
+/// Page map level 4; the page directory pointer table and four page directories follow.
+pub(crate) const PAGE_TABLES: u64 = 0x9000;
+
+/// `struct setup_data` with the random seed.
+pub(crate) const SETUP_DATA: u64 = 0x1_0000;
+
+/// The kernel command line.
+pub(crate) const COMMAND_LINE: u64 = 0x2_0000;
+
+/// Room for the command line, its NUL included.
+pub(crate) const COMMAND_LINE_ROOM: usize = 0x1_0000;
+
+/// The MP configuration table. Up to 64 processors do not fit into the last KiB of base memory, so
+/// a page is reserved for it.
+pub(crate) const MP_TABLE: u64 = 0x9_f000;
+
+/// The MP floating pointer: 639 KiB, the last KiB of base memory, is one of the places where a
+/// kernel searches for it (arch/x86/kernel/mpparse.c).
+pub(crate) const MP_POINTER: u64 = 0x9_fc00;
+
+/// End of base memory; video memory and ROMs follow on a PC.
+pub(crate) const BASE_MEMORY_END: u64 = 0xa_0000;
+
+/// Start of memory proper.
+pub(crate) const HIGH_MEMORY: u64 = 0x10_0000;
+
+/// First address that is never RAM below 4 GiB.
+pub(crate) const HOLE: u64 = 0xc000_0000;
+
+/// The I/O APIC.
+pub(crate) const IO_APIC: u32 = 0xfec0_0000;
+
+/// Every vCPU's local APIC.
+pub(crate) const LOCAL_APIC: u32 = 0xfee0_0000;
+
+/// One page for Intel's identity map while a vCPU is in real mode; must be below 4 GiB.
+pub(crate) const KVM_IDENTITY_MAP: u64 = 0xfffb_c000;
+
+/// Three pages for Intel's real mode TSS; must be below 4 GiB.
+pub(crate) const KVM_TSS: usize = 0xfffb_d000;
+
+/// Smallest amount of RAM that a machine can have.
+pub(crate) const MIN_MEMORY: u64 = 64 << 20;
+
+/// Largest amount of RAM that a machine can have: what fits below the hole.
+pub(crate) const MAX_MEMORY: u64 = HOLE;
+
+/// Most vCPUs that a machine can have. The MP table has room for more; CPUID leaf 4 counts the
+/// cores of a package in six bits.
+pub(crate) const MAX_VCPUS: u8 = 64;

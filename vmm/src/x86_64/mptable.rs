@@ -1,0 +1,152 @@
+//! The MP configuration table (Intel MultiProcessor Specification 1.4), by which a kernel without
+//! ACPI finds its processors, its I/O APIC and how interrupts are wired.
+
+use thiserror::Error;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
+
+use super::layout;
+
+/// A local APIC that is not an external 82489DX.
+const APIC_VERSION: u8 = 0x14;
+const SPEC_1_4: u8 = 4;
+const ENABLED: u8 = 1;
+const BOOT_PROCESSOR: u8 = 2;
+/// FPU and APIC on chip.
+const PROCESSOR_FEATURES: u32 = 0x201;
+const PROCESSOR_SIGNATURE: u32 = 0x600;
+const ISA_INTERRUPTS: u8 = 24;
+
+// Entry types.
+const PROCESSOR: u8 = 0;
+const BUS: u8 = 1;
+const IO_APIC: u8 = 2;
+const IO_INTERRUPT: u8 = 3;
+const LOCAL_INTERRUPT: u8 = 4;
+
+// Interrupt types.
+const VECTORED: u8 = 0;
+const NMI: u8 = 1;
+const EXTERNAL: u8 = 3;
+
+/// Why the table could not be made.
+#[derive(Debug, Error)]
+pub enum MpTableError {
+    /// The table is larger than the room that the layout gives it.
+    #[error("MP table of {0} bytes does not fit below its pointer")]
+    TooLarge(usize),
+    /// Guest memory could not be written.
+    #[error("can't write the MP table")]
+    Memory(#[from] GuestMemoryError),
+}
+
+/// Writes the table for `vcpus` processors, whose APIC ids count from 0.
+pub(crate) fn write(memory: &GuestMemoryMmap, vcpus: u8) -> Result<(), MpTableError> {
+    let table = table(vcpus);
+    if table.len() as u64 > layout::MP_POINTER - layout::MP_TABLE {
+        return Err(MpTableError::TooLarge(table.len()));
+    }
+    memory.write_slice(&table, GuestAddress(layout::MP_TABLE))?;
+    memory.write_slice(&pointer(), GuestAddress(layout::MP_POINTER))?;
+    Ok(())
+}
+
+fn pointer() -> Vec<u8> {
+    let mut pointer = Vec::with_capacity(16);
+    pointer.extend_from_slice(b"_MP_");
+    pointer.extend_from_slice(&(layout::MP_TABLE as u32).to_le_bytes());
+    // Length in paragraphs, version, checksum, five feature bytes: a table is present, and
+    // interrupts start in virtual wire mode.
+    pointer.extend_from_slice(&[1, SPEC_1_4, 0, 0, 0, 0, 0, 0]);
+    seal(&mut pointer, 10);
+    pointer
+}
+
+fn table(vcpus: u8) -> Vec<u8> {
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    for id in 0..vcpus {
+        let flags = if id == 0 { ENABLED | BOOT_PROCESSOR } else { ENABLED };
+        let mut entry = vec![PROCESSOR, id, APIC_VERSION, flags];
+        entry.extend_from_slice(&PROCESSOR_SIGNATURE.to_le_bytes());
+        entry.extend_from_slice(&PROCESSOR_FEATURES.to_le_bytes());
+        entry.extend_from_slice(&[0; 8]);
+        entries.push(entry);
+    }
+    let io_apic = vcpus.saturating_add(1);
+    entries.push([&[BUS, 0], b"ISA   ".as_slice()].concat());
+    let mut entry = vec![IO_APIC, io_apic, APIC_VERSION, ENABLED];
+    entry.extend_from_slice(&layout::IO_APIC.to_le_bytes());
+    entries.push(entry);
+    // Polarity and trigger (two bytes of flags) conform to the bus: high, edge.
+    for pin in 0..ISA_INTERRUPTS {
+        entries.push(vec![IO_INTERRUPT, VECTORED, 0, 0, 0, pin, io_apic, pin]);
+    }
+    // The 8259s reach LINT0 of the boot processor, NMI reaches LINT1 of all.
+    entries.push(vec![LOCAL_INTERRUPT, EXTERNAL, 0, 0, 0, 0, 0, 0]);
+    entries.push(vec![LOCAL_INTERRUPT, NMI, 0, 0, 0, 0, 0xff, 1]);
+
+    let count = entries.len() as u16;
+    let entries = entries.concat();
+    let mut table = Vec::with_capacity(44 + entries.len());
+    table.extend_from_slice(b"PCMP");
+    table.extend_from_slice(&((44 + entries.len()) as u16).to_le_bytes());
+    table.extend_from_slice(&[SPEC_1_4, 0]);
+    table.extend_from_slice(b"VMBISECT");
+    table.extend_from_slice(b"MACHINE     ");
+    table.extend_from_slice(&[0; 6]); // no OEM table
+    table.extend_from_slice(&count.to_le_bytes());
+    table.extend_from_slice(&layout::LOCAL_APIC.to_le_bytes());
+    table.extend_from_slice(&[0; 4]); // no extended table
+    table.extend_from_slice(&entries);
+    seal(&mut table, 7);
+    table
+}
+
+/// Sets the byte at `at` so that all bytes add up to zero.
+fn seal(bytes: &mut [u8], at: usize) {
+    let sum = bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    if let Some(checksum) = bytes.get_mut(at) {
+        *checksum = checksum.wrapping_sub(sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(bytes: &[u8]) -> u8 {
+        bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte))
+    }
+
+    #[test]
+    fn table_lists_each_processor_once_and_adds_up() {
+        for vcpus in [1, 2, 8, layout::MAX_VCPUS] {
+            let table = table(vcpus);
+            assert_eq!(sum(&table), 0);
+            assert_eq!(table.len(), 268 + 20 * usize::from(vcpus));
+            assert_eq!(usize::from(u16::from_le_bytes([table[4], table[5]])), table.len());
+            let mut at = 44;
+            let mut ids = Vec::new();
+            let mut count = 0u16;
+            while at < table.len() {
+                if table[at] == PROCESSOR {
+                    ids.push(table[at + 1]);
+                    assert_eq!(table[at + 3] & BOOT_PROCESSOR != 0, table[at + 1] == 0);
+                }
+                at += if table[at] == PROCESSOR { 20 } else { 8 };
+                count += 1;
+            }
+            assert_eq!(ids, (0..vcpus).collect::<Vec<_>>());
+            assert_eq!(count, u16::from_le_bytes([table[34], table[35]]));
+        }
+    }
+
+    #[test]
+    fn pointer_is_where_kernels_look() {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
+        write(&memory, layout::MAX_VCPUS).unwrap();
+        let mut pointer = [0; 16];
+        memory.read_slice(&mut pointer, GuestAddress(639 << 10)).unwrap();
+        assert_eq!(pointer[..4], *b"_MP_");
+        assert_eq!(sum(&pointer), 0);
+    }
+}
