@@ -45,6 +45,7 @@ pub mod host;
 mod hub;
 pub mod kernel;
 mod machine;
+mod memory;
 mod plan;
 mod pv;
 mod queue;
