@@ -160,7 +160,8 @@ fn line_start(bytes: &[u8], index: usize) -> usize {
 
 /// The complete lines.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = String> {
-    let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    // With its end, so that a carriage return before it goes too.
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let text = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned();
     text.lines().map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
