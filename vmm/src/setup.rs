@@ -24,7 +24,7 @@ use crate::error::{StartError, VcpuSetupError};
 use crate::hub::Hub;
 use crate::plan::Plan;
 use crate::queue::Queue;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{PULSE, Supervisor};
 use crate::vcpu::Vcpu;
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
@@ -125,7 +125,8 @@ pub(crate) fn make(
         hub,
         queue,
         stop,
-        timer: timer(config.deadline)?,
+        timer: timer(config.deadline, None)?,
+        pulse: timer(PULSE, Some(PULSE))?,
         deadline: config.deadline,
         start,
         pv_features: facts.pv_shown,
@@ -245,15 +246,15 @@ fn make_vcpu(
     Ok((fd, shown))
 }
 
-fn timer(deadline: Duration) -> Result<TimerFd, StartError> {
+fn timer(after: Duration, interval: Option<Duration>) -> Result<TimerFd, StartError> {
     let failed = |error: vmm_sys_util::errno::Error| StartError::Host {
         what: "a timer",
         source: error.into(),
     };
     let mut timer = TimerFd::new().map_err(failed)?;
     // Zero would disarm it, and the kernel refuses what it can't count.
-    let deadline = deadline.clamp(Duration::from_nanos(1), LONGEST_DEADLINE);
-    timer.reset(deadline, None).map_err(failed)?;
+    let after = after.clamp(Duration::from_nanos(1), LONGEST_DEADLINE);
+    timer.reset(after, interval).map_err(failed)?;
     Ok(timer)
 }
 
