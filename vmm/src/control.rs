@@ -91,6 +91,11 @@ impl Control {
             self.command.store(command as u8, Ordering::SeqCst);
         }
         self.ordered.notify_all();
+        self.kick();
+    }
+
+    /// Gets the thread out of KVM_RUN, for what it does whenever it is out.
+    pub(crate) fn kick(&self) {
         self.page.set_immediate_exit(1);
         let thread = self.thread.load(Ordering::SeqCst);
         if thread != 0 {

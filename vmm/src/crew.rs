@@ -96,6 +96,13 @@ impl Crew {
         Vec::new()
     }
 
+    /// Gets the boot vCPU out of its guest, for what it does whenever it is out.
+    pub(crate) fn kick_boot_vcpu(&self) {
+        if let Some(control) = self.controls.first() {
+            control.kick();
+        }
+    }
+
     fn order(&self, command: Command) {
         for control in &self.controls {
             control.order(command);

@@ -46,6 +46,7 @@ pub mod host;
 mod hub;
 pub mod kernel;
 mod machine;
+mod memory;
 mod plan;
 mod pv;
 mod queue;
