@@ -101,7 +101,7 @@ impl Vcpu {
 
     fn kicked(&mut self) -> Option<Ending> {
         self.control.kicked();
-        self.bus.catch_up()
+        self.bus.catch_up_if_free()
     }
 
     fn run_failed(&mut self, errno: i32) -> Option<Ending> {

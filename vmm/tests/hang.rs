@@ -7,7 +7,7 @@ mod support {
 
 use std::time::Duration;
 
-use support::guest::{Guest, ICR, NONCE, run};
+use support::guest::{Guest, ICR, NONCE, listen, run, start};
 use vmm::{Ending, HangKind, MachineConfig, MpState};
 
 /// What the other processors count up.
@@ -88,6 +88,23 @@ fn one_that_takes_interrupts_is_hope() {
 #[test]
 fn one_that_runs_is_hope() {
     does_not_hang(two(&counts_and_halts(false)).spin(), 2);
+}
+
+/// The first processor waits at the serial port for a listener that never comes; the second one
+/// can be taken out of its guest and looked at all the same.
+#[test]
+fn waiting_for_a_listener_is_done_by_one_alone() {
+    let flood = two(&counts_and_halts(false));
+    // mov dx, SERIAL; mov al, '\n'; 1: out dx, al; jmp 1b
+    let flood = flood.bytes(&[0x66, 0xba, 0xf8, 0x03, 0xb0, b'\n', 0xee, 0xeb, 0xfd]);
+    let config = MachineConfig { vcpus: 2, deadline: SOME_LOOKS, ..flood.config() };
+    let Some(machine) = start(config) else { return };
+    // Nobody listens until the machine has ended, which only a listener could be told.
+    std::thread::sleep(SOME_LOOKS + Duration::from_secs(1));
+    let run = listen(&machine);
+    assert_eq!(run.summary.ending, Ending::TimedOut { seconds: SOME_LOOKS.as_secs() });
+    let states: Vec<_> = run.summary.vcpus.iter().map(|v| (v.vcpu, v.mp_state)).collect();
+    assert!(states.contains(&(1, MpState::Halted)), "{states:?}");
 }
 
 /// The timer ticks by NMI: LINT0 of the local APIC is wired so, as old kernels' NMI watchdog has it.
