@@ -36,6 +36,7 @@ mod agent;
 mod config;
 mod console;
 mod control;
+mod crew;
 mod devices;
 mod ending;
 mod error;

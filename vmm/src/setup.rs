@@ -26,7 +26,7 @@ use crate::hub::Hub;
 use crate::memory::Ram;
 use crate::plan::Plan;
 use crate::queue::Queue;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{PULSE, Supervisor};
 use crate::sync::lock;
 use crate::vcpu::Vcpu;
 use crate::x86_64::boot_params::BootParams;
@@ -137,6 +137,7 @@ pub(crate) fn make(
         queue,
         stop,
         timer: timer(config.deadline, None)?,
+        pulse: timer(PULSE, Some(PULSE))?,
         deadline: config.deadline,
         tick,
         start,

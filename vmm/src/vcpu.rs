@@ -52,12 +52,15 @@ impl Vcpu {
 
     /// Obeys the command that was left, then enters the guest once. None if the vCPU is to stop.
     fn step(&mut self) -> Option<Option<Ending>> {
-        match self.control.command() {
-            Command::Run => {}
-            Command::Stop => return None,
-            Command::Inspect => {
-                let exits = self.control.exits();
-                self.control.answer(VcpuState::of(&self.fd, self.index, exits).ok());
+        loop {
+            match self.control.command() {
+                Command::Run => break,
+                Command::Stop => return None,
+                Command::Inspect => {
+                    let exits = self.control.exits();
+                    self.control.answer(VcpuState::of(&self.fd, self.index, exits).ok());
+                }
+                Command::Park => self.control.park(),
             }
         }
         let exit = match self.fd.run() {
@@ -98,7 +101,7 @@ impl Vcpu {
 
     fn kicked(&mut self) -> Option<Ending> {
         self.control.kicked();
-        self.bus.catch_up()
+        self.bus.catch_up_if_free()
     }
 
     fn run_failed(&mut self, errno: i32) -> Option<Ending> {

@@ -12,8 +12,8 @@
 //! come here. Nobody else answers: reads give 0xff, as on a bus with nothing on it, and writes are
 //! lost. That is also how a kernel sees that there is no PCI.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, TryLockError};
 
 use guest_init::protocol::{AGENT_PORT, AGENT_PORT_MAGIC};
 
@@ -93,6 +93,18 @@ impl Bus {
     /// Takes what the guest has sent to the serial port and nobody has looked at yet.
     pub(crate) fn catch_up(&self) -> Option<Ending> {
         let mut serial = lock(&self.serial);
+        serial.catch_up();
+        serial.take_ending()
+    }
+
+    /// Like [`Bus::catch_up`], but leaves it to whoever is at the serial port: he may wait there for a
+    /// slow listener, and to be kicked must not mean to wait with him.
+    pub(crate) fn catch_up_if_free(&self) -> Option<Ending> {
+        let mut serial = match self.serial.try_lock() {
+            Ok(serial) => serial,
+            Err(TryLockError::Poisoned(serial)) => serial.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         serial.catch_up();
         serial.take_ending()
     }
