@@ -17,7 +17,10 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new() -> io::Result<Hub> {
-        Ok(Hub { ending: Mutex::new(None), ended: EventFd::new(libc::EFD_NONBLOCK)? })
+        Ok(Hub {
+            ending: Mutex::new(None),
+            ended: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
+        })
     }
 
     /// Ends the machine. The first ending counts.

@@ -62,7 +62,9 @@ impl Machine {
         let start = Instant::now();
         let host = |what| move |source| StartError::Host { what, source };
         let queue = Arc::new(Queue::new());
-        let stop = Arc::new(EventFd::new(libc::EFD_NONBLOCK).map_err(host("an event"))?);
+        let stop = Arc::new(
+            EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(host("an event"))?,
+        );
         let (supervisor, facts) = setup::make(&config, queue.clone(), stop.clone(), start)?;
         // Whoever holds the only other reference may want its memory back.
         drop(config);

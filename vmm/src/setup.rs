@@ -260,7 +260,7 @@ fn fill_memory(
 
 /// An event that raises interrupt `irq` of the guest, edge triggered.
 fn interrupt(vm: &VmFd, irq: u32) -> Result<EventFd, StartError> {
-    let event = EventFd::new(libc::EFD_NONBLOCK)
+    let event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)
         .map_err(|source| StartError::Host { what: "an event", source })?;
     vm.register_irqfd(&event, irq)
         .map_err(|source| StartError::Kvm { ioctl: "KVM_IRQFD", source })?;

@@ -63,6 +63,20 @@ fn machines_run_beside_each_other() {
     }
 }
 
+/// A child process, such as a compiler, gets none of a machine's descriptors: one of them would keep
+/// the VM alive after its end.
+#[test]
+fn child_processes_inherit_nothing() {
+    let Some(machine) = start(Guest::new().print("up\n").spin().config()) else { return };
+    machine.events().find(|event| matches!(event, vmm::MachineEvent::Line(_))).unwrap();
+    let output = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
+    assert!(output.status.success());
+    let open = String::from_utf8(output.stdout).unwrap();
+    for kind in ["eventfd", "timerfd", "eventpoll", "kvm"] {
+        assert!(!open.contains(kind), "{open}");
+    }
+}
+
 /// Machines leave no thread, mapping of /dev/kvm or file descriptor. Other tests of this file have
 /// machines of their own, so this looks from a process of its own.
 #[test]
