@@ -16,7 +16,7 @@ pub fn vmbisect() -> Command {
     let program = program.expect("vmbisect is not built: run `cargo build` first");
     let mut command = Command::new(program);
     let cache = fixture::directory().expect("a directory for fixtures").join("cache");
-    command.env(vmbisect::cache::CACHE_VARIABLE, cache);
+    command.env(vmbisect::cache::CACHE_VARIABLE, cache).env("LC_ALL", "C");
     command
 }
 

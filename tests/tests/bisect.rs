@@ -26,8 +26,8 @@ impl Series {
             eprintln!("skipped: nowhere to run trials: {error}");
             return None;
         }
-        let Kernels { repo, .. } = fixture::kernels()?;
-        let planted = write(repo, "good", 4, Shape::straight(8)).unwrap();
+        let Kernels { repo, good, .. } = fixture::kernels()?;
+        let planted = write(repo, &good.commit, 4, Shape::straight(8)).unwrap();
         let room = tempfile::tempdir().unwrap();
         fs::write(room.path().join("spinlock.c"), guest_init::SPINLOCK_C).unwrap();
         fs::write(room.path().join("kernel.config"), KERNEL_CONFIG).unwrap();
@@ -45,7 +45,7 @@ impl Series {
         command.args(["--crash", CRASH, "--require-pv-spinlocks"]);
         command.arg("--repo").arg(&self.repo);
         command.arg("--fragment").arg(self.path("kernel.config"));
-        command.arg("--workload-c").arg(self.path("spinlock.c")).args(["--args", "3"]);
+        command.arg("--workload-c").arg(self.path("spinlock.c")).args(["--arg", "3"]);
         command.arg("--state").arg(self.path(state));
         command
     }

@@ -28,7 +28,7 @@ fn contention() -> [String; 4] {
         std::fs::write(&path, guest_init::SPINLOCK_C).unwrap();
         (dir, path)
     });
-    ["--workload-c".into(), path.display().to_string(), "--args".into(), "3".into()]
+    ["--workload-c".into(), path.display().to_string(), "--arg".into(), "3".into()]
 }
 
 fn boot(kernel: &std::path::Path, vcpus: u8, arguments: &[String]) -> (Ran, Value) {

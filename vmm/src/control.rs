@@ -5,6 +5,12 @@
 //! and sends the thread a signal. If the thread was in KVM_RUN the signal brings it out; if it was
 //! just about to enter, `immediate_exit` does (KVM api.rst), so that no kick is lost. The thread, once
 //! out, clears `immediate_exit` and only then looks at the command.
+//!
+//! A kick does not disturb the guest: KVM_RUN gives up a halt without changing the MP state, so a
+//! vCPU that was halted is halted again when it re-enters, and a wake-up that came while it was out
+//! waits in KVM (in the local APIC, or as a paravirtual kick) and is taken then.
+//!
+//! Commands come from the supervisor's thread alone.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -28,6 +34,8 @@ pub(crate) enum Command {
     Run,
     /// Say what the vCPU was doing, then go on.
     Inspect,
+    /// Say so and stay out of the guest until there is another command.
+    Park,
     /// Leave.
     Stop,
 }
@@ -40,8 +48,19 @@ pub(crate) struct Control {
     thread: AtomicI32,
     command: AtomicU8,
     exits: AtomicU64,
-    state: Mutex<Option<VcpuState>>,
-    inspected: Condvar,
+    answers: Mutex<Answers>,
+    answered: Condvar,
+    /// For a parked thread, with `answers`.
+    ordered: Condvar,
+}
+
+/// What a vCPU thread has said.
+#[derive(Debug, Default)]
+struct Answers {
+    /// To [`Command::Inspect`].
+    state: Option<VcpuState>,
+    /// To [`Command::Park`].
+    parked: bool,
 }
 
 impl Control {
@@ -53,14 +72,30 @@ impl Control {
             thread: AtomicI32::new(0),
             command: AtomicU8::new(Command::Run as u8),
             exits: AtomicU64::new(0),
-            state: Mutex::new(None),
-            inspected: Condvar::new(),
+            answers: Mutex::default(),
+            answered: Condvar::new(),
+            ordered: Condvar::new(),
         })
     }
 
-    /// Leaves a command and gets the thread out of KVM_RUN.
+    /// Leaves a command and gets the thread out of KVM_RUN, or on if it is parked.
     pub(crate) fn order(&self, command: Command) {
-        self.command.store(command as u8, Ordering::SeqCst);
+        {
+            // Under the lock, so that a thread that parks sees either the command or the wake-up.
+            let mut answers = lock(&self.answers);
+            match command {
+                Command::Inspect => answers.state = None,
+                Command::Park => answers.parked = false,
+                Command::Run | Command::Stop => {}
+            }
+            self.command.store(command as u8, Ordering::SeqCst);
+        }
+        self.ordered.notify_all();
+        self.kick();
+    }
+
+    /// Gets the thread out of KVM_RUN, for what it does whenever it is out.
+    pub(crate) fn kick(&self) {
         self.page.set_immediate_exit(1);
         let thread = self.thread.load(Ordering::SeqCst);
         if thread != 0 {
@@ -70,21 +105,30 @@ impl Control {
         }
     }
 
-    /// Asks for the vCPU's state.
-    pub(crate) fn inspect(&self) {
-        *lock(&self.state) = None;
-        self.order(Command::Inspect);
+    /// What came of [`Command::Inspect`]; waits for it until `deadline`.
+    pub(crate) fn inspected(&self, deadline: Instant) -> Option<VcpuState> {
+        self.answer_by(deadline, |answers| answers.state.take())
     }
 
-    /// What came of [`Control::inspect`]; waits for it until `deadline`.
-    pub(crate) fn inspected(&self, deadline: Instant) -> Option<VcpuState> {
-        let mut state = lock(&self.state);
-        while state.is_none() {
+    /// Whether [`Command::Park`] was obeyed; waits for it until `deadline`.
+    pub(crate) fn parked(&self, deadline: Instant) -> bool {
+        self.answer_by(deadline, |answers| answers.parked.then_some(())).is_some()
+    }
+
+    fn answer_by<T>(
+        &self,
+        deadline: Instant,
+        mut answer: impl FnMut(&mut Answers) -> Option<T>,
+    ) -> Option<T> {
+        let mut answers = lock(&self.answers);
+        loop {
+            if let Some(answer) = answer(&mut answers) {
+                return Some(answer);
+            }
             let left = deadline.checked_duration_since(Instant::now())?;
-            let waited = self.inspected.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.answered.wait_timeout(answers, left);
+            answers = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.take()
     }
 
     /// KVM exits so far.
@@ -105,6 +149,7 @@ impl Control {
         match self.command.load(Ordering::SeqCst) {
             command if command == Command::Run as u8 => Command::Run,
             command if command == Command::Inspect as u8 => Command::Inspect,
+            command if command == Command::Park as u8 => Command::Park,
             _ => Command::Stop,
         }
     }
@@ -122,8 +167,20 @@ impl Control {
             Ordering::SeqCst,
             Ordering::SeqCst,
         );
-        *lock(&self.state) = state;
-        self.inspected.notify_all();
+        lock(&self.answers).state = state;
+        self.answered.notify_all();
+    }
+
+    /// Obeys [`Command::Park`]: waits for the next command. There will be one, [`Command::Stop`] at
+    /// the latest, when the supervisor's thread ends in whatever way.
+    pub(crate) fn park(&self) {
+        let mut answers = lock(&self.answers);
+        answers.parked = true;
+        self.answered.notify_all();
+        while self.command() == Command::Park {
+            answers = self.ordered.wait(answers).unwrap_or_else(PoisonError::into_inner);
+        }
+        answers.parked = false;
     }
 
     /// Counts an exit. There is one writer, so no read-modify-write is needed.
@@ -192,8 +249,9 @@ impl Drop for RunPage {
     }
 }
 
-/// The signal only has to interrupt KVM_RUN; unhandled it would end the process.
-fn install_handler() -> io::Result<()> {
+/// Handles the signal that kicks. It only has to interrupt KVM_RUN; unhandled it would end the
+/// process.
+pub(crate) fn install_handler() -> io::Result<()> {
     extern "C" fn nothing(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
     static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();

@@ -69,7 +69,9 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HangKind {
-    /// Every vCPU halted with interrupts off and nothing pending: a lost wake-up. Certain.
+    /// Every vCPU halted with interrupts off (or not started) and nothing pending: a lost wake-up, or
+    /// a kernel that has halted for good, as one without a way to power off does. Certain, and told
+    /// within seconds.
     HaltedInterruptsOff,
     /// At least one vCPU spins in place with interrupts off.
     SpinningInterruptsOff,

@@ -4,7 +4,6 @@ use std::io;
 
 use thiserror::Error;
 use vm_memory::GuestMemoryError;
-use vm_memory::mmap::FromRangesError;
 
 use crate::KernelError;
 use crate::x86_64::boot_params::BootParamsError;
@@ -105,7 +104,7 @@ pub enum StartError {
         bytes: u64,
         /// Why.
         #[source]
-        source: FromRangesError,
+        source: io::Error,
     },
     /// Guest memory can't be written.
     #[error("can't write guest memory")]

@@ -59,8 +59,8 @@ pub struct Summary {
     /// What the agent said about the guest; keys are in `guest_init::protocol::fact`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
-    /// What each vCPU was doing when a machine that ran out of time was stopped; empty for other
-    /// endings. A vCPU that did not answer in time is missing.
+    /// What each vCPU was doing when a machine that hung or ran out of time was stopped; empty for
+    /// other endings. A vCPU that did not answer in time is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vcpus: Vec<VcpuState>,
 }

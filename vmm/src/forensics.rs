@@ -4,7 +4,7 @@ use std::fmt;
 
 use kvm_bindings::{
     KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_RUNNABLE,
-    KVM_MP_STATE_SIPI_RECEIVED, KVM_MP_STATE_UNINITIALIZED,
+    KVM_MP_STATE_SIPI_RECEIVED, KVM_MP_STATE_UNINITIALIZED, kvm_vcpu_events,
 };
 use kvm_ioctls::VcpuFd;
 use serde::{Deserialize, Serialize};
@@ -42,8 +42,10 @@ pub struct VcpuState {
     pub interrupts_on: bool,
     /// Interrupts that its local APIC holds back (bits set in the IRR).
     pub interrupts_requested: u32,
-    /// Whether an NMI waits to be delivered.
+    /// Whether an NMI or an SMI waits to be delivered.
     pub nmi_pending: bool,
+    /// Whether the timer's ticks come as NMIs, through LINT0 of the local APIC.
+    pub nmi_timer: bool,
     /// KVM exits to the VMM so far.
     pub exits: u64,
 }
@@ -55,30 +57,41 @@ impl VcpuState {
     /// state, so a vCPU that is about to wake does not look halted.
     pub(crate) fn of(fd: &VcpuFd, vcpu: u8, exits: u64) -> Result<VcpuState, kvm_ioctls::Error> {
         let mp_state = match fd.get_mp_state()?.mp_state {
-            KVM_MP_STATE_RUNNABLE => MpState::Running,
+            // One that has got its SIPI runs as soon as it is let.
+            KVM_MP_STATE_RUNNABLE | KVM_MP_STATE_SIPI_RECEIVED => MpState::Running,
             KVM_MP_STATE_HALTED => MpState::Halted,
-            KVM_MP_STATE_UNINITIALIZED
-            | KVM_MP_STATE_INIT_RECEIVED
-            | KVM_MP_STATE_SIPI_RECEIVED => MpState::NotStarted,
+            KVM_MP_STATE_UNINITIALIZED | KVM_MP_STATE_INIT_RECEIVED => MpState::NotStarted,
             other => MpState::Other(other),
         };
         let registers = fd.get_regs()?;
+        let lapic = fd.get_lapic()?;
         Ok(VcpuState {
             vcpu,
             mp_state,
             rip: registers.rip,
             interrupts_on: registers.rflags & INTERRUPTS != 0,
-            interrupts_requested: lapic::requested(&fd.get_lapic()?),
-            nmi_pending: fd.get_vcpu_events()?.nmi.pending != 0,
+            interrupts_requested: lapic::requested(&lapic),
+            nmi_pending: unmaskable(&fd.get_vcpu_events()?),
+            nmi_timer: lapic::timer_is_nmi(&lapic),
             exits,
         })
     }
 
-    /// Halted so that no interrupt can wake it. What its APIC holds back does not matter: HLT with
-    /// interrupts off ends by NMI, INIT, or a paravirtual kick alone.
+    /// Halted so that only another vCPU can wake it. What its APIC holds back does not matter: HLT
+    /// with interrupts off ends by NMI, SMI, INIT or a paravirtual kick alone. None of the machine's
+    /// devices sends any of them; the one that could is the timer, where it is wired to NMI by LINT0.
+    /// (The I/O APIC could turn its ticks into NMIs as well. No kernel has it do so, and it is not
+    /// asked.)
     fn is_dead(&self) -> bool {
-        self.mp_state == MpState::Halted && !self.interrupts_on && !self.nmi_pending
+        self.mp_state == MpState::Halted
+            && !self.interrupts_on
+            && !self.nmi_pending
+            && !self.nmi_timer
     }
+}
+
+fn unmaskable(events: &kvm_vcpu_events) -> bool {
+    events.nmi.pending != 0 || events.smi.pending != 0
 }
 
 impl fmt::Display for VcpuState {
@@ -98,7 +111,10 @@ impl fmt::Display for VcpuState {
 /// What can be told for certain from two looks at every vCPU.
 ///
 /// Each of them halted with interrupts off (or never started), and none has moved in between: nobody
-/// is left to wake anybody.
+/// is left to wake anybody. It holds if none of them ran while the second look was taken.
+///
+/// A vCPU that was not started wakes nobody: it waits for an INIT or SIPI that only another vCPU
+/// could send.
 pub(crate) fn certain_hang(before: &[VcpuState], after: &[VcpuState]) -> Option<HangKind> {
     let dead = |states: &[VcpuState]| {
         states.iter().any(VcpuState::is_dead)
@@ -121,6 +137,7 @@ mod tests {
             interrupts_on,
             interrupts_requested: 1,
             nmi_pending: false,
+            nmi_timer: false,
             exits: 10,
         }
     }
@@ -134,6 +151,8 @@ mod tests {
         assert_eq!(certain_hang(&idle, &idle), None);
         let nmi = [VcpuState { nmi_pending: true, ..halted(0, false) }];
         assert_eq!(certain_hang(&nmi, &nmi), None);
+        let timer = [VcpuState { nmi_timer: true, ..halted(0, false) }];
+        assert_eq!(certain_hang(&timer, &timer), None);
         let moved = [VcpuState { exits: 11, ..halted(0, false) }, not_started.clone()];
         assert_eq!(certain_hang(&dead, &moved), None);
         let none_started = [not_started];

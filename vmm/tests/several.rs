@@ -10,28 +10,19 @@ use std::fs;
 use support::guest::{Guest, NONCE, SERIAL, listen, run, start};
 use vmm::{Ending, MachineConfig};
 
-/// Where the other processors start: SIPI vector 2, in real mode.
-const TRAMPOLINE: u32 = 0x2000;
-/// What they count up.
+/// What the other processors count up.
 const COUNTER: u32 = 0x3000;
-const ICR: u32 = 0xfee0_0300;
 
 /// Starts every other processor, waits until each has counted itself, and says so.
 fn smp_guest(vcpus: u8) -> Guest {
     let [low, high] = SERIAL.to_le_bytes();
-    let mut trampoline = vec![0xba, low, high, 0xb0, b'A', 0xee]; // mov dx, SERIAL; mov al, 'A'; out
-    trampoline.extend([0x31, 0xc0, 0x8e, 0xd8]); // xor ax, ax; mov ds, ax
-    trampoline.extend([0xf0, 0x66, 0xff, 0x06, 0x00, 0x30]); // lock inc dword [COUNTER]
-    trampoline.extend([0xfa, 0xf4, 0xeb, 0xfd]); // cli; 1: hlt; jmp 1b
-    trampoline.resize(trampoline.len().next_multiple_of(4), 0x90);
-    let mut guest = Guest::new().store(COUNTER, 0);
-    for (word, address) in trampoline.as_chunks().0.iter().zip((TRAMPOLINE..).step_by(4)) {
-        guest = guest.store(address, u32::from_le_bytes(*word));
-    }
-    // To all but itself: INIT, then SIPI.
-    guest
-        .store(ICR, 0x000c_4500)
-        .store(ICR, 0x000c_4600 | TRAMPOLINE >> 12)
+    let mut code = vec![0xba, low, high, 0xb0, b'A', 0xee]; // mov dx, SERIAL; mov al, 'A'; out
+    code.extend([0x31, 0xc0, 0x8e, 0xd8]); // xor ax, ax; mov ds, ax
+    code.extend([0xf0, 0x66, 0xff, 0x06, 0x00, 0x30]); // lock inc dword [COUNTER]
+    code.extend([0xfa, 0xf4, 0xeb, 0xfd]); // cli; 1: hlt; jmp 1b
+    Guest::new()
+        .store(COUNTER, 0)
+        .start_others(&code)
         .wait_for(COUNTER, u32::from(vcpus) - 1)
         .print("\n")
         .report(NONCE, "exit 0")

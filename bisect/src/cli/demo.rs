@@ -194,7 +194,7 @@ fn command_line(
         ["--fragment", &fragment],
         ["--crash", CRASH],
         ["--workload-c", &workload],
-        ["--args", WORKLOAD_SECONDS],
+        ["--arg", WORKLOAD_SECONDS],
         // More vCPUs than most machines that this is tried on have CPUs to spare.
         ["--vcpus", "4"],
         ["--memory", "256"],

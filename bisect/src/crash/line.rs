@@ -43,8 +43,8 @@ pub(super) fn parse(raw: &[u8]) -> Line<'_> {
     let mut context = Context::Bare;
     for _ in 0..4 {
         let Some(open) = memchr::memchr(b'[', rest) else { break };
-        let inside = &rest[open + 1..];
-        let Some((stamp, after)) = timestamp(inside) else {
+        let inside = rest.get(open + 1..).unwrap_or_default();
+        let Some(after) = timestamp(inside) else {
             if context == Context::Bare && open < 64 {
                 rest = inside;
                 continue;
@@ -57,7 +57,6 @@ pub(super) fn parse(raw: &[u8]) -> Line<'_> {
             context = caller;
             text = after;
         }
-        let _ = stamp;
         line = Line { context, text: text.strip_prefix(b" ").unwrap_or(text) };
         // Two stamps in a row: the console was logged with a stamp of its own.
         if !line.text.starts_with(b"[") {
@@ -87,39 +86,35 @@ fn level(text: &[u8]) -> &[u8] {
     }
 }
 
-/// `   12.345678]`: the inside of a printk timestamp and what follows the bracket.
-fn timestamp(inside: &[u8]) -> Option<(&[u8], &[u8])> {
-    let start = inside.iter().position(|&byte| byte != b' ')?;
-    let inside = &inside[start..];
-    let whole = inside.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if whole == 0 || whole > 8 || inside.get(whole) != Some(&b'.') {
-        return None;
-    }
-    let fraction = inside[whole + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let end = whole + 1 + fraction;
-    if fraction == 0 || fraction > 9 || inside.get(end) != Some(&b']') {
-        return None;
-    }
-    Some((&inside[..end], &inside[end + 1..]))
+/// `   12.345678]`: what follows the inside of a printk timestamp and its bracket.
+fn timestamp(inside: &[u8]) -> Option<&[u8]> {
+    let inside = inside.trim_ascii_start();
+    let (_, rest) = digits(inside, 8)?;
+    let (_, rest) = digits(rest.strip_prefix(b".")?, 9)?;
+    rest.strip_prefix(b"]")
 }
 
 /// `[ T123]` or `[    C1]`, with or without a space before it.
 fn caller(text: &[u8]) -> Option<(Context, &[u8])> {
     let text = text.strip_prefix(b" ").unwrap_or(text);
-    let inside = text.strip_prefix(b"[")?;
-    let start = inside.iter().take(12).position(|&byte| byte != b' ')?;
-    let (&letter, number) = inside[start..].split_first()?;
-    let digits = number.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if digits == 0 || digits > 9 || number.get(digits) != Some(&b']') {
-        return None;
-    }
-    let value = number[..digits].iter().fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let (&letter, rest) = text.strip_prefix(b"[")?.trim_ascii_start().split_first()?;
+    let (number, rest) = digits(rest, 9)?;
     let context = match letter {
-        b'T' => Context::Task(value),
-        b'C' => Context::Cpu(value),
+        b'T' => Context::Task(number),
+        b'C' => Context::Cpu(number),
         _ => return None,
     };
-    Some((context, &number[digits + 1..]))
+    Some((context, rest.strip_prefix(b"]")?))
+}
+
+/// A number of at most `most` digits, of which there are at most nine, and what follows it.
+fn digits(text: &[u8], most: usize) -> Option<(u32, &[u8])> {
+    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if length == 0 || length > most {
+        return None;
+    }
+    let (digits, rest) = text.split_at_checked(length)?;
+    Some((digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')), rest))
 }
 
 #[cfg(test)]

@@ -267,11 +267,12 @@ fn before(past: &[u8], context: Context) -> String {
     let mut end = past.len();
     while end > 0 && past.len() - end < BEFORE_BYTES && lines.len() < most {
         // `end` is behind a newline.
-        let start = memrchr(b'\n', &past[..end - 1]).map_or(0, |newline| newline + 1);
+        let above = past.get(..end - 1).unwrap_or_default();
+        let start = memrchr(b'\n', above).map_or(0, |newline| newline + 1);
         if end - start > BEFORE_LINE {
             break;
         }
-        let line = line::parse(&past[start..end]);
+        let line = line::parse(past.get(start..end).unwrap_or_default());
         if line.context == context && !line.text.is_empty() && !trace::is_questionable(line.text) {
             lines.push(String::from_utf8_lossy(line.text));
         }

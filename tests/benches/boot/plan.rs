@@ -18,8 +18,6 @@ pub(crate) enum Vmm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Boot {
-    /// The whole log on the serial port, to its first byte only.
-    Launch,
     /// The whole log on the serial port.
     Full,
     /// Next to nothing on the serial port.
@@ -48,12 +46,12 @@ impl Vmm {
 }
 
 impl Boot {
-    pub(crate) const ALL: [Boot; 4] = [Boot::Launch, Boot::Full, Boot::Quiet, Boot::Tuned];
+    pub(crate) const ALL: [Boot; 3] = [Boot::Full, Boot::Quiet, Boot::Tuned];
 
     /// The guest's command line. Nothing on it makes up for what a VMM lacks.
     pub(crate) fn command_line(self) -> String {
         let more = match self {
-            Boot::Launch | Boot::Full => "",
+            Boot::Full => "",
             Boot::Quiet => " quiet",
             Boot::Tuned => " quiet initcall_blacklist=i8042_init",
         };
@@ -66,7 +64,6 @@ impl Boot {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Boot::Launch => "launch",
             Boot::Full => "full",
             Boot::Quiet => "quiet",
             Boot::Tuned => "tuned",

@@ -29,44 +29,48 @@ impl Spread {
     }
 }
 
-/// A cell's time: to the first byte, or to init.
-fn time(sample: &Sample) -> Option<u64> {
-    sample.init_ns.or(sample.first_byte_ns)
-}
+/// What is compared: a name, and how it is found.
+type Column = (&'static str, Boot, fn(&Sample) -> Option<u64>);
+
+const COLUMNS: [Column; 4] = [
+    ("first byte", Boot::Full, |sample| sample.first_byte_ns),
+    ("full log", Boot::Full, |sample| sample.init_ns),
+    ("quiet", Boot::Quiet, |sample| sample.init_ns),
+    ("quiet, no i8042 probe", Boot::Tuned, |sample| sample.init_ns),
+];
 
 /// Prints the times, what they cost, and how the VMMs compare.
 pub(crate) fn print(samples: &Samples) {
     let empty = Vec::new();
     let of = |vmm, boot| samples.get(&Cell { vmm, boot }).unwrap_or(&empty).iter();
     let measured = || Vmm::ALL.into_iter().filter(|vmm| samples.keys().any(|c| c.vmm == *vmm));
+    let time = |vmm, (_, boot, value): Column| Spread::of(of(vmm, boot).filter_map(value));
     println!(
-        "\nmilliseconds from launch, median (least-most): to the first byte, and to the guest's PID 1\n\
-         {:<18}{:>22}{:>24}{:>24}{:>24}",
-        "", "launch", "full log", "quiet", "quiet, no i8042 probe"
+        "\nmilliseconds from launch to the first byte of the log, and to PID 1: median (least-most)"
     );
+    print!("{:<18}", "");
+    COLUMNS.iter().for_each(|(name, ..)| print!("{name:>24}"));
+    println!();
     for vmm in measured() {
         print!("{:<18}", vmm.name());
-        for (boot, width) in Boot::ALL.into_iter().zip([22, 24, 24, 24]) {
-            let cell = Spread::of(of(vmm, boot).filter_map(time)).map_or("-".into(), |spread| {
+        for column in COLUMNS {
+            let cell = time(vmm, column).map_or("-".into(), |spread| {
                 let [median, least, most] =
                     [spread.median, spread.least, spread.most].map(|ns| ns / 1e6);
                 format!("{median:.1} ({least:.1}-{most:.1})")
             });
-            print!("{cell:>width$}");
+            print!("{cell:>24}");
         }
         println!();
     }
-    for vmm in [Vmm::Direct, Vmm::Native] {
-        let ratio = |boot| {
-            let ours = Spread::of(of(vmm, boot).filter_map(time))?;
-            let theirs = Spread::of(of(Vmm::Microvm, boot).filter_map(time))?;
-            Some(format!("{:.2}", ours.median / theirs.median))
-        };
-        let ratios = Boot::ALL.map(|boot| ratio(boot).unwrap_or("-".into()));
-        if ratios.iter().any(|ratio| ratio != "-") {
-            let [launch, full, quiet, tuned] = ratios;
-            println!("{:<18}{launch:>22}{full:>24}{quiet:>24}{tuned:>24}", "  / microvm");
+    for vmm in measured().filter(|vmm| *vmm != Vmm::Microvm) {
+        print!("{:<18}", format!("{} / microvm", vmm.name().trim_start_matches("vmbisect ")));
+        for column in COLUMNS {
+            let ratio = time(vmm, column).zip(time(Vmm::Microvm, column));
+            let ratio = ratio.map(|(ours, theirs)| format!("{:.2}", ours.median / theirs.median));
+            print!("{:>24}", ratio.unwrap_or("-".into()));
         }
+        println!();
     }
     println!(
         "\nfull log, medians\n{:<18}{:>12}{:>16}{:>16}{:>22}{:>14}",

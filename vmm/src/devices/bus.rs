@@ -12,8 +12,8 @@
 //! come here. Nobody else answers: reads give 0xff, as on a bus with nothing on it, and writes are
 //! lost. That is also how a kernel sees that there is no PCI.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, TryLockError};
 
 use guest_init::protocol::{AGENT_PORT, AGENT_PORT_MAGIC};
 
@@ -28,7 +28,7 @@ const KEYBOARD_DATA: u16 = 0x60;
 const KEYBOARD_COMMAND: u16 = 0x64;
 const CMOS_INDEX: u16 = 0x70;
 const CMOS_DATA: u16 = 0x71;
-const SERIAL: u16 = 0x3f8;
+pub(crate) const SERIAL: u16 = 0x3f8;
 const SERIAL_END: u16 = SERIAL + 7;
 const RESET_CONTROL: u16 = 0xcf9;
 const RESET_CPU: u8 = 1 << 2;
@@ -54,12 +54,25 @@ impl Bus {
         }
     }
 
+    /// Reads. What comes back is the end of the machine, which a read can bring where it is the first
+    /// that is seen of writes that KVM has put aside.
+    ///
     /// One access of 1, 2 or 4 bytes. Every device here is eight bits wide, so a wider access is one
     /// to each of the ports that it covers, as on the ISA bus.
-    pub(crate) fn read(&self, port: u16, data: &mut [u8]) {
+    pub(crate) fn read(&self, port: u16, data: &mut [u8]) -> Option<Ending> {
+        let mut ending = None;
         for (byte, port) in data.iter_mut().zip(port..=u16::MAX) {
-            *byte = self.read_port(port);
+            *byte = match port {
+                SERIAL..=SERIAL_END => {
+                    let mut serial = lock(&self.serial);
+                    let byte = serial.read((port - SERIAL) as u8);
+                    ending = ending.or_else(|| serial.take_ending());
+                    byte
+                }
+                port => self.read_port(port),
+            };
         }
+        ending
     }
 
     /// See [`Bus::read`]. What comes back is the end of the machine.
@@ -77,6 +90,25 @@ impl Bus {
         None
     }
 
+    /// Takes what the guest has sent to the serial port and nobody has looked at yet.
+    pub(crate) fn catch_up(&self) -> Option<Ending> {
+        let mut serial = lock(&self.serial);
+        serial.catch_up();
+        serial.take_ending()
+    }
+
+    /// Like [`Bus::catch_up`], but leaves it to whoever is at the serial port: he may wait there for a
+    /// slow listener, and to be kicked must not mean to wait with him.
+    pub(crate) fn catch_up_if_free(&self) -> Option<Ending> {
+        let mut serial = match self.serial.try_lock() {
+            Ok(serial) => serial,
+            Err(TryLockError::Poisoned(serial)) => serial.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        serial.catch_up();
+        serial.take_ending()
+    }
+
     /// The serial port, for what is done to it from outside of the guest.
     pub(crate) fn serial(&self) -> &Mutex<Serial> {
         &self.serial
@@ -87,7 +119,6 @@ impl Bus {
             KEYBOARD_DATA => lock(&self.i8042).read_data(),
             KEYBOARD_COMMAND => lock(&self.i8042).status(),
             CMOS_DATA => lock(&self.cmos).read(),
-            SERIAL..=SERIAL_END => lock(&self.serial).read((port - SERIAL) as u8),
             AGENT_PORT => AGENT_PORT_MAGIC,
             RESET_CONTROL => self.reset_control.load(Ordering::Relaxed),
             _ => 0xff,
@@ -106,8 +137,16 @@ impl Bus {
                 lock(&self.cmos).write(value);
                 None
             }
-            SERIAL..=SERIAL_END => lock(&self.serial).write((port - SERIAL) as u8, value),
-            AGENT_PORT => lock(&self.agent_port).write(value),
+            SERIAL..=SERIAL_END => {
+                let mut serial = lock(&self.serial);
+                serial.write((port - SERIAL) as u8, value);
+                serial.take_ending()
+            }
+            AGENT_PORT => {
+                // What a report follows on the console comes before it.
+                let before = if value == b'\n' { self.catch_up() } else { None };
+                before.or_else(|| lock(&self.agent_port).write(value))
+            }
             RESET_CONTROL => {
                 self.reset_control.store(value & !RESET_CPU, Ordering::Relaxed);
                 (value & RESET_CPU != 0).then_some(Ending::Reset)

@@ -8,11 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use kvm_ioctls::Kvm;
-use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler, unblock_signal};
+use vmm_sys_util::signal::{Killable, SIGRTMIN, unblock_signal};
 
 use super::guest::{Guest, Ran, SetUpError};
 use super::steps::{Step, steps};
 use super::{Probe, StepOutcome, StepReport};
+use crate::control;
 
 /// What the probe may take: a hundred times what it does on a KVM that interprets kernel code.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -37,9 +38,7 @@ pub(super) fn supervised<T: Send + 'static>(
     deadline: Duration,
     work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
 ) -> Result<T, String> {
-    // Does nothing; being delivered is what makes KVM_RUN return.
-    extern "C" fn kick(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
-    register_signal_handler(SIGRTMIN(), kick)
+    control::install_handler()
         .map_err(|error| format!("the signal that stops a vCPU can't be set up: {error}"))?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let (sender, receiver) = channel();

@@ -156,29 +156,14 @@ impl Program {
         (start, end)
     }
 
-    /// Writes the segments to where they belong and gives the entry point.
+    /// Writes the segments to where they belong and gives the entry point. The memory is fresh: what is
+    /// zero in a segment is left as it is, so that nobody pays for pages that nobody has used.
     pub(super) fn load(&self, memory: &GuestMemoryMmap) -> Result<u64, GuestMemoryError> {
         for segment in &self.segments {
             memory.write_slice(&segment.data, GuestAddress(segment.address))?;
-            let bss = segment.address.saturating_add(segment.data.len() as u64);
-            zero(memory, bss, segment.end())?;
         }
         Ok(self.entry)
     }
-}
-
-/// Zeroes guest memory from `start` to `end`. Fresh memory is zero already, but nothing here says
-/// that it is fresh, and the kernel clears its bss again soon after.
-fn zero(memory: &GuestMemoryMmap, start: u64, end: u64) -> Result<(), GuestMemoryError> {
-    static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
-    let mut at = start;
-    while at < end {
-        let count = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZEROES.len());
-        let chunk = ZEROES.get(..count).unwrap_or_default();
-        memory.write_slice(chunk, GuestAddress(at))?;
-        at += count as u64;
-    }
-    Ok(())
 }
 
 /// Whether a program header's numbers can be those of a kernel.

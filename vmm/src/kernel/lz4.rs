@@ -49,7 +49,10 @@ impl<'a> Lz4Legacy<'a> {
         let (compressed, rest) =
             self.input.split_at_checked(size).ok_or(io::ErrorKind::UnexpectedEof)?;
         self.input = rest;
-        self.block.resize(BLOCK, 0);
+        if self.block.is_empty() {
+            // The allocator's zeroes: what of it is not filled is not touched either.
+            self.block = vec![0; BLOCK];
+        }
         self.filled = block::decompress_into(compressed, &mut self.block)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         self.taken = 0;

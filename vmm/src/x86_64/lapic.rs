@@ -12,6 +12,7 @@ const IRR: usize = 0x200;
 const MODE_NMI: u32 = 0b100 << 8;
 const MODE_EXTINT: u32 = 0b111 << 8;
 const MODE: u32 = 0b111 << 8;
+const MASKED: u32 = 1 << 16;
 
 /// KVM_GET_LAPIC or KVM_SET_LAPIC failed.
 #[derive(Debug, Error)]
@@ -32,6 +33,12 @@ pub(crate) fn set_pins(vcpu: &VcpuFd) -> Result<(), LapicError> {
 /// How many vectors wait in the interrupt request register.
 pub(crate) fn requested(state: &kvm_lapic_state) -> u32 {
     (0..8).map(|word| register(state, IRR + word * 0x10).count_ones()).sum()
+}
+
+/// Whether LINT0 is wired to NMI and not masked. KVM's PIT then ticks by NMI, as old kernels had it
+/// for their NMI watchdog.
+pub(crate) fn timer_is_nmi(state: &kvm_lapic_state) -> bool {
+    register(state, LVT_LINT0) & (MODE | MASKED) == MODE_NMI
 }
 
 fn register(state: &kvm_lapic_state, offset: usize) -> u32 {
@@ -56,6 +63,7 @@ mod tests {
     fn registers_are_little_endian_and_counted_over_all_words() {
         let mut state = kvm_lapic_state::default();
         set_register(&mut state, LVT_LINT0, 0x1_0700);
+        assert!(!timer_is_nmi(&state));
         assert_eq!(register(&state, LVT_LINT0), 0x1_0700);
         assert_eq!(requested(&state), 0);
         set_register(&mut state, IRR, 1 << 31);

@@ -21,6 +21,11 @@ pub const NONCE: &str = "c0ffee";
 /// The serial port's data register.
 pub const SERIAL: u16 = 0x3f8;
 
+/// Where other processors start: SIPI vector 2, in real mode.
+pub const TRAMPOLINE: u32 = 0x2000;
+/// The low half of the local APIC's interrupt command register.
+pub const ICR: u32 = 0xfee0_0300;
+
 /// A guest's code.
 #[derive(Clone, Debug, Default)]
 pub struct Guest {
@@ -130,6 +135,22 @@ impl Guest {
             .bytes(&[0x8b, 0x03, 0x3d])
             .bytes(&value.to_le_bytes())
             .bytes(&[0x75, 0xf7])
+    }
+
+    /// Writes `code` to `address`, which may lie below the kernel.
+    pub fn store_code(self, address: u32, code: &[u8]) -> Guest {
+        let mut code = code.to_vec();
+        code.resize(code.len().next_multiple_of(4), 0x90);
+        let words = code.as_chunks().0.iter().zip((address..).step_by(4));
+        words.fold(self, |guest, (word, at)| guest.store(at, u32::from_le_bytes(*word)))
+    }
+
+    /// Starts every other processor in `code`, in real mode.
+    pub fn start_others(self, code: &[u8]) -> Guest {
+        // To all but itself: INIT, then SIPI.
+        self.store_code(TRAMPOLINE, code)
+            .store(ICR, 0x000c_4500)
+            .store(ICR, 0x000c_4600 | TRAMPOLINE >> 12)
     }
 
     /// The guest as a kernel.

@@ -27,8 +27,9 @@ pub(crate) struct WorkloadArgs {
     #[arg(long, value_name = "PATH", group = "workload", requires = "initramfs")]
     guest_program: Option<String>,
 
-    /// Arguments of the workload
-    #[arg(long, value_name = "ARG", num_args = 1.., requires = "workload", conflicts_with = "run")]
+    /// An argument of the workload; may be given several times
+    #[arg(long = "arg", value_name = "ARG", requires = "workload", conflicts_with = "run")]
+    #[arg(allow_hyphen_values = true)]
     args: Vec<String>,
 
     /// An initramfs whose files the guest gets as well; it may be compressed

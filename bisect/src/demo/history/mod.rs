@@ -80,7 +80,7 @@ pub struct Planted {
     pub equal: Vec<(String, String)>,
 }
 
-/// Writes a history on top of the commit `base` in the repository at `repo`, on a branch of its own
+/// Writes a history on top of the commit `base`, named in full, in `repo`, on a branch of its own
 /// for each seed. The same base, seed and shape give the same commits.
 ///
 /// # Errors

@@ -60,6 +60,10 @@ pub(super) struct Slot {
 /// The number of a side branch; `None` is the main line.
 type Lane = Option<usize>;
 
+/// How far from the culprit, in slots, what makes a bisection hard begins or ends: near enough that
+/// it can hardly be missed.
+const NEAR: usize = 4;
+
 /// Draws a plan; `None` if no place for everything was found.
 pub(super) fn draw(shape: Shape, rng: &mut Rng) -> Option<Vec<Slot>> {
     // Nearly every layout has room; the bound only keeps an impossible shape from going on.
@@ -142,13 +146,14 @@ fn is_fair(
     if broken.contains(&culprit) || parent.is_some_and(|it| broken.contains(&it)) {
         return false;
     }
-    if shape.broken && !(2..=3).contains(&broken.len()) {
+    let is_near = |slots: &[usize]| slots.iter().any(|slot| slot.abs_diff(culprit) <= NEAR);
+    if shape.broken && (!(2..=3).contains(&broken.len()) || !is_near(&broken)) {
         return false;
     }
     let (bad, good): (Vec<usize>, Vec<usize>) = slots
         .filter(|&slot| is_on(slot, Action::NoiseOn, Action::NoiseOff))
         .partition(|&slot| ancestry.get(slot).is_some_and(|it| it.contains(&culprit)));
-    !shape.noise || (!bad.is_empty() && !good.is_empty())
+    !shape.noise || (is_near(&bad) && is_near(&good))
 }
 
 /// Every slot's ancestors, and itself.

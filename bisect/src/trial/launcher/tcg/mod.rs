@@ -203,7 +203,7 @@ impl Launcher for Tcg {
         let each = self.outers.first().map(Launcher::describe).unwrap_or_default();
         match self.outers.len() {
             1 => each,
-            machines => format!("{machines} x {each}"),
+            machines => format!("{each}, {machines} outer machines"),
         }
     }
 

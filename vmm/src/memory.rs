@@ -1,0 +1,138 @@
+//! The guest's memory as the host has it.
+
+use std::io;
+use std::ptr::NonNull;
+
+use vm_memory::mmap::MmapRegion;
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+
+/// A large page, which KVM gives the guest in one piece where the host's and the guest's address of
+/// it are both multiples of this.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Guest memory from address 0 on: anonymous, given by the host as the guest touches it, a large page
+/// at a time where the host has them. Each page that is touched for the first time costs an exit, and
+/// a boot touches thousands of small ones.
+#[derive(Debug)]
+pub(crate) struct Ram {
+    // Dropped before what it points to.
+    memory: GuestMemoryMmap,
+    _mapping: Mapping,
+}
+
+impl Ram {
+    /// Memory of `size` bytes, a multiple of the page size.
+    pub(crate) fn new(size: usize) -> io::Result<Ram> {
+        let mapping = Mapping::aligned(size)?;
+        let address = mapping.address.as_ptr();
+        // It has no use for it; only a read-only mapping would be told from others by it.
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the range is mapped so, is used for nothing else, and outlives the region.
+        let region = unsafe { MmapRegion::build_raw(address, size, protection, FLAGS) };
+        let region = region.map_err(io::Error::other)?;
+        let region = GuestRegionMmap::new(region, GuestAddress(0))
+            .ok_or(io::ErrorKind::InvalidInput)
+            .map_err(io::Error::from)?;
+        let memory = GuestMemoryMmap::from_regions(vec![region]).map_err(io::Error::other)?;
+        Ok(Ram { memory, _mapping: mapping })
+    }
+
+    /// For reading and writing it.
+    pub(crate) fn guest(&self) -> &GuestMemoryMmap {
+        &self.memory
+    }
+}
+
+// NORESERVE, so that several machines fit a host by what they touch.
+const FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+/// A mapping that is unmapped when it is dropped.
+#[derive(Debug)]
+struct Mapping {
+    address: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and nothing here dereferences it.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn new(size: usize) -> io::Result<Mapping> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address that the kernel picks; the result is checked.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, FLAGS, -1, 0) };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let address = NonNull::new(address.cast()).ok_or_else(io::Error::last_os_error)?;
+        Ok(Mapping { address, size })
+    }
+
+    /// A mapping that begins at a multiple of [`LARGE_PAGE`], with large pages where there are.
+    fn aligned(size: usize) -> io::Result<Mapping> {
+        let mut mapping = Mapping::new(size.saturating_add(LARGE_PAGE))?;
+        let before = mapping.address.as_ptr().align_offset(LARGE_PAGE);
+        mapping.cut_front(before);
+        mapping.cut_back(size);
+        // A host without large pages has small ones, which do as well.
+        // SAFETY: the range is ours, and the advice changes nothing that is read from it.
+        unsafe {
+            libc::madvise(mapping.address.as_ptr().cast(), size, libc::MADV_HUGEPAGE);
+        }
+        Ok(mapping)
+    }
+
+    /// Gives back the first `bytes`, fewer than there are.
+    fn cut_front(&mut self, bytes: usize) {
+        let front = Mapping { address: self.address, size: bytes };
+        // SAFETY: still inside of the mapping.
+        self.address = unsafe { self.address.add(bytes) };
+        self.size -= bytes;
+        drop(front);
+    }
+
+    /// Gives back what is behind the first `bytes`.
+    fn cut_back(&mut self, bytes: usize) {
+        // SAFETY: still inside of the mapping, or at its end.
+        let address = unsafe { self.address.add(bytes) };
+        drop(Mapping { address, size: self.size - bytes });
+        self.size = bytes;
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.size > 0 {
+            // SAFETY: the range was mapped by `new` and nobody has a pointer into it any more.
+            unsafe { libc::munmap(self.address.as_ptr().cast(), self.size) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vm_memory::{Bytes, GuestMemoryBackend};
+
+    use super::*;
+
+    #[test]
+    fn memory_is_aligned_zeroed_and_as_large_as_asked_for() {
+        for size in [1 << 20, LARGE_PAGE, 5 << 20] {
+            let ram = Ram::new(size).unwrap();
+            let start = ram.guest().get_host_address(GuestAddress(0)).unwrap();
+            assert_eq!(start.align_offset(LARGE_PAGE), 0);
+            let last = GuestAddress(size as u64 - 8);
+            assert_eq!(ram.guest().read_obj::<u64>(last).unwrap(), 0);
+            ram.guest().write_obj(7u64, last).unwrap();
+            assert_eq!(ram.guest().read_obj::<u64>(last).unwrap(), 7);
+            assert_eq!(ram.guest().check_address(GuestAddress(size as u64)), None);
+        }
+    }
+
+    #[test]
+    fn more_than_an_address_space_is_refused() {
+        assert!(Ram::new(1 << 60).is_err());
+    }
+}
