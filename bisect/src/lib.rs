@@ -17,5 +17,6 @@ pub mod kernel;
 pub mod report;
 pub mod search;
 pub mod session;
+pub mod temp;
 pub mod tools;
 pub mod trial;

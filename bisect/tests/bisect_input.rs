@@ -26,20 +26,24 @@ fn repository() -> (tempfile::TempDir, Vec<CommitId>) {
     (dir, line.into_iter().map(CommitId::from).collect())
 }
 
+fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmbisect"));
+    command.arg("bisect").args(arguments).current_dir(dir).env("VMBISECT_CACHE", dir.join("cache"));
+    command
+}
+
 fn bisect(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vmbisect"))
-        .arg("bisect")
-        .args(arguments)
-        .current_dir(dir)
-        .env("VMBISECT_CACHE", dir.join("cache"))
-        .output()
-        .unwrap()
+    command(dir, arguments).output().unwrap()
 }
 
 /// Runs it, and gives what it said of its failure.
 #[track_caller]
 fn refused(dir: &Path, arguments: &[&str]) -> String {
-    let output = bisect(dir, arguments);
+    said(bisect(dir, arguments))
+}
+
+#[track_caller]
+fn said(output: Output) -> String {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(!said.contains("panicked"), "{said}");
@@ -69,6 +73,43 @@ fn no_repository() {
     let dir = tempfile::tempdir().unwrap();
     let said = refused(dir.path(), &[&["--good", "v1"][..], &SOUGHT].concat());
     assert!(said.contains("not in a git repository") && said.contains("--repo"), "{said}");
+}
+
+#[test]
+fn a_good_tip_on_another_branch() {
+    let (dir, line) = repository();
+    let repo = Repository::open(dir.path()).unwrap();
+    let author = Signature::now("A U Thor", "author@example.org").unwrap();
+    let first = repo.find_commit(line[0].to_string().parse().unwrap()).unwrap();
+    let aside = repo.commit(None, &author, &author, "aside", &first.tree().unwrap(), &[&first]);
+    let aside = aside.unwrap().to_string();
+    let said = refused(dir.path(), &[&["--good", &aside][..], &SOUGHT].concat());
+    assert!(said.contains("ancestor") && said.contains("\nhint: "), "{said}");
+    assert!(said.contains(&line[0].short()), "the merge base helps: {said}");
+}
+
+#[test]
+fn no_compiler_and_no_configuration() {
+    let (dir, _) = repository();
+    let range = ["--good", "HEAD~2", "--any-crash"];
+    let said_of = |more: &[&str]| refused(dir.path(), &[&range[..], more].concat());
+    let said_ = said_of(&["--tinyconfig", "--cc", "no-such-gcc"]);
+    assert!(said_.contains("the build needs no-such-gcc") && said_.contains("\nhint: "), "{said_}");
+    let said_ = said_of(&["--config", "no/such/config"]);
+    assert!(said_.contains("no/such/config") && said_.contains("--tinyconfig"), "{said_}");
+
+    // Where only git is to be found.
+    let bin = dir.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let git = vmbisect::tools::on_path("git").unwrap();
+    std::os::unix::fs::symlink(git, bin.join("git")).unwrap();
+    let mut command = command(dir.path(), &[&range[..], &["--tinyconfig"]].concat());
+    let said_ = said(command.env("PATH", &bin).output().unwrap());
+    assert!(
+        said_.contains("the build needs gcc") && said_.contains("apt-get install gcc"),
+        "{said_}"
+    );
+    assert!(!dir.path().join(".git/vmbisect").exists());
 }
 
 #[test]
@@ -109,9 +150,41 @@ fn a_journal_that_somebody_else_is_at_work_on() {
     journal.append(Event::Resumed).unwrap();
     let said = refused(dir.path(), &["--resume"]);
     assert!(said.contains("another vmbisect is at work") && said.contains("--state"), "{said}");
+    // Nothing is started by this launcher before the first trial.
+    let begin = ["--good", "HEAD~3", "--tinyconfig", "--any-crash", "--launcher", "command:false"];
+    let said = refused(dir.path(), &begin);
+    assert!(said.contains("another vmbisect is at work") && said.contains("--state"), "{said}");
     drop(journal);
-    // Begun by something that was not this command line: an error, not a wrong answer.
-    refused(dir.path(), &["--resume"]);
+    let said = refused(dir.path(), &begin);
+    assert!(said.contains("already") && said.contains("--resume --state"), "{said}");
+
+    // Begun by something that was not this command line: an error, not a wrong answer. Who names
+    // the journal need not be in its repository.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let said = refused(elsewhere.path(), &["--resume", "--state", state.to_str().unwrap()]);
+    assert!(said.contains("does not know the command that began"), "{said}");
+    assert!(said.contains("\nhint: ") && !said.contains("error: error"), "{said}");
+}
+
+#[test]
+fn a_state_directory_that_can_not_be_made() {
+    let (dir, _) = repository();
+    std::fs::write(dir.path().join("file"), "x").unwrap();
+    let range = ["--good", "HEAD~3", "--launcher", "command:false", "--state", "file/state"];
+    let said = refused(dir.path(), &[&range[..], &SOUGHT].concat());
+    assert!(said.contains("can't write") && said.contains("file/state"), "{said}");
+    assert!(said.contains("--state DIR"), "{said}");
+}
+
+/// An error with nobody to hear it is an exit status still, not a panic.
+#[test]
+fn nobody_reads() {
+    let (dir, _) = repository();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = command(dir.path(), &["--resume"]);
+    let status = command.stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(2));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use vmbisect::cancel::Cancel;
 use vmbisect::history::{History, HistoryError};
 use vmbisect::report::{Answer, Report};
 
@@ -24,6 +25,10 @@ use super::{Output, WithHint};
 /// Only the target counts for or against a revision. Other crashes, failed boots and revisions that
 /// do not build are counted and reported, and say nothing. Everything that happens is kept in the
 /// state directory; an interrupted bisection goes on with --resume.
+///
+/// With --json, the answer is one object: answer (culprit, undecided, not_reproduced,
+/// bad_tip_untestable or good_tip_bad) with its own fields, target, bad, good, candidates, revisions
+/// (each with its standing and tally), hit_rate, useless, trials, build_seconds and trial_seconds.
 ///
 /// Exit status: 0 the culprit was found, 1 none can be named, 2 something went wrong, 130
 /// interrupted.
@@ -116,13 +121,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         argument.into_string().map_err(told).hint("the journal holds only text; rename the file")
     });
     let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
-    let Some(report) = find(args, arguments, output)? else {
+    let cancel = cancel_on_signals()?;
+    let Some(report) = find(args, arguments, &cancel, output)? else {
         return Ok(interrupted());
     };
     if output.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output.line(serde_json::to_string_pretty(&report)?);
     } else {
-        print!("{report}");
+        output.line(report.to_string().trim_end());
     }
     let found = matches!(report.answer, Answer::Culprit { .. });
     Ok(ExitCode::from(u8::from(!found)))
@@ -133,18 +139,22 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
 pub(crate) fn find(
     args: &Args,
     arguments: Vec<String>,
+    cancel: &Cancel,
     output: &Output,
 ) -> anyhow::Result<Option<Report>> {
-    let cancel = cancel_on_signals()?;
-    let history = told(History::open(&args.kernel.repo), HistoryError::hint)?;
-    let state = args.state.clone().unwrap_or_else(|| history.git_dir().join("vmbisect"));
+    let history = || told(History::open(&args.kernel.repo), HistoryError::hint);
+    // The journal knows its repository, so whoever names it need not be in one.
+    let state = match &args.state {
+        Some(state) => state.clone(),
+        None => history()?.git_dir().join("vmbisect"),
+    };
     let state = std::path::absolute(&state).context("can't find the current directory")?;
     let log = args.log.as_deref().map(std::path::absolute).transpose()?;
     let begun = match args.resume {
         true => Begun::resume(&state, args, output)?,
-        false => Begun::begin(&state, args, arguments, history, output)?,
+        false => Begun::begin(&state, args, arguments, history()?, output)?,
     };
-    let Some((report, text)) = begun.work(&cancel, output)? else {
+    let Some((report, text)) = begun.work(cancel, output)? else {
         output.note(format!(
             "interrupted; what was measured is kept, go on with: vmbisect bisect --resume --state \
              {}",

@@ -6,19 +6,30 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::json;
+use vmbisect::temp::TempRoom;
 use vmbisect::trial::{Job, LaunchError, Outcome, Target, TrialEvent, TrialReport};
 use vmm::{Ending, Milestone};
 
 use super::args::{LauncherArgs, MachineArgs, WorkloadArgs};
 use super::interrupt::{cancel_on_signals, interrupted};
+use super::output::printable;
 use super::{Output, WithHint};
 
 /// Boots a kernel once, with the workload if there is one, shows its console and says how it ended
 /// and what crashed.
 ///
 /// Exit status: 0 the workload ended with status 0 and nothing crashed, 1 anything else was seen, 2
-/// the kernel could not be tried.
+/// the kernel could not be tried, 130 interrupted.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+With --json, the console goes to standard error, and one object is printed at the end: outcome (what
+the boot says where any crash counts), crashes, machine (how it stopped and what it took),
+milestones (with microseconds since the start), cpus_online, pv_spinlocks and launcher.
+
+Examples:
+  vmbisect boot arch/x86/boot/bzImage
+  vmbisect boot bzImage --vcpus 4 --memory 256 --workload-c spin.c --args 3
+  vmbisect boot bzImage --run 'cat /proc/cpuinfo' --append nopvspin --timings")]
 pub(crate) struct Args {
     /// A bzImage or an ELF vmlinux
     #[arg(value_name = "IMAGE")]
@@ -43,14 +54,16 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let cancel = cancel_on_signals()?;
     // Found out here, a wrong image costs nobody an outer machine.
-    if let Err(source) = vmm::Kernel::open(&args.image) {
+    let kernel = vmm::Kernel::open(&args.image);
+    if let Err(source) = kernel.and_then(|kernel| kernel.requirements(args.machine.boot_mode())) {
         return refused(LaunchError::Kernel { path: args.image.clone(), source });
     }
-    let initramfs = tempfile::Builder::new().prefix("vmbisect-").suffix(".cpio").tempfile();
-    let mut archive = initramfs.context("can't make a temporary file")?;
-    archive.write_all(&args.workload.prepare()?).context("can't write a temporary file")?;
-    let (image, initramfs) = (args.image.clone(), archive.path().to_owned());
-    let job = args.machine.job(image, initramfs, Target::AnyCrash);
+    let room = TempRoom::new("boot").context("can't make a temporary directory")?;
+    let initramfs = room.path().join("initramfs.cpio");
+    std::fs::write(&initramfs, args.workload.prepare()?)
+        .with_context(|| format!("can't write {}", initramfs.display()))
+        .hint("make room there, or name another directory with the variable TMPDIR")?;
+    let job = args.machine.job(args.image.clone(), initramfs, Target::AnyCrash);
     let job = Job { measure_memory: args.timings, ..job };
 
     let selected = args.launcher.select(output)?;
@@ -94,9 +107,9 @@ fn refused<T>(error: LaunchError) -> anyhow::Result<T> {
 fn show(event: &TrialEvent, output: &Output) {
     match event {
         TrialEvent::Line(line) if output.json => {
-            let _ = writeln!(std::io::stderr(), "{}", line.text);
+            let _ = writeln!(std::io::stderr(), "{}", printable(&line.text));
         }
-        TrialEvent::Line(line) => output.line(&line.text),
+        TrialEvent::Line(line) => output.line(printable(&line.text)),
         TrialEvent::Restarted { reason } => output.note(format!("starting again: {reason}")),
         TrialEvent::Milestone { .. } | TrialEvent::Crash(_) | TrialEvent::Done(_) => {}
     }
@@ -114,7 +127,8 @@ fn summarize(report: &TrialReport, output: &Output) {
         output.line(format!("PV spinlocks: {}", if on { "on" } else { "off" }));
     }
     for seen in &report.crashes {
-        output.line(format!("crash: {} (at {})", seen.crash.title, seconds(seen.at_us)));
+        let title = printable(&seen.crash.title);
+        output.line(format!("crash: {title} (at {})", seconds(seen.at_us)));
     }
     if report.crashes.is_empty() {
         output.line("crash: none");

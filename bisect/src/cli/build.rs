@@ -13,9 +13,14 @@ use super::{Output, WithHint};
 /// Builds one revision as a bisection would, or takes it from the store, and prints its signature:
 /// a hash of what will run, equal for revisions that can't behave differently.
 ///
-/// Exit status: 0 it was built, 1 the revision does not build, 2 something else went wrong.
+/// Exit status: 0 it was built, 1 the revision does not build, 2 something else went wrong, 130
+/// interrupted.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "\
+With --json, one object is printed: result (image or failed), commit, tree, and the fields that the
+text has.
+
+Examples:
   vmbisect build v6.1 --repo ~/linux --defconfig --fragment kvm_guest.config
   vmbisect build HEAD~3 --config .config --output out/")]
 pub(crate) struct Args {

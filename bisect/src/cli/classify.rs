@@ -1,25 +1,23 @@
 //! `vmbisect classify`.
 
-use std::{
-    fs::File,
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::fmt::Write;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use vmbisect::crash::{Crash, Event, Scanner};
 
+use super::output::printable;
 use super::{Output, WithHint};
 
 /// Finds the crashes in console logs: title, kind, who is to blame, and the report itself.
 ///
-/// Exit status: 0 no crash, 1 a crash, 2 a log could not be read.
+/// Exit status: 0 no crash was found, 1 at least one was, 2 a log could not be read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: 0 no crash was found, 1 at least one was, 2 a file could not be read.
-
 With --json, one array a file is printed, of objects with the fields title, alt_titles, kind, frame,
 guilty_file, task, cpu, corrupted (null or the reason), suppressed, panicked, start, end (offsets in
 bytes) and report. The array of a log without a crash is empty.
@@ -50,25 +48,25 @@ const PIECE: usize = 256 << 10;
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
+    let many = args.files.len() > 1;
+    if args.follow && many {
+        let several = || -> anyhow::Result<()> { bail!("only one log can be followed") };
+        several().hint("run one `vmbisect classify --follow` a log")?;
+    }
     let mut found = false;
     for path in &args.files {
-        let mut printer = Printer { args, path, many: args.files.len() > 1, crashes: Vec::new() };
-        read(path, args.follow, |event| printer.event(event, output.json))
+        let mut printer = Printer { args, output, path, many, crashes: Vec::new() };
+        read(path, args.follow, |event| printer.event(event))
             .with_context(|| format!("can't read the log {}", path.display()))?;
         found |= !printer.crashes.is_empty();
         if output.json {
-            let crashes = serde_json::to_string_pretty(&printer.crashes)?;
-            writeln!(io::stdout(), "{crashes}")?;
+            output.line(serde_json::to_string_pretty(&printer.crashes)?);
         }
     }
     Ok(if found { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn read(
-    path: &Path,
-    follow: bool,
-    mut on_event: impl FnMut(Event) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+fn read(path: &Path, follow: bool, mut on_event: impl FnMut(Event)) -> anyhow::Result<()> {
     let mut input: Box<dyn Read> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -90,27 +88,28 @@ fn read(
             }
             break;
         }
-        for event in scanner.push(&piece[..read]) {
-            on_event(event)?;
-        }
+        scanner.push(&piece[..read]).into_iter().for_each(&mut on_event);
     }
-    scanner.finish().into_iter().try_for_each(on_event)
+    scanner.finish().into_iter().for_each(on_event);
+    Ok(())
 }
 
 struct Printer<'a> {
     args: &'a Args,
+    output: &'a Output,
     path: &'a Path,
     many: bool,
+    /// Empty where a log is followed, which may go on for ever.
     crashes: Vec<Crash>,
 }
 
 impl Printer<'_> {
-    fn event(&mut self, event: Event, json: bool) -> anyhow::Result<()> {
+    fn event(&mut self, event: Event) {
         match event {
-            Event::Sighted(crash) if self.args.follow => self.print(&crash)?,
-            Event::Crash(crash) => {
-                if !json && !self.args.follow {
-                    self.print(&crash)?;
+            Event::Sighted(crash) if self.args.follow => self.print(&crash),
+            Event::Crash(crash) if !self.args.follow => {
+                if !self.output.json {
+                    self.print(&crash);
                 }
                 self.crashes.push(crash);
             }
@@ -119,31 +118,29 @@ impl Printer<'_> {
             }
             _ => {}
         }
-        Ok(())
     }
 
-    fn print(&self, crash: &Crash) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
+    fn print(&self, crash: &Crash) {
+        let mut text = String::new();
         if self.many {
-            write!(out, "{}: ", self.path.display())?;
+            let _ = write!(text, "{}: ", self.path.display());
         }
-        writeln!(out, "{}", crash.title)?;
-        write!(out, "  {} at bytes {} to {}", crash.kind, crash.start, crash.end)?;
+        let _ = writeln!(text, "{}", printable(&crash.title));
+        let _ = write!(text, "  {} at bytes {} to {}", crash.kind, crash.start, crash.end);
         if let Some(why) = &crash.corrupted {
-            write!(out, ", corrupted: {why}")?;
+            let _ = write!(text, ", corrupted: {why}");
         }
         if crash.suppressed {
-            write!(out, ", not a kernel bug")?;
+            text.push_str(", not a kernel bug");
         }
         if crash.panicked {
-            write!(out, ", the kernel panicked")?;
+            text.push_str(", the kernel panicked");
         }
-        writeln!(out)?;
         if self.args.report {
             for line in crash.report.lines() {
-                writeln!(out, "    {line}")?;
+                let _ = write!(text, "\n    {}", printable(line));
             }
         }
-        Ok(())
+        self.output.line(text);
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use serde_json::json;
 use vmbisect::cancel::Cancel;
-use vmbisect::demo::history::{Planted, Shape, write};
+use vmbisect::demo::history::{HistoryError as PlantError, Planted, Shape, write};
 use vmbisect::demo::{
     CRASH, FOREIGN_CRASH, ImportError, Imported, KERNEL_CONFIG, Linux, import_cached,
 };
@@ -35,7 +35,11 @@ const WORKLOAD_SECONDS: &str = "3";
 /// Missing tools are installed if this is Debian or Ubuntu and the user is root. From nothing it
 /// takes some 15 minutes on two CPUs, with everything built a few.
 ///
-/// Exit status: 0 the planted commit was found, 1 it was not, 2 something went wrong.
+/// With --json, one object is printed at the end: agrees, planted (what was written, and where),
+/// report (as `vmbisect bisect --json` prints it) and seconds.
+///
+/// Exit status: 0 the planted commit was found, 1 it was not, 2 something went wrong, 130
+/// interrupted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which history to write
@@ -61,7 +65,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&dir)
         .with_context(|| format!("can't create {}", dir.display()))
         .hint("choose another place with --dir")?;
-    let dir = dir.canonicalize()?;
+    let dir = dir.canonicalize().with_context(|| format!("can't enter {}", dir.display()))?;
     if !ensure_tools(args, output, &cancel)? {
         return Ok(interrupted());
     }
@@ -69,8 +73,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         return Ok(interrupted());
     };
 
-    let planted = write(&imported.repo, &imported.base, args.seed, Shape::default())
-        .hint("give a Linux source of version 5.12 or later with --linux")?;
+    let planted = write(&imported.repo, &imported.base, args.seed, Shape::default());
+    let hint = planted.as_ref().err().map(PlantError::hint).unwrap_or_default();
+    let planted = planted.hint(hint)?;
     output.note(format!(
         "wrote {} commits on branch {} of {}",
         planted.commits.len(),
@@ -85,7 +90,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let Command::Bisect(bisect_args) = Cli::try_parse_from(&arguments)?.command else {
         anyhow::bail!("the command line that was just made is not one of bisect");
     };
-    let Some(report) = bisect::find(&bisect_args, arguments, output)? else {
+    let Some(report) = bisect::find(&bisect_args, arguments, &cancel, output)? else {
         return Ok(interrupted());
     };
 
@@ -163,7 +168,9 @@ fn remove_old(state: &Path) -> anyhow::Result<()> {
     if let Err(error @ JournalError::InUse { .. }) = opened {
         return Err(error).hint("another demo with this seed is running: take another --seed");
     }
-    std::fs::remove_dir_all(state).with_context(|| format!("can't remove {}", state.display()))
+    std::fs::remove_dir_all(state)
+        .with_context(|| format!("can't remove {}", state.display()))
+        .hint("choose another place with --dir")
 }
 
 /// The command that anybody could have typed.

@@ -1,6 +1,9 @@
 //! Errors as a user reads them: what was wrong, why, and what to do about it.
 
 use std::fmt;
+use std::io::Write;
+
+use super::Output;
 
 /// An error with a sentence that says what to do about it.
 #[derive(Debug)]
@@ -34,20 +37,16 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
 }
 
 /// Prints the error, its causes and its hint on standard error, or as JSON on standard output.
-pub(crate) fn print(error: &anyhow::Error, json: bool) {
+pub(crate) fn print(error: &anyhow::Error, output: &Output) {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     let hint = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|h| &h.hint);
-    if json {
-        println!(
-            "{}",
-            serde_json::json!({ "error": causes[0], "causes": causes[1..], "hint": hint })
-        );
-        return;
+    if output.json {
+        let error = serde_json::json!({ "error": causes[0], "causes": causes[1..], "hint": hint });
+        return output.line(error.to_string());
     }
-    eprintln!("error: {}", causes.join(": "));
-    if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
-    }
+    let hint = hint.map_or(String::new(), |hint| format!("hint: {hint}\n"));
+    // The exit status says as much to whoever does not listen.
+    let _ = write!(std::io::stderr(), "error: {}\n{hint}", causes.join(": "));
 }
 
 #[cfg(test)]

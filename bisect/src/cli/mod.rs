@@ -79,7 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Worker(args) => worker::run(args, &output),
     };
     result.unwrap_or_else(|error| {
-        error::print(&error, output.json);
+        error::print(&error, &output);
         ExitCode::from(2)
     })
 }

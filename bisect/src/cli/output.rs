@@ -1,5 +1,6 @@
 //! How a subcommand talks: results, progress, notes.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,10 +40,35 @@ impl Output {
         }
     }
 
-    /// A line that stays, on standard error.
+    /// A line that stays, on standard error. Where nobody reads it any more, the work goes on: its
+    /// result goes elsewhere.
     pub(crate) fn note(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", line.as_ref());
+            let _ = writeln!(std::io::stderr(), "{}", line.as_ref());
         }
+    }
+}
+
+/// What a guest printed, with nothing in it that a terminal would obey: whoever controls the guest
+/// must not control the terminal of whoever watches.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && c != '\t';
+    match text.contains(obeyed) {
+        true => Cow::Owned(text.replace(obeyed, "\u{fffd}")),
+        false => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_guest_can_not_speak_to_the_terminal() {
+        assert_eq!(printable("[ 1.0]\tok"), "[ 1.0]\tok");
+        assert_eq!(
+            printable("\u{1b}]0;title\u{7}\r\u{9b}2J"),
+            "\u{fffd}]0;title\u{fffd}\u{fffd}\u{fffd}2J"
+        );
     }
 }

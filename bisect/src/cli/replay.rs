@@ -116,9 +116,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     }
     let replayed = replayed(&log, &fold, target, args.confidence);
     if output.json {
-        println!("{}", serde_json::to_string_pretty(&replayed)?);
+        output.line(serde_json::to_string_pretty(&replayed)?);
     } else {
-        print(&replayed, args.repo.is_none());
+        print(&replayed, args.repo.is_none(), output);
     }
     let named = replayed.best.is_some_and(|best| best.probability >= args.confidence);
     Ok(ExitCode::from(u8::from(!named)))
@@ -223,6 +223,9 @@ fn next(log: &BisectLog, fold: &Fold) -> String {
         }
         Step::Done(Verdict::Culprit { .. }) => "nothing, the culprit is known".into(),
         Step::Done(Verdict::Undecided { why: WhyNot::Budget, .. }) => "as far as allowed".into(),
+        Step::Done(Verdict::Undecided { why: WhyNot::Unconfirmed, .. }) => {
+            "nothing: the likeliest commit can't be tested".into()
+        }
         Step::Done(Verdict::Undecided { .. }) => "nothing that would tell more".into(),
         Step::Done(Verdict::NotReproduced | Verdict::BadTipUntestable) => {
             "the bad end, which has not shown it".into()
@@ -232,11 +235,11 @@ fn next(log: &BisectLog, fold: &Fold) -> String {
     }
 }
 
-fn print(replayed: &Replayed, implied: bool) {
+fn print(replayed: &Replayed, implied: bool, output: &Output) {
     let order = if implied { ", in the order that the log implies" } else { "" };
-    println!("{} candidates{order}", replayed.candidates);
-    println!();
-    println!("commit        recorded   hits  trials  has the bug");
+    output.line(format!("{} candidates{order}", replayed.candidates));
+    output.line("");
+    output.line("commit        recorded   hits  trials  has the bug");
     for tested in &replayed.tested {
         let word = match tested.recorded {
             Some(Word::Bad) => "bad",
@@ -245,7 +248,7 @@ fn print(replayed: &Replayed, implied: bool) {
             None => "",
         };
         let foreign: u32 = tested.foreign.values().sum();
-        println!(
+        output.line(format!(
             "{}  {word:<9}  {:>4}  {:>6}  {:>11}{}{}",
             tested.commit.short(),
             tested.hits,
@@ -253,34 +256,38 @@ fn print(replayed: &Replayed, implied: bool) {
             percent(tested.probability_bad),
             if tested.contradicts { "  CONTRADICTS THE RECORD" } else { "" },
             if foreign > 0 { format!("  ({foreign} told nothing)") } else { String::new() },
-        );
+        ));
     }
-    println!();
+    output.line("");
     if let Some(blamed) = &replayed.blamed {
-        println!("recorded culprit: {} at {}", named(blamed), percent(blamed.probability));
+        output.line(format!(
+            "recorded culprit: {} at {}",
+            named(blamed),
+            percent(blamed.probability)
+        ));
     }
     let others = &replayed.unnamed_remaining;
-    println!("{} commits remain:", replayed.remaining.len() + others.commits);
+    output.line(format!("{} commits remain:", replayed.remaining.len() + others.commits));
     for remaining in &replayed.remaining {
-        println!("  {:>8}  {}", percent(remaining.probability), named(remaining));
+        output.line(format!("  {:>8}  {}", percent(remaining.probability), named(remaining)));
     }
     if others.commits > 0 {
-        println!(
+        output.line(format!(
             "  {:>8}  {} that were not tested, together",
             percent(others.probability),
             others.commits
-        );
+        ));
     }
-    println!("  {:>8}  none of the candidates", percent(replayed.outside));
+    output.line(format!("  {:>8}  none of the candidates", percent(replayed.outside)));
     let mut foreign: BTreeMap<&str, u32> = BTreeMap::new();
     for (title, count) in replayed.tested.iter().flat_map(|tested| &tested.foreign) {
         *foreign.entry(title).or_insert(0) += count;
     }
     if !foreign.is_empty() {
-        println!("seen and not blamed on anyone:");
-        foreign.iter().for_each(|(title, count)| println!("  {count:>4} x {title}"));
+        output.line("seen and not blamed on anyone:");
+        foreign.iter().for_each(|(title, count)| output.line(format!("  {count:>4} x {title}")));
     }
-    println!("next: {}", replayed.next);
+    output.line(format!("next: {}", replayed.next));
 }
 
 fn named(commit: &Remaining) -> String {

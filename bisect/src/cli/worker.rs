@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Subcommand;
+use vmbisect::temp::TempRoom;
 use vmbisect::trial::launcher::{outer_main, serve, tether};
 
 use super::Output;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &Args, _output: &Output) -> anyhow::Result<ExitCode> {
         Some(Mode::Outer) => outer_main()?,
         Some(Mode::Tether { parent, command }) => match tether(*parent, command)? {},
         None => {
-            let directory = tempfile::Builder::new().prefix("vmbisect-worker-").tempdir();
+            let directory = TempRoom::new("worker");
             let directory = directory.context("can't make a directory for the trials' files")?;
             serve(std::io::stdin(), std::io::stdout(), directory.path())?;
         }

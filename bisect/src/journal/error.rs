@@ -98,6 +98,11 @@ impl JournalError {
                      on with --resume"
                         .into()
                 }
+                io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::NotADirectory => {
+                    "give a directory that you may write to: --state DIR".into()
+                }
                 _ => "all that was reported is in the journal; go on with --resume".into(),
             },
             JournalError::Read { .. } => "is the directory yours? say another: --state DIR".into(),

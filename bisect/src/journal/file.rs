@@ -29,13 +29,17 @@ impl Journal {
     pub fn create(dir: &Path, header: &Header) -> Result<Journal, JournalError> {
         let at_dir = |source| JournalError::Write { path: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(at_dir)?;
+        // The file's own entry is synced below.
+        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_dir(parent).map_err(at_dir)?;
+        }
         let mut journal = Journal::lock(dir, true)?;
         // A journal that says of nothing that happened holds nothing that could be lost.
         if journal.contents()?.iter().filter(|&&byte| byte == b'\n').count() > 1 {
             return Err(JournalError::Exists { dir: dir.to_owned() });
         }
         journal.write_line(header)?;
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(at_dir)?;
+        sync_dir(dir).map_err(at_dir)?;
         Ok(journal)
     }
 
@@ -90,11 +94,16 @@ impl Journal {
     pub fn keep(&self, name: &str, contents: &str) -> Result<PathBuf, JournalError> {
         let relative = Path::new("trials").join(name);
         let path = self.dir.join(&relative);
+        let trials = self.dir.join("trials");
         let write = || -> io::Result<()> {
-            std::fs::create_dir_all(self.dir.join("trials"))?;
+            if !trials.is_dir() {
+                std::fs::create_dir(&trials)?;
+                sync_dir(&self.dir)?;
+            }
             let mut file = File::create(&path)?;
             file.write_all(contents.as_bytes())?;
-            file.sync_data()
+            file.sync_data()?;
+            sync_dir(&trials)
         };
         write().map_err(|source| {
             // Half of it would only take the room that is lacking.
@@ -114,6 +123,7 @@ impl Journal {
         let options = OpenOptions::new().read(true).write(true).create(create).clone();
         let file = options.open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound if !create => JournalError::Missing { dir: dir.to_owned() },
+            _ if create => JournalError::Write { path: path.clone(), source },
             _ => JournalError::Read { path: path.clone(), source },
         })?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
@@ -171,6 +181,11 @@ impl Journal {
             }
         }
     }
+}
+
+/// Waits until what was made in a directory is still there after a power cut.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 /// Milliseconds since 1970.

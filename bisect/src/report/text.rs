@@ -49,6 +49,9 @@ impl Report {
                     WhyNot::Indistinguishable => {
                         "nothing that can be tested would tell these apart"
                     }
+                    WhyNot::Unconfirmed => {
+                        "the likeliest one can't be tested, so that nobody has seen it show the bug"
+                    }
                     WhyNot::Budget => "as many trials were run as were allowed (--max-trials)",
                 };
                 writeln!(f, "No culprit can be named: {reason}.")?;
@@ -70,17 +73,28 @@ impl Report {
                     f,
                     "If it shows there at all, then in fewer than {} of the trials.",
                     percent(*hit_rate_below)
+                )?;
+                writeln!(
+                    f,
+                    "hint: give it more time or vCPUs or a workload that provokes it, or more of \
+                     --bad-trials; another title (--crash) would be listed below"
                 )
             }
             Answer::BadTipUntestable { build_failure: Some(reason) } => {
                 writeln!(f, "The bad revision {} does not build:", line(&self.bad))?;
                 reason.lines().try_for_each(|line| writeln!(f, "  {line}"))
             }
-            Answer::BadTipUntestable { build_failure: None } => writeln!(
-                f,
-                "{target} could not show at the bad revision {}: no trial got that far.",
-                line(&self.bad)
-            ),
+            Answer::BadTipUntestable { build_failure: None } => {
+                writeln!(
+                    f,
+                    "{target} could not show at the bad revision {}: no trial got that far.",
+                    line(&self.bad)
+                )?;
+                writeln!(
+                    f,
+                    "hint: what came first is listed below; `vmbisect boot` shows the console"
+                )
+            }
             Answer::GoodTipBad { same_image: true, .. } => writeln!(
                 f,
                 "The good and the bad revision build to the same image: with this configuration, \

@@ -88,6 +88,8 @@ pub enum WhyNot {
     Indistinguishable,
     /// As many trials were run as were allowed.
     Budget,
+    /// The others are ruled out, but the one that is left can't be tested itself.
+    Unconfirmed,
 }
 
 /// Hits at the bad tip that establish the bug.
@@ -139,7 +141,7 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
     let lacks = |rev: Rev| {
         let tally = belief.tally(rev);
         let lacks = needed.saturating_sub(tally.clean);
-        (lacks > 0 && tally.hits == 0 && !belief.is_untestable(rev)).then_some(lacks)
+        (lacks > 0 && !belief.is_untestable(rev)).then_some(lacks)
     };
     // Clean trials further up say more about a good tip than its own could.
     if belief.outside() > SETTLED {
@@ -150,7 +152,10 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         }
     }
     if probability >= belief.model.confidence {
-        if belief.tally(best).hits == 0 && !belief.is_untestable(best) {
+        if belief.tally(best).hits == 0 {
+            if belief.is_untestable(best) {
+                return undecided(belief, WhyNot::Unconfirmed);
+            }
             return test(best, machines, Purpose::ConfirmCulprit);
         }
         let parents = belief.graph.parents(best);

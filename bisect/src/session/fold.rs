@@ -21,6 +21,9 @@ const TRIAL_SECONDS: f64 = 30.0;
 /// Failures of the host, one after the other, after which a session stops.
 const HOST_FAILURES: u32 = 3;
 
+/// How many times as often the bad tip is tried as other revisions while other crashes come first.
+const BAD_TIP_PATIENCE: u32 = 4;
+
 /// What a session knows.
 #[derive(Clone, Debug)]
 pub struct Fold {
@@ -233,7 +236,15 @@ impl Fold {
         let Some(tried) = self.tried.get_mut(at) else { return Ok(()) };
         tried.trials.push(trial);
         let useless = tried.trials.iter().filter(|trial| trial.is_useless()).count();
-        if tried.tally().trials() == 0 && useless >= self.limits.useless as usize {
+        let is_foreign = |trial: &Trial| matches!(trial.outcome, Outcome::Foreign { .. });
+        // Elsewhere there is another revision to try. Here all ends, and a crash that comes first
+        // now and then is a matter of luck.
+        let patience = match self.candidates.graph().bad_tip() == Some(rev) {
+            true if tried.trials.iter().any(is_foreign) => BAD_TIP_PATIENCE,
+            _ => 1,
+        };
+        let most = self.limits.useless.saturating_mul(patience);
+        if tried.tally().trials() == 0 && useless >= most as usize {
             self.belief.untestable(rev);
             self.plan = None;
         }

@@ -4,6 +4,7 @@ use super::{Build, BuildFault, BuildOutcome};
 use crate::cancel::Cancel;
 use crate::history::CommitId;
 use crate::kernel::{BuildError, Builder, Built};
+use crate::trial::with_causes;
 
 impl Build for Builder {
     fn build(
@@ -27,7 +28,9 @@ impl Build for Builder {
                 cached: failure.cached,
             }),
             Err(BuildError::Cancelled) => Err(BuildFault::Cancelled),
-            Err(error) if error.is_host() => Err(BuildFault::Host(super::run::chain(&error))),
+            // Which commit it was, the journal says beside it.
+            Err(BuildError::Host { reason, .. }) => Err(BuildFault::Host(reason)),
+            Err(error) if error.is_host() => Err(BuildFault::Host(with_causes(&error))),
             Err(error) => Err(BuildFault::Fatal(error.into())),
         }
     }

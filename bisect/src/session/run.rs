@@ -1,5 +1,7 @@
 //! Live work.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use super::work::{Finished, Message, run_batch};
@@ -10,7 +12,8 @@ use crate::history::{CommitId, Rev};
 use crate::journal::{Event, Journal, JournalError, Record, Stage};
 use crate::kernel::BuildError;
 use crate::search::Verdict;
-use crate::trial::{Job, LaunchError, Launcher, Outcome, TrialEvent, TrialReport};
+use crate::trial::launcher::TcgError;
+use crate::trial::{Job, LaunchError, Launcher, Outcome, TrialEvent, TrialReport, with_causes};
 
 /// Consoles kept of the trials of one revision.
 const CONSOLES: usize = 8;
@@ -149,9 +152,21 @@ impl Session<'_> {
             }
             Err(BuildFault::Cancelled) => return Err(SessionError::Cancelled),
             Err(BuildFault::Host(reason)) => Event::Infra { commit, stage: Stage::Build, reason },
-            Err(BuildFault::Fatal(source)) => return Err(SessionError::Build { commit, source }),
+            Err(BuildFault::Fatal(source)) => match source.downcast_ref() {
+                // A history that was merged in, a driver's for one, begins as something else than a
+                // kernel. At the bad tip it means that this is another repository.
+                Some(error @ BuildError::NotAKernel { .. }) if !self.is_bad_tip(rev) => {
+                    let (reason, log) = (error.to_string(), PathBuf::new());
+                    Event::BuildFailed { commit, reason, log, seconds: 0.0, cached: false }
+                }
+                _ => return Err(SessionError::Build { commit, source }),
+            },
         };
         self.record(event, watch)
+    }
+
+    fn is_bad_tip(&self, rev: Rev) -> bool {
+        self.fold.candidates().graph().bad_tip() == Some(rev)
     }
 
     fn trials(
@@ -196,10 +211,14 @@ impl Session<'_> {
             Err(_) if self.cancel.is_cancelled() => return Err(SessionError::Cancelled),
             // A revision whose image is none says nothing; others may be fine.
             Err(error @ LaunchError::Kernel { .. }) => {
-                TrialReport::without_machine(Outcome::Invalid { reason: chain(&error) })
+                TrialReport::without_machine(Outcome::Invalid { reason: with_causes(&error) })
+            }
+            // No other try would find more room in it.
+            Err(source @ LaunchError::Tcg(TcgError::GuestTooLarge { .. })) => {
+                return Err(SessionError::Launch(source));
             }
             Err(error @ (LaunchError::Tcg(_) | LaunchError::Remote { .. })) => {
-                return Ok(infra(chain(&error)));
+                return Ok(infra(with_causes(&error)));
             }
             Err(source) => return Err(SessionError::Launch(source)),
             Ok(report) if self.cancel.is_cancelled() && was_stopped(&report) => {
@@ -264,17 +283,6 @@ fn was_stopped(report: &TrialReport) -> bool {
     let stopped =
         report.machine.as_ref().is_none_or(|machine| machine.ending == vmm::Ending::Stopped);
     stopped && !matches!(report.outcome, Outcome::Hit { .. } | Outcome::Foreign { .. })
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl std::fmt::Debug for Session<'_> {

@@ -12,7 +12,8 @@ use super::{Build, BuildFault, BuildOutcome, Fold, Session, SessionError};
 use crate::cancel::Cancel;
 use crate::history::{CommitId, History};
 use crate::journal::{Event, Header, Journal, JournalError};
-use crate::search::{Limits, Model, Verdict};
+use crate::kernel::BuildError;
+use crate::search::{Limits, Model, Verdict, WhyNot};
 use crate::trial::{Job, LaunchError, Launcher, Outcome, Target, TrialEvent, TrialReport};
 
 const TARGET: &str = "WARNING in kvm_wait";
@@ -81,11 +82,15 @@ struct World {
     /// Commits that have the bug.
     bad: BTreeSet<CommitId>,
     broken: BTreeSet<CommitId>,
+    /// Commits that hold something else than a kernel.
+    alien: BTreeSet<CommitId>,
     signatures: BTreeMap<CommitId, String>,
     /// What a trial shows instead of the truth.
     shows: BTreeMap<CommitId, Outcome>,
     /// The host fails this many trials.
     host_fails: AtomicU32,
+    /// So many trials show another crash before any shows the truth.
+    foreign_first: AtomicU32,
     /// Cancels at the trial of this number.
     cancel_at: Option<u64>,
     machines: usize,
@@ -126,6 +131,11 @@ impl Build for World {
     ) -> Result<BuildOutcome, BuildFault> {
         on_line("CC kernel/fork.o");
         self.builds.lock().unwrap().push(commit);
+        if self.alien.contains(&commit) {
+            let commit = commit.to_string();
+            let error = BuildError::NotAKernel { commit, missing: "Makefile" };
+            return Err(BuildFault::Fatal(error.into()));
+        }
         if self.broken.contains(&commit) {
             return Ok(BuildOutcome::Failed {
                 reason: "fork.c:1: error: no".into(),
@@ -152,7 +162,7 @@ impl Launcher for World {
         "a fake".into()
     }
 
-    fn capacity(&self, _: u8, _: u64) -> usize {
+    fn capacity(&self, _: u64, _: &Cancel) -> usize {
         self.machines
     }
 
@@ -173,6 +183,7 @@ impl Launcher for World {
             return Err(LaunchError::Remote {
                 launcher: "fake".into(),
                 reason: "out of memory".into(),
+                hint: "",
             });
         }
         let commit: CommitId = job.kernel.file_name().unwrap().to_str().unwrap().parse().unwrap();
@@ -181,6 +192,11 @@ impl Launcher for World {
         let truth = match self.bad.contains(&commit) {
             true => Outcome::Hit { title: TARGET.into() },
             false => Outcome::Clean,
+        };
+        let truth = match self.foreign_first.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails)
+        {
+            Ok(_) => Outcome::Foreign { title: "WARNING in foo".into() },
+            Err(_) => truth,
         };
         let report = TrialReport {
             outcome: self.shows.get(&commit).cloned().unwrap_or(truth),
@@ -362,6 +378,44 @@ fn a_culprit_among_untestable_ones_is_narrowed_down() {
     assert_eq!(remaining, BTreeSet::from(["b1", "b2", "b3"].map(|title| tree.id(title))));
 }
 
+/// Both commits on top of the culprit are bad, which leaves nobody else; but nobody has seen it.
+#[test]
+fn a_culprit_that_can_not_be_tested_is_not_named() {
+    let tree = Tree::new();
+    let mut world = World::new(&tree, "a4");
+    world.broken.insert(tree.id("a4"));
+    let ended = begin(&tree, &world);
+    let Ok(Verdict::Undecided { why: WhyNot::Unconfirmed, remaining }) = &ended.result else {
+        panic!("{:?}", ended.result)
+    };
+    assert_eq!(ended.fold.candidates().id(remaining[0].0), Some(tree.id("a4")));
+    assert!(remaining[0].1 >= 0.95, "{remaining:?}");
+}
+
+#[test]
+fn a_commit_without_a_kernel_is_gone_around_unless_it_is_the_bad_tip() {
+    let tree = Tree::new();
+    let mut world = World::new(&tree, "a2");
+    world.alien = ["b0", "b1", "b2", "b3", "c0", "c1", "c2"].map(|title| tree.id(title)).into();
+    let ended = begin(&tree, &world);
+    assert_eq!(culprit(&tree, &ended), "a2");
+    let failures = ended.fold.tried_revisions().iter().filter_map(|it| it.build_failure.as_ref());
+    assert!(failures.clone().count() > 0);
+    failures.for_each(|reason| assert!(reason.contains("not a Linux source tree"), "{reason}"));
+    world.alien.insert(tree.bad);
+    let error = begin(&tree, &world).result.unwrap_err();
+    assert!(matches!(error, SessionError::Build { .. }), "{error:?}");
+    assert!(error.hint().contains("revision of Linux"), "{}", error.hint());
+}
+
+#[test]
+fn a_bad_tip_that_mostly_dies_of_something_else_is_tried_on() {
+    let tree = Tree::new();
+    let mut world = World::new(&tree, "a2");
+    world.foreign_first = AtomicU32::new(11);
+    assert_eq!(culprit(&tree, &begin(&tree, &world)), "a2");
+}
+
 #[test]
 fn only_foreign_crashes_at_the_bad_tip() {
     let tree = Tree::new();
@@ -370,7 +424,7 @@ fn only_foreign_crashes_at_the_bad_tip() {
     let ended = begin(&tree, &world);
     assert!(matches!(ended.result, Ok(Verdict::BadTipUntestable)), "{:?}", ended.result);
     let seen = ended.fold.tried_revisions()[0].useless();
-    assert_eq!(seen, BTreeMap::from([("WARNING in foo".to_owned(), 4)]));
+    assert_eq!(seen, BTreeMap::from([("WARNING in foo".to_owned(), 16)]));
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many files are kept. A bisection tries one or two revisions at a time.
-const KEPT: usize = 4;
+/// How many files are kept. A bisection tries one or two revisions at a time, and a kernel is kept
+/// decompressed, in an outer machine whose memory is short.
+const KEPT: usize = 2;
 
 /// What a file's content is known again by.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub use target::Target;
 pub use workload::{Workload, WorkloadError, prepare, prepare_on_top_of};
 
 /// An error and what caused it, in one line.
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -92,7 +92,7 @@ impl<'a> Observer<'a> {
             target: &self.job.target,
             crashes: &self.crashes,
             ending: &summary.ending,
-            reached: self.milestones.last().map(|(milestone, _)| *milestone),
+            reached: self.milestones.iter().map(|(milestone, _)| *milestone).max(),
             vcpus: self.job.vcpus,
             cpus_online,
             require_pv_spinlocks: self.job.require_pv_spinlocks,

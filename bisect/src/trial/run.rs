@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vmm::{Kernel, Machine, MachineConfig, MachineEvent, StartError, Waited};
+use vmm::{Kernel, KernelError, Machine, MachineConfig, MachineEvent, StartError, Waited};
 
 use super::command_line::{command_line, nonce};
 use super::memory::Sampler;
@@ -51,6 +51,11 @@ pub(super) fn run_trial(
             match Machine::start(config) {
                 Ok(machine) => follow(job, &machine, on_event, cancel),
                 Err(error) if is_hosts_fault(&error) => infra(&with_causes(&error)),
+                Err(StartError::Kernel(source))
+                    if !matches!(source, KernelError::TooLittleMemory { .. }) =>
+                {
+                    return Err(LaunchError::Kernel { path: job.kernel.clone(), source });
+                }
                 Err(error) => return Err(LaunchError::Start(error)),
             }
         }

@@ -57,6 +57,14 @@ pub(crate) enum Boot {
 }
 
 impl MachineArgs {
+    /// How the kernel is entered.
+    pub(crate) fn boot_mode(&self) -> BootMode {
+        match self.boot {
+            Boot::Direct => BootMode::Direct,
+            Boot::Native => BootMode::Native,
+        }
+    }
+
     /// The job that runs `kernel` on such a machine.
     pub(crate) fn job(&self, kernel: PathBuf, initramfs: PathBuf, target: Target) -> Job {
         Job {
@@ -64,10 +72,7 @@ impl MachineArgs {
             kernel,
             initramfs,
             append: self.append.clone(),
-            boot: match self.boot {
-                Boot::Direct => BootMode::Direct,
-                Boot::Native => BootMode::Native,
-            },
+            boot: self.boot_mode(),
             vcpus: self.vcpus,
             memory_mib: self.memory,
             pv_features: self.pv,

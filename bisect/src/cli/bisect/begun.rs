@@ -1,9 +1,11 @@
 //! A bisection that is set up: begun, or gone on with.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use vmbisect::cancel::Cancel;
 use vmbisect::history::{Candidates, CommitId, History, HistoryError};
@@ -86,17 +88,22 @@ impl Begun {
         std::env::set_current_dir(&header.directory)
             .with_context(|| format!("can't enter {}", header.directory.display()))
             .hint("paths on the command line that began this bisection start from there")?;
-        let args = match Cli::try_parse_from(&header.arguments)?.command {
-            Command::Bisect(begun) => {
+        let args = match Cli::try_parse_from(&header.arguments).map(|cli| cli.command) {
+            Ok(Command::Bisect(begun)) => {
                 Args { max_trials: args.max_trials.or(begun.max_trials), ..*begun }
             }
-            _ => bail!("the journal in {} was not begun by vmbisect bisect", state.display()),
+            Ok(_) | Err(_) => {
+                let (dir, version) = (state.display(), &header.vmbisect);
+                return Err(anyhow!("this program does not know the command that began {dir}"))
+                    .hint(format!(
+                        "go on with vmbisect {version}, which began it, or begin anew with --state \
+                         DIR"
+                    ));
+            }
         };
         if args.kernel.build_config()?.key() != header.config {
-            return Err(anyhow::anyhow!(
-                "the kernel configuration is not what it was at the start"
-            ))
-            .hint("what was measured does not hold for it: begin anew with --state DIR");
+            return Err(anyhow!("the kernel configuration is not what it was at the start"))
+                .hint("what was measured does not hold for it: begin anew with --state DIR");
         }
         let history = told(History::open(&header.repo), HistoryError::hint)?;
         let candidates = told(history.candidates(&header.good, header.bad), HistoryError::hint)?;
@@ -125,8 +132,15 @@ impl Begun {
     /// Keeps what the guest starts from, so that every trial of the bisection starts from the same.
     fn keep_initramfs(&self, archive: &[u8]) -> anyhow::Result<()> {
         let written = self.initramfs.with_extension("new");
-        std::fs::write(&written, archive)
-            .and_then(|()| std::fs::rename(&written, &self.initramfs))
+        // Synced, since an empty one after a power cut would make every kernel look bad.
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&written)?;
+            file.write_all(archive)?;
+            file.sync_all()?;
+            std::fs::rename(&written, &self.initramfs)?;
+            File::open(self.journal.dir())?.sync_all()
+        };
+        write()
             .with_context(|| format!("can't write {}", self.initramfs.display()))
             .hint("make room, or say another directory: --state DIR")
     }
@@ -138,7 +152,7 @@ impl Begun {
         output: &Output,
     ) -> anyhow::Result<Option<(Report, String)>> {
         let machine = &self.args.machine;
-        let machines = self.selected.launcher.capacity(machine.vcpus, machine.memory);
+        let machines = self.selected.launcher.capacity(machine.memory, cancel);
         let limits = Limits {
             trials: self.args.max_trials.map_or(Limits::default().trials, Into::into),
             bad_tip: self.args.bad_trials,

@@ -11,6 +11,7 @@ use vmbisect::session::{self, Fold, Step};
 use vmbisect::trial::{Outcome, TrialEvent};
 
 use crate::cli::Output;
+use crate::cli::output::printable;
 
 /// Share of the probability that the candidates still in question hold.
 const HELD: f64 = 0.95;
@@ -151,7 +152,7 @@ impl<'a> Progress<'a> {
 
     /// A line that is redrawn in place.
     fn live(&self, line: &str) {
-        self.bar.set_message(format!("{}: {}", self.doing, line.trim()));
+        self.bar.set_message(format!("{}: {}", self.doing, printable(line.trim())));
     }
 
     /// A line that stays.

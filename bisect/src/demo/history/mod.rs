@@ -45,6 +45,18 @@ pub enum HistoryError {
     Shape,
 }
 
+impl HistoryError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            HistoryError::Source(_) => "see that there is room in the directory (--dir)",
+            HistoryError::NoFile { .. } | HistoryError::NotFixed | HistoryError::Shape => {
+                "give a Linux source of version 5.12 or later with --linux"
+            }
+        }
+    }
+}
+
 /// What was planted: the answer that a bisection is to find.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Planted {

@@ -10,6 +10,7 @@ use super::remote::{Place, Remote};
 use super::tether::tethered;
 use super::{LaunchError, Launcher};
 use crate::cancel::Cancel;
+use crate::temp::TempRoom;
 use crate::trial::{Job, TrialEvent, TrialReport};
 
 /// How long a worker may take to say hello: a scheduler may have to place it first.
@@ -38,8 +39,8 @@ impl Launcher for Command {
         self.0.describe()
     }
 
-    fn capacity(&self, vcpus: u8, memory_mib: u64) -> usize {
-        self.0.capacity(vcpus, memory_mib)
+    fn capacity(&self, memory_mib: u64, cancel: &Cancel) -> usize {
+        self.0.capacity(memory_mib, cancel)
     }
 
     fn run(
@@ -57,6 +58,10 @@ impl Place for Shell {
         format!("command {}", self.line)
     }
 
+    fn hint(&self) -> &'static str {
+        "check that the command starts `vmbisect worker` there"
+    }
+
     fn size(&self) -> Option<(usize, u64)> {
         None
     }
@@ -65,8 +70,9 @@ impl Place for Shell {
         let failed = |error: std::io::Error| LaunchError::Remote {
             launcher: self.name(),
             reason: error.to_string(),
+            hint: self.hint(),
         };
-        let directory = tempfile::Builder::new().prefix("vmbisect-command-").tempdir();
+        let directory = TempRoom::new("command");
         let directory = directory.map_err(failed)?;
         let errors = directory.path().join("stderr.log");
         let mut shell = Process::new("sh");

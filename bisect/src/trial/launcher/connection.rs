@@ -24,6 +24,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::super::{Job, TrialEvent};
 use super::wire::{self, Hello, PROTOCOL, Reply, Request};
 use crate::cancel::Cancel;
+use crate::temp::TempRoom;
 
 /// Longest silence of a worker that has said hello: many heartbeats.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ pub(super) struct Start {
     /// Where it, or what runs in it, writes what went wrong.
     pub(super) logs: Vec<PathBuf>,
     /// What must outlive it, such as the directory with its files.
-    pub(super) keep: Option<tempfile::TempDir>,
+    pub(super) keep: Option<TempRoom>,
 }
 
 /// What a trial hears from its child.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use thiserror::Error;
+use vmm::kernel::{ElfError, HeaderError, PayloadError};
 use vmm::{KernelError, StartError};
 
 use super::TcgError;
@@ -52,6 +53,8 @@ pub enum LaunchError {
         launcher: String,
         /// What happened.
         reason: String,
+        /// What to do about it.
+        hint: &'static str,
     },
 }
 
@@ -60,13 +63,9 @@ impl LaunchError {
     pub fn hint(&self) -> &str {
         match self {
             LaunchError::Cancelled => "run it again",
-            LaunchError::File { .. }
-            | LaunchError::Kernel { source: KernelError::Io { .. }, .. } => {
-                "check the path and its permissions"
-            }
-            LaunchError::Kernel { .. } | LaunchError::Start(StartError::Kernel(_)) => {
-                "give the bzImage that `make` leaves in arch/x86/boot, or an x86-64 vmlinux"
-            }
+            LaunchError::File { .. } => "check the path and its permissions",
+            LaunchError::Kernel { source, .. } => kernel_hint(source),
+            LaunchError::Start(StartError::Kernel(source)) => kernel_hint(source),
             LaunchError::Start(StartError::NoKvm | StartError::KvmPermission) => {
                 "--launcher tcg needs no KVM; `vmbisect doctor` says what this machine can do"
             }
@@ -85,7 +84,33 @@ impl LaunchError {
             LaunchError::Start(_) | LaunchError::Tcg(_) => {
                 "`vmbisect doctor` says what this machine can do"
             }
-            LaunchError::Remote { .. } => "check that the command starts `vmbisect worker` there",
+            LaunchError::Remote { hint, .. } => hint,
+        }
+    }
+}
+
+/// What the user can do about an image.
+fn kernel_hint(error: &KernelError) -> &'static str {
+    match error {
+        KernelError::Io { .. } => "check the path and its permissions",
+        KernelError::NotAKernel(_)
+        | KernelError::Header(
+            HeaderError::ZImage | HeaderError::ThirtyTwoBit | HeaderError::Version(_),
+        )
+        | KernelError::Elf(ElfError::NotAKernel) => {
+            "give the bzImage that `make` leaves in arch/x86/boot, or an x86-64 vmlinux"
+        }
+        KernelError::Header(HeaderError::NoPayload)
+        | KernelError::Payload(PayloadError::UnknownCompression(_)) => {
+            "let its own decompressor do it: --boot native"
+        }
+        KernelError::Header(HeaderError::No64BitEntry(_)) | KernelError::NativeVmlinux => {
+            "leave out --boot native"
+        }
+        KernelError::TooLittleMemory { .. } => "give the guest more with --memory",
+        KernelError::Memory(_) => "`vmbisect doctor` says what this machine can do",
+        KernelError::Header(_) | KernelError::Payload(_) | KernelError::Elf(_) => {
+            "copy it again from where it was built, or build it again"
         }
     }
 }

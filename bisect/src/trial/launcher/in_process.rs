@@ -52,7 +52,7 @@ impl Launcher for InProcess {
         format!("in process on {}", self.kvm())
     }
 
-    fn capacity(&self, _vcpus: u8, memory_mib: u64) -> usize {
+    fn capacity(&self, memory_mib: u64, _cancel: &Cancel) -> usize {
         machines_at_a_time(self.cpus(), self.memory_mib(), memory_mib)
     }
 

@@ -36,8 +36,9 @@ pub trait Launcher: Send + Sync {
     /// What it is, for people: `in process on kvm_amd`.
     fn describe(&self) -> String;
 
-    /// How many trials of `vcpus` vCPUs and `memory_mib` MiB it carries at a time; at least 1.
-    fn capacity(&self, vcpus: u8, memory_mib: u64) -> usize;
+    /// How many trials with `memory_mib` MiB each it carries at a time; at least 1. It may have to be
+    /// started to find that out.
+    fn capacity(&self, memory_mib: u64, cancel: &Cancel) -> usize;
 
     /// Runs one trial and hands over what it says as it happens (`Done` included).
     ///

@@ -16,6 +16,9 @@ pub(super) trait Place: Send + Sync {
     /// What it is, for people, before anybody has asked it.
     fn name(&self) -> String;
 
+    /// What the user can do when it does not start.
+    fn hint(&self) -> &'static str;
+
     /// CPUs and MiB that guests can have, as far as that is known before it runs.
     fn size(&self) -> Option<(usize, u64)>;
 
@@ -97,7 +100,8 @@ impl<P: Place> Remote<P> {
     }
 
     fn error(&self, reason: String) -> LaunchError {
-        LaunchError::Remote { launcher: self.place.name(), reason }
+        let hint = self.place.hint();
+        LaunchError::Remote { launcher: self.place.name(), reason, hint }
     }
 }
 
@@ -114,9 +118,9 @@ impl<P: Place> Launcher for Remote<P> {
         }
     }
 
-    fn capacity(&self, _vcpus: u8, memory_mib: u64) -> usize {
+    fn capacity(&self, memory_mib: u64, cancel: &Cancel) -> usize {
         let known = self.place.size().or_else(|| {
-            let worker = self.worker(&Cancel::new()).ok()?;
+            let worker = self.worker(cancel).ok()?;
             let hello = worker.connection.hello();
             Some((hello.cpus, hello.memory_mib))
         });
@@ -204,6 +208,10 @@ mod tests {
             "script".into()
         }
 
+        fn hint(&self) -> &'static str {
+            "write another"
+        }
+
         fn size(&self) -> Option<(usize, u64)> {
             None
         }
@@ -257,7 +265,7 @@ mod tests {
     #[test]
     fn a_worker_that_never_comes_is_an_error_with_its_last_words() {
         let run = run("echo 'no such host' >&2; exit 255", &Cancel::new());
-        let Err(LaunchError::Remote { launcher, reason }) = run.result else {
+        let Err(LaunchError::Remote { launcher, reason, .. }) = run.result else {
             panic!("{:?}", run.result);
         };
         assert_eq!(launcher, "script");

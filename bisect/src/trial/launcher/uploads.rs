@@ -10,8 +10,8 @@ use crate::hex;
 use crate::trial::files::Identity;
 
 /// Bytes of files that a worker is left with when no job uses them. An outer machine keeps them in
-/// its memory.
-const IDLE_LIMIT: u64 = 256 << 20;
+/// its memory, of which the smallest have some hundred MiB beside what guests may take.
+const IDLE_LIMIT: u64 = 96 << 20;
 
 /// The files of one worker.
 #[derive(Debug, Default)]

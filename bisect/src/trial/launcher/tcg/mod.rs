@@ -33,6 +33,7 @@ use super::remote::{Place, Remote};
 use super::tether::tethered;
 use super::{LaunchError, Launcher};
 use crate::cancel::Cancel;
+use crate::temp::TempRoom;
 use crate::tools;
 use crate::trial::{Job, TrialEvent, TrialReport};
 
@@ -48,6 +49,10 @@ const QEMU: &str = "qemu-system-x86_64";
 
 /// How long the outer machine may take to boot: some seconds on an idle host.
 const BOOT_PATIENCE: Duration = Duration::from_secs(180);
+
+/// What to do when the outer machine does not come up, or dies.
+const HINT: &str = "see that the host has memory to spare and a recent QEMU (`vmbisect doctor`), or \
+    give another outer Linux with --outer-kernel and --outer-modules";
 
 /// What the outer Linux itself needs, in MiB.
 const OUTER_OWN_MIB: u64 = 384;
@@ -202,7 +207,7 @@ impl Launcher for Tcg {
         }
     }
 
-    fn capacity(&self, _vcpus: u8, _memory_mib: u64) -> usize {
+    fn capacity(&self, _memory_mib: u64, _cancel: &Cancel) -> usize {
         self.outers.len()
     }
 
@@ -220,6 +225,7 @@ impl Launcher for Tcg {
         let nothing = || LaunchError::Remote {
             launcher: "tcg".into(),
             reason: "there is no outer machine".into(),
+            hint: HINT,
         };
         let (outer, _loaded) = self.least_loaded().ok_or_else(nothing)?;
         outer.run(job, on_event, cancel)
@@ -229,6 +235,10 @@ impl Launcher for Tcg {
 impl Place for Outer {
     fn name(&self) -> String {
         "tcg".into()
+    }
+
+    fn hint(&self) -> &'static str {
+        HINT
     }
 
     fn size(&self) -> Option<(usize, u64)> {
@@ -251,7 +261,7 @@ impl Outer {
         let program = self.config.program.as_ref().unwrap_or(&running);
         let archive = OuterImage::new(&kernel, program)?.build()?;
 
-        let directory = tempfile::Builder::new().prefix("vmbisect-outer-").tempdir();
+        let directory = TempRoom::new("outer");
         let failed = |path: &Path, source| TcgError::Io { path: path.to_owned(), source };
         let directory = directory.map_err(|error| failed(&std::env::temp_dir(), error))?;
         let initrd = directory.path().join("initramfs");
