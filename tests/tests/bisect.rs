@@ -29,6 +29,7 @@ impl Series {
         let Kernels { repo, good, .. } = fixture::kernels()?;
         let planted = write(repo, &good.commit, 4, Shape::straight(8)).unwrap();
         let room = tempfile::tempdir().unwrap();
+        fs::create_dir(room.path().join("tmp")).unwrap();
         fs::write(room.path().join("spinlock.c"), guest_init::SPINLOCK_C).unwrap();
         fs::write(room.path().join("kernel.config"), KERNEL_CONFIG).unwrap();
         Some(Series { room, repo: repo.clone(), planted })
@@ -47,6 +48,18 @@ impl Series {
         command.arg("--fragment").arg(self.path("kernel.config"));
         command.arg("--workload-c").arg(self.path("spinlock.c")).args(["--arg", "3"]);
         command.arg("--state").arg(self.path(state));
+        self.with_own_tmp(command)
+    }
+
+    fn resume(&self, state: &str) -> Command {
+        let mut command = vmbisect();
+        command.args(["bisect", "--json", "--resume", "--state"]).arg(self.path(state));
+        self.with_own_tmp(command)
+    }
+
+    /// Outer machines name files below it, so that those of this test can be told from others.
+    fn with_own_tmp(&self, mut command: Command) -> Command {
+        command.env("TMPDIR", self.path("tmp"));
         command
     }
 
@@ -83,15 +96,10 @@ fn the_planted_commit_is_named_also_after_kill_9() {
     let started = series.bisect("killed").stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
     assert!(kill_after(started.unwrap(), 1), "it ended before the first trial did");
     let first = series.journal("killed");
-    let resume = |series: &Series| {
-        let mut command = vmbisect();
-        command.args(["bisect", "--json", "--resume", "--state"]).arg(series.path("killed"));
-        command
-    };
-    let resumed = resume(&series).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+    let resumed = series.resume("killed").stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
     assert!(kill_after(resumed.unwrap(), 2), "it ended before the third trial did");
     let second = series.journal("killed");
-    let ran = run(&mut resume(&series));
+    let ran = run(&mut series.resume("killed"));
     let whole = series.journal("killed");
     check(&ran.stdout, &ran.stderr, ran.status, &series.planted);
 
@@ -110,8 +118,8 @@ fn the_planted_commit_is_named_also_after_kill_9() {
     let ran = run(&mut series.bisect("whole"));
     assert_eq!(ran.status, Some(2), "{}{}", ran.stdout, ran.stderr);
 
-    let outer = format!("file:{}", std::env::temp_dir().join("vmbisect-outer-").display());
-    assert_eq!(processes_with(&outer), 0, "an outer machine was left behind");
+    let ours = series.path("tmp").display().to_string();
+    assert_eq!(processes_with(&ours), 0, "an outer machine was left behind");
 }
 
 fn check(stdout: &str, stderr: &str, status: Option<i32>, planted: &Planted) {

@@ -15,6 +15,7 @@ mod error;
 mod interrupt;
 mod output;
 mod replay;
+mod simulate;
 mod worker;
 
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ enum Command {
     Doctor(doctor::Args),
     #[command(about = "Weigh the evidence in another tool's bisection log")]
     Replay(replay::Args),
+    #[command(about = "Bisect simulated bugs: how often a rule is right, and what it takes")]
+    Simulate(Box<simulate::Args>),
     #[command(
         about = "Run trials for another vmbisect: jobs on standard input, events on standard output",
         hide = true
@@ -76,6 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args, &output),
         Command::Doctor(args) => doctor::run(args, &output),
         Command::Replay(args) => replay::run(args, &output),
+        Command::Simulate(args) => simulate::run(args, &output),
         Command::Worker(args) => worker::run(args, &output),
     };
     result.unwrap_or_else(|error| {

@@ -7,7 +7,7 @@ use crate::history::{Graph, Rev};
 /// Along a line that is the parent's sum plus the commit's own weight. A merge adds what its
 /// further parents have and its first does not; to find that, 64 candidates at a time are pushed
 /// through the graph as bits of a word. Candidates of weight zero are left out.
-pub(super) fn ancestor_sums<const W: usize>(graph: &Graph, weights: &[[f64; W]]) -> Vec<[f64; W]> {
+pub(crate) fn ancestor_sums<const W: usize>(graph: &Graph, weights: &[[f64; W]]) -> Vec<[f64; W]> {
     let candidates = graph.candidates();
     let mut sums = vec![[0.0; W]; candidates];
     let merges: Vec<Rev> = (0..candidates as Rev)

@@ -30,6 +30,7 @@ mod model;
 mod next;
 mod rates;
 
+pub(crate) use ancestry::ancestor_sums;
 pub use belief::{Belief, HitRate};
 pub use model::{Limits, Model};
 pub use next::{Action, Costs, Purpose, Verdict, WhyNot, next};

@@ -183,7 +183,3 @@ fn undecided(belief: &Belief, why: WhyNot) -> Action {
     let remaining = belief.credible(belief.model.confidence);
     Action::Done(Verdict::Undecided { why, remaining })
 }
-
-#[cfg(test)]
-#[path = "simulation.rs"]
-mod simulation;

@@ -1,8 +1,8 @@
 //! The changes that the history is made of, and what their authors say about them.
 
 use super::plan::{Action, Slot};
-use super::rng::Rng;
 use crate::demo::{KVM_C, with_old_kvm_wait};
+use crate::rng::Rng;
 
 /// A file that is built, quick to compile, and included by nobody.
 struct Topic {
@@ -270,7 +270,7 @@ pub(super) fn paths() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::{TOPICS, apply, write};
     use crate::demo::history::plan::{Action, Shape, draw};
-    use crate::demo::history::rng::Rng;
+    use crate::rng::Rng;
 
     #[test]
     fn every_slot_gets_an_edit_of_its_kind() {

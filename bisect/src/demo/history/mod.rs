@@ -2,7 +2,6 @@
 
 mod edits;
 mod plan;
-mod rng;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,9 +9,9 @@ use std::path::Path;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::rng::Rng;
 use edits::Edit;
 use plan::{Action, Slot};
-use rng::Rng;
 
 use super::source::{Author, Change, SourceError, commit_as, read, set_branch};
 

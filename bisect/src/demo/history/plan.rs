@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::rng::Rng;
+use crate::rng::Rng;
 
 /// How a history is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,7 +238,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{Action, Shape, Slot, draw};
-    use crate::demo::history::rng::Rng;
+    use crate::rng::Rng;
 
     fn plan(shape: Shape, seed: u64) -> Vec<Slot> {
         draw(shape, &mut Rng::new(seed)).unwrap()

@@ -2,10 +2,10 @@
 
 /// Splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
 #[derive(Clone, Debug)]
-pub(super) struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    pub(super) fn new(seed: u64) -> Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
         Rng(seed)
     }
 
@@ -18,13 +18,18 @@ impl Rng {
     }
 
     /// A number below `bound`; 0 if that is 0. The bias is below 2⁻⁵⁰ for bounds such as ours.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = bound as u64;
         self.next().checked_rem(bound).unwrap_or(0) as usize
     }
 
+    /// A number from 0 up to, but not including, 1.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// One of `choices`.
-    pub(super) fn pick<T: Clone>(&mut self, choices: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Clone>(&mut self, choices: &[T]) -> Option<T> {
         choices.get(self.below(choices.len())).cloned()
     }
 }

@@ -1,0 +1,314 @@
+//! `vmbisect simulate`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use serde::Serialize;
+use vmbisect::history::{CommitId, History, HistoryError};
+use vmbisect::search::{Costs, Limits};
+use vmbisect::simulate::{Nature, Rule, Score, Setting, Shape, simulate};
+
+use super::interrupt::{cancel_on_signals, interrupted};
+use super::{Output, WithHint};
+
+/// Bisects simulated bugs whose culprit is known, and says how often each rule finds it and what
+/// that takes. No kernel is built and no machine is started.
+///
+/// To plan a bisection: take the number of candidates from `git rev-list --count GOOD..BAD`, the
+/// seconds of a build and of a trial from one of each, and the hit rate from a few dozen trials of
+/// the bad revision (`vmbisect boot` says of each what it showed). Then vary what you can choose,
+/// --machines, --confidence, a workload with a higher hit rate, and compare the hours. The column
+/// "90 %" says what to allow for: one bisection in ten takes longer.
+///
+/// All rules meet the same histories, the same broken revisions and the same luck in the n-th trial
+/// of each revision. Our own knows neither rate beforehand. A table for it says how often names at
+/// a claimed probability were right.
+///
+/// Exit status: 0 done, 2 something went wrong, 130 interrupted, with what was known by then.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  vmbisect simulate --candidates 5932 --hit-rate 0.05,0.1,0.3 --false-rate 0.01
+  vmbisect simulate --merges 0.07 --hit-rate 0.2 --foreign 0.1 --broken 0.05 --machines 8
+  vmbisect simulate --repo linux --good v6.1 --bad v6.2 --build-seconds 180 --trial-seconds 25")]
+pub(crate) struct Args {
+    /// Commits that may be the culprit
+    #[arg(long, value_name = "N", default_value_t = 5932, help_heading = "History")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    candidates: u32,
+
+    /// Share of merges among them, up to 0.4: 0 is one commit after the other, Linux has 0.07
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "History")]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 0.4))]
+    merges: f64,
+
+    /// Take the history between --good and --bad from this repository
+    #[arg(long, value_name = "DIR", help_heading = "History", requires = "good")]
+    #[arg(conflicts_with_all = ["candidates", "merges"])]
+    repo: Option<PathBuf>,
+
+    /// A revision without the bug; may be given several times
+    #[arg(long, value_name = "REV", help_heading = "History", requires = "repo")]
+    good: Vec<String>,
+
+    /// The revision with the bug
+    #[arg(long, value_name = "REV", default_value = "HEAD", help_heading = "History")]
+    #[arg(requires = "repo")]
+    bad: String,
+
+    /// Probability that a trial of a revision with the bug shows it; several, with commas, are
+    /// simulated one after the other
+    #[arg(long, value_name = "P", default_value = "0.3", value_delimiter = ',')]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 1.0), help_heading = "Trials")]
+    hit_rate: Vec<f64>,
+
+    /// Probability that a trial of a revision without the bug shows the same; several, with commas,
+    /// are simulated one after the other
+    #[arg(long, value_name = "Q", default_value = "0.01", value_delimiter = ',')]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 1.0), help_heading = "Trials")]
+    false_rate: Vec<f64>,
+
+    /// Probability that a trial dies of another bug first
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Trials")]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 1.0))]
+    foreign: f64,
+
+    /// Share of the history that has this other bug
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, help_heading = "Trials")]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 1.0))]
+    foreign_span: f64,
+
+    /// Share of the revisions that do not build
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Trials")]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 0.9))]
+    broken: f64,
+
+    /// How many commits in a row do not build
+    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Trials")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    broken_length: u32,
+
+    /// Seconds that a build takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 400.0, help_heading = "Costs")]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 1e6))]
+    build_seconds: f64,
+
+    /// Seconds that a trial takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, help_heading = "Costs")]
+    #[arg(value_parser = |text: &str| number(text, 0.001, 1e6))]
+    trial_seconds: f64,
+
+    /// Trials that run at a time
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Costs")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    machines: u32,
+
+    /// Rules to compare; may be given several times [default: all]
+    #[arg(long, value_name = "RULE", value_enum, help_heading = "Rules")]
+    rule: Vec<Named>,
+
+    /// Probability at which our own rule names a culprit, from 0.5 to 0.999
+    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Rules")]
+    #[arg(value_parser = super::bisect::confidence)]
+    confidence: f64,
+
+    /// Trials after which our own rule gives up
+    #[arg(long, value_name = "N", default_value_t = Limits::default().trials)]
+    #[arg(help_heading = "Rules")]
+    max_trials: u64,
+
+    /// Clean trials of the bad revision after which our own rule gives up
+    #[arg(long, value_name = "N", default_value_t = Limits::default().bad_tip)]
+    #[arg(help_heading = "Rules", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    bad_trials: u32,
+
+    /// Histories, each with a culprit of its own
+    #[arg(long, value_name = "N", default_value_t = 200, help_heading = "Simulation")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+
+    /// Where the random numbers start: the same seed gives the same histories
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulation")]
+    seed: u64,
+
+    /// Histories that are simulated at a time [default: one a CPU]
+    #[arg(long, value_name = "N", help_heading = "Simulation")]
+    jobs: Option<std::num::NonZeroUsize>,
+}
+
+/// A rule on the command line.
+#[derive(Clone, Copy, Debug)]
+struct Named(Rule);
+
+impl ValueEnum for Named {
+    fn value_variants<'a>() -> &'a [Named] {
+        const ALL: [Named; Rule::ALL.len()] = [
+            Named(Rule::Ours),
+            Named(Rule::Syzkaller2021),
+            Named(Rule::Syzkaller2024),
+            Named(Rule::GitBisect),
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+/// How the rules did in one setting.
+#[derive(Debug, Serialize)]
+struct Simulated {
+    candidates: usize,
+    hit_rate: f64,
+    false_rate: f64,
+    histories: u64,
+    rules: Vec<Score>,
+}
+
+fn number(text: &str, low: f64, high: f64) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (low..=high).contains(&number) => Ok(number),
+        Ok(_) => Err(format!("must be from {low} to {high}")),
+        Err(_) => Err("not a number".into()),
+    }
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
+    let shape = args.shape()?;
+    let rules: Vec<Rule> = match &args.rule[..] {
+        [] => Rule::ALL.to_vec(),
+        named => named.iter().map(|named| named.0).collect(),
+    };
+    let jobs = args.jobs.or(std::thread::available_parallelism().ok()).map_or(1, usize::from);
+    let cancel = cancel_on_signals()?;
+    let progress = output.progress();
+    progress.enable_steady_tick(std::time::Duration::from_millis(200));
+    let mut all = Vec::new();
+    for &hit_rate in &args.hit_rate {
+        for &false_rate in args.false_rate.iter().take_while(|_| !cancel.is_cancelled()) {
+            let setting = args.setting(shape.clone(), hit_rate, false_rate);
+            let mut on_done = |done| {
+                let of = args.runs;
+                progress.set_message(format!(
+                    "{done} of {of} histories, hit rate {hit_rate}, false rate {false_rate}"
+                ));
+            };
+            let rules = simulate(&setting, &rules, args.runs, jobs, &cancel, &mut on_done);
+            let simulated = Simulated {
+                candidates: shape.candidates(),
+                hit_rate,
+                false_rate,
+                histories: rules.first().map_or(0, |score| score.histories),
+                rules,
+            };
+            if !output.json {
+                progress.suspend(|| print(&simulated, output));
+            }
+            all.push(simulated);
+        }
+    }
+    progress.finish_and_clear();
+    if output.json {
+        output.line(serde_json::to_string_pretty(&all)?);
+    }
+    if cancel.is_cancelled() {
+        output.note("interrupted; this is what was known");
+        return Ok(interrupted());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn shape(&self) -> anyhow::Result<Shape> {
+        let candidates = self.candidates as usize;
+        let Some(repo) = &self.repo else {
+            return Ok(match self.merges {
+                0.0 => Shape::Linear { candidates },
+                share => Shape::Merges { candidates, share },
+            });
+        };
+        let history = told(History::open(repo))?;
+        let good: Vec<CommitId> =
+            self.good.iter().map(|name| told(history.resolve(name))).collect::<Result<_, _>>()?;
+        let bad = told(history.resolve(&self.bad))?;
+        let candidates = told(history.candidates(&good, bad))?;
+        if candidates.is_empty() {
+            bail!("there are no commits between the good and the bad revision");
+        }
+        Ok(Shape::Given(Arc::new(candidates.graph().clone())))
+    }
+
+    fn setting(&self, shape: Shape, hit_rate: f64, false_rate: f64) -> Setting {
+        Setting {
+            shape,
+            nature: Nature {
+                hit_rate,
+                false_rate,
+                foreign: self.foreign,
+                foreign_span: self.foreign_span,
+                broken: self.broken,
+                broken_length: self.broken_length as usize,
+            },
+            costs: Costs {
+                build_seconds: self.build_seconds,
+                trial_seconds: self.trial_seconds,
+                machines: self.machines,
+            },
+            limits: Limits {
+                trials: self.max_trials,
+                bad_tip: self.bad_trials,
+                ..Limits::default()
+            },
+            confidence: self.confidence,
+            seed: self.seed,
+        }
+    }
+}
+
+fn told<T>(result: Result<T, HistoryError>) -> anyhow::Result<T> {
+    let hint = result.as_ref().err().map(HistoryError::hint).unwrap_or_default();
+    result.hint(hint)
+}
+
+fn print(simulated: &Simulated, output: &Output) {
+    let Simulated { candidates, hit_rate, false_rate, histories, rules } = simulated;
+    output.line(format!(
+        "{candidates} candidates, hit rate {hit_rate}, false rate {false_rate}, {histories} \
+         histories"
+    ));
+    output
+        .line("rule              right   wrong  no answer   trials  builds    hours  90 % within");
+    let share = |part: u64| 100.0 * part as f64 / (*histories).max(1) as f64;
+    for score in rules {
+        output.line(format!(
+            "{:<15} {:>5.1} % {:>5.1} % {:>8.1} % {:>8.1} {:>7.1} {:>8.2} {:>12.2}",
+            score.rule.name(),
+            share(score.right),
+            share(score.wrong),
+            share(score.unanswered),
+            score.trials,
+            score.builds,
+            score.hours,
+            score.hours_90,
+        ));
+    }
+    for score in rules.iter().filter(|score| !score.reliability.is_empty()) {
+        output.line(format!("{}: claimed and actual probability", score.rule.name()));
+        for row in &score.reliability {
+            output.line(format!(
+                "  {:>4.0} to {:>3.0} %: {:>6} claims, {:>5.1} % claimed, {:>5.1} % right",
+                100.0 * row.from,
+                100.0 * row.to,
+                row.claims,
+                100.0 * row.claimed,
+                100.0 * row.actual,
+            ));
+        }
+    }
+    output.line("");
+}

@@ -1,0 +1,128 @@
+//! How good a rule is, measured: bisections of simulated bugs, whose culprit is known.
+//!
+//! Builds and trials are simulated, everything else is real: [`Rule::Ours`] is
+//! [`search::next`](crate::search::next) on a [`search::Belief`](crate::search::Belief). Rules are
+//! compared in the same worlds, where the n-th trial of a revision ends the same for all of them.
+//!
+//! ```
+//! use vmbisect::cancel::Cancel;
+//! use vmbisect::search::{Costs, Limits};
+//! use vmbisect::simulate::{Nature, Rule, Setting, Shape, simulate};
+//!
+//! let setting = Setting {
+//!     shape: Shape::Linear { candidates: 100 },
+//!     nature: Nature {
+//!         hit_rate: 0.9,
+//!         false_rate: 0.0,
+//!         foreign: 0.0,
+//!         foreign_span: 1.0,
+//!         broken: 0.0,
+//!         broken_length: 20,
+//!     },
+//!     costs: Costs { build_seconds: 400.0, trial_seconds: 10.0, machines: 1 },
+//!     limits: Limits::default(),
+//!     confidence: 0.95,
+//!     seed: 1,
+//! };
+//! let scores = simulate(&setting, &[Rule::Ours], 10, 1, &Cancel::new(), &mut |_| {});
+//! assert!(scores[0].right >= 8);
+//! ```
+
+mod history;
+mod rules;
+mod tally;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+
+pub use history::Shape;
+pub use rules::Rule;
+pub use tally::{Reliability, Score};
+pub use world::Nature;
+
+use crate::cancel::Cancel;
+use crate::history::Rev;
+use crate::rng::Rng;
+use crate::search::{Costs, Limits};
+use tally::Result;
+use world::{Lab, World};
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The history.
+    pub shape: Shape,
+    /// The bug, and what else goes wrong.
+    pub nature: Nature,
+    /// What builds and trials take.
+    pub costs: Costs,
+    /// Where our own rule gives up.
+    pub limits: Limits,
+    /// Probability at which our own rule names a culprit.
+    pub confidence: f64,
+    /// Where the random numbers start.
+    pub seed: u64,
+}
+
+/// Follows each rule through `histories` histories, `jobs` of them at a time, and says how each
+/// did. `on_done` is told how many are done.
+///
+/// When cancelled, the histories done by then are what counts. The result depends on the setting
+/// and on the number of histories alone.
+pub fn simulate(
+    setting: &Setting,
+    rules: &[Rule],
+    histories: u64,
+    jobs: usize,
+    cancel: &Cancel,
+    on_done: &mut dyn FnMut(u64),
+) -> Vec<Score> {
+    let next = AtomicU64::new(0);
+    let mut done: Vec<(u64, Vec<Result>)> = std::thread::scope(|scope| {
+        let (sender, receiver) = channel();
+        for _ in 0..jobs.max(1) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= histories {
+                        return;
+                    }
+                    let Some(results) = one(setting, rules, number, cancel) else { return };
+                    if sender.send((number, results)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        (1..).zip(receiver).map(|(count, results)| (on_done(count), results).1).collect()
+    });
+    done.sort_by_key(|(number, _)| *number);
+    let of = |at: usize| -> Vec<Result> {
+        done.iter().filter_map(|(_, results)| results.get(at).copied()).collect()
+    };
+    rules.iter().enumerate().map(|(at, &rule)| Score::new(rule, &of(at))).collect()
+}
+
+/// Follows each rule through one history; `None` if cancelled.
+fn one(setting: &Setting, rules: &[Rule], number: u64, cancel: &Cancel) -> Option<Vec<Result>> {
+    let mut rng = Rng::new(setting.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number));
+    let mut seed = || (rng.uniform() * (1u64 << 53) as f64) as u64;
+    let (shape_seed, culprit_seed, world_seed) = (seed(), seed(), seed());
+    let graph = setting.shape.history(&mut Rng::new(shape_seed));
+    let culprit = Rng::new(culprit_seed).below(graph.candidates()) as Rev;
+    let world = World::new(graph, culprit, setting.nature, world_seed);
+    rules
+        .iter()
+        .map(|rule| {
+            let mut lab = Lab::new(&world, setting.costs);
+            let answer = rule.follow(&mut lab, setting, cancel)?;
+            Some(Result::new(answer, &lab))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

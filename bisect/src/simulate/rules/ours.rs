@@ -1,0 +1,58 @@
+//! What `vmbisect bisect` does: the same belief and the same choice, on simulated trials.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Answer;
+use crate::cancel::Cancel;
+use crate::search::{Action, Belief, Model, Tally, Verdict, next};
+use crate::simulate::Setting;
+use crate::simulate::world::Lab;
+
+pub(super) fn follow(lab: &mut Lab<'_>, setting: &Setting, cancel: &Cancel) -> Option<Answer> {
+    let (belief, verdict) = search(lab, setting, cancel)?;
+    let named = match verdict {
+        Verdict::Culprit { rev, .. } => Some(rev),
+        _ => None,
+    };
+    Some(Answer { named, claim: belief.best() })
+}
+
+/// Searches to the end; `None` if cancelled.
+pub(in crate::simulate) fn search(
+    lab: &mut Lab<'_>,
+    setting: &Setting,
+    cancel: &Cancel,
+) -> Option<(Belief, Verdict)> {
+    let mut belief = Belief::new(lab.world.graph.clone(), Model::new(setting.confidence));
+    let mut useless = HashMap::new();
+    let mut built = HashSet::new();
+    loop {
+        if cancel.is_cancelled() {
+            return None;
+        }
+        let (rev, trials) = match next(&belief, &lab.costs, &setting.limits, lab.trials) {
+            Action::Done(verdict) => return Some((belief, verdict)),
+            Action::Test { rev, trials, .. } => (rev, trials),
+        };
+        if built.insert(rev) {
+            if !lab.build(rev) {
+                belief.untestable(rev);
+                continue;
+            }
+            belief.built(rev, None);
+        }
+        let seen = lab.run(rev, trials);
+        let told = Tally { hits: seen.hits, clean: seen.clean };
+        if told.trials() > 0 {
+            belief.observe(rev, told);
+        }
+        if seen.foreign > 0 {
+            belief.observe_useless(rev, seen.foreign);
+            let useless = useless.entry(rev).or_insert(0);
+            *useless += seen.foreign;
+            if belief.tally(rev).trials() == 0 && *useless >= setting.limits.useless {
+                belief.untestable(rev);
+            }
+        }
+    }
+}

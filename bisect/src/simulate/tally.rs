@@ -1,0 +1,145 @@
+//! How a rule did, over many histories.
+
+use serde::Serialize;
+
+use super::Rule;
+use super::rules::Answer;
+use super::world::Lab;
+
+/// What one rule came to in one history.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Result {
+    named: Option<bool>,
+    claim: Option<(f64, bool)>,
+    trials: u64,
+    builds: u64,
+    seconds: f64,
+}
+
+impl Result {
+    pub(super) fn new(answer: Answer, lab: &Lab<'_>) -> Result {
+        let is_right = |rev| rev == lab.world.culprit;
+        Result {
+            named: answer.named.map(is_right),
+            claim: answer.claim.map(|(rev, probability)| (probability, is_right(rev))),
+            trials: lab.trials,
+            builds: lab.builds(),
+            seconds: lab.seconds,
+        }
+    }
+}
+
+/// How one rule did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Score {
+    /// The rule.
+    pub rule: Rule,
+    /// Histories in which it was followed to the end.
+    pub histories: u64,
+    /// Histories in which it named the culprit.
+    pub right: u64,
+    /// Histories in which it named another commit.
+    pub wrong: u64,
+    /// Histories in which it named none.
+    pub unanswered: u64,
+    /// Trials a history, in the mean.
+    pub trials: f64,
+    /// Builds a history, failed ones among them, in the mean.
+    pub builds: f64,
+    /// Hours a history, in the mean: builds one after the other, trials as many at a time as there
+    /// are machines.
+    pub hours: f64,
+    /// Hours that one history in ten exceeds.
+    pub hours_90: f64,
+    /// Claimed probability against truth; empty for rules that claim none.
+    pub reliability: Vec<Reliability>,
+}
+
+/// How often claims of about the same probability are true.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Reliability {
+    /// Claims from this probability on,
+    pub from: f64,
+    /// and below this one.
+    pub to: f64,
+    /// How many there were.
+    pub claims: u64,
+    /// What they claimed, in the mean.
+    pub claimed: f64,
+    /// The share of them that was right.
+    pub actual: f64,
+}
+
+/// Limits of the rows of a reliability table.
+const EDGES: [f64; 8] = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.01];
+
+impl Score {
+    /// Sums up. The order of `results` does not depend on the machine, so the sums don't either.
+    pub(super) fn new(rule: Rule, results: &[Result]) -> Score {
+        let histories = results.len() as u64;
+        let count = |named| results.iter().filter(|result| result.named == named).count() as u64;
+        let mean = |of: &dyn Fn(&Result) -> f64| {
+            results.iter().map(of).sum::<f64>() / results.len().max(1) as f64
+        };
+        let mut seconds: Vec<f64> = results.iter().map(|result| result.seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        Score {
+            rule,
+            histories,
+            right: count(Some(true)),
+            wrong: count(Some(false)),
+            unanswered: count(None),
+            trials: mean(&|result| result.trials as f64),
+            builds: mean(&|result| result.builds as f64),
+            hours: mean(&|result| result.seconds / 3600.0),
+            hours_90: seconds.get(results.len() * 9 / 10).map_or(0.0, |seconds| seconds / 3600.0),
+            reliability: reliability(results),
+        }
+    }
+}
+
+fn reliability(results: &[Result]) -> Vec<Reliability> {
+    let row = |edges: &[f64]| {
+        let [from, to] = edges else { return None };
+        let claims: Vec<(f64, bool)> = results
+            .iter()
+            .filter_map(|result| result.claim)
+            .filter(|(claimed, _)| (*from..*to).contains(claimed))
+            .collect();
+        let n = claims.len() as f64;
+        (!claims.is_empty()).then(|| Reliability {
+            from: *from,
+            to: to.min(1.0),
+            claims: claims.len() as u64,
+            claimed: claims.iter().map(|(claimed, _)| claimed).sum::<f64>() / n,
+            actual: claims.iter().filter(|(_, right)| *right).count() as f64 / n,
+        })
+    };
+    EDGES.windows(2).filter_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Result, Score};
+    use crate::simulate::Rule;
+
+    #[test]
+    fn claims_are_held_against_the_truth() {
+        let result = |claimed, right, seconds| Result {
+            named: (claimed >= 0.95).then_some(right),
+            claim: Some((claimed, right)),
+            trials: 10,
+            builds: 2,
+            seconds,
+        };
+        let results =
+            [result(0.96, true, 3600.0), result(0.97, false, 7200.0), result(0.6, true, 0.0)];
+        let score = Score::new(Rule::Ours, &results);
+        assert_eq!((score.right, score.wrong, score.unanswered), (1, 1, 1));
+        assert_eq!((score.hours, score.hours_90), (1.0, 2.0));
+        assert_eq!(score.reliability.len(), 2);
+        let row = score.reliability[1];
+        assert_eq!((row.from, row.claims, row.actual), (0.95, 2, 0.5));
+        assert!((row.claimed - 0.965).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,128 @@
+//! Whole searches against simulated bugs.
+
+use std::sync::Arc;
+
+use super::rules::ours::search;
+use super::world::{Lab, World};
+use super::{Nature, Rule, Score, Setting, Shape, simulate};
+use crate::cancel::Cancel;
+use crate::history::{Graph, Rev};
+use crate::search::{Costs, Limits, Verdict};
+
+fn setting(shape: Shape, hit_rate: f64, false_rate: f64) -> Setting {
+    Setting {
+        shape,
+        nature: Nature {
+            hit_rate,
+            false_rate,
+            foreign: 0.0,
+            foreign_span: 1.0,
+            broken: 0.0,
+            broken_length: 20,
+        },
+        costs: Costs { build_seconds: 400.0, trial_seconds: 10.0, machines: 1 },
+        limits: Limits::default(),
+        confidence: 0.95,
+        seed: 1,
+    }
+}
+
+fn scores(setting: &Setting, rules: &[Rule], histories: u64) -> Vec<Score> {
+    simulate(setting, rules, histories, 1, &Cancel::new(), &mut |_| {})
+}
+
+/// Right at least as often as promised, allowing for three standard deviations of chance, and
+/// nearly always with a name.
+fn keeps_its_promise(setting: &Setting, histories: u64) {
+    let score = &scores(setting, &[Rule::Ours], histories)[0];
+    let named = (score.right + score.wrong) as f64;
+    let chance = 3.0 * (0.95 * 0.05 * named).sqrt();
+    assert!(score.right as f64 >= 0.95 * named - chance, "{score:?}");
+    assert!(named >= 0.9 * histories as f64, "{score:?}");
+}
+
+const LINEAR: Shape = Shape::Linear { candidates: 300 };
+const MERGES: Shape = Shape::Merges { candidates: 300, share: 0.1 };
+
+#[test]
+fn linear_histories() {
+    for (p, q, runs) in [(1.0, 0.0, 100), (0.9, 0.01, 100), (0.3, 0.01, 50), (0.1, 0.01, 10)] {
+        keeps_its_promise(&setting(LINEAR, p, q), runs);
+    }
+}
+
+#[test]
+fn histories_with_merges() {
+    for (p, q, runs) in [(1.0, 0.0, 100), (0.9, 0.01, 100), (0.3, 0.01, 50)] {
+        keeps_its_promise(&setting(MERGES, p, q), runs);
+    }
+}
+
+#[test]
+fn foreign_crashes_and_broken_stretches_cost_time_and_not_truth() {
+    let mut setting = setting(MERGES, 0.9, 0.01);
+    setting.nature = Nature { foreign: 0.3, broken: 0.02, broken_length: 3, ..setting.nature };
+    let scores = scores(&setting, &[Rule::Ours, Rule::Syzkaller2021], 50);
+    assert!(scores[0].wrong <= 6, "{scores:?}");
+    // Where one trial in three dies of something else, any crash is bad means all is bad.
+    assert!(scores[1].wrong >= 30, "{scores:?}");
+}
+
+#[test]
+fn a_sure_bug_takes_about_as_many_builds_as_halving() {
+    let setting = setting(Shape::Linear { candidates: 1024 }, 1.0, 0.0);
+    let scores = scores(&setting, &[Rule::Ours, Rule::GitBisect, Rule::Syzkaller2024], 50);
+    assert!(scores[0].builds <= 14.0, "{scores:?}");
+    assert_eq!((scores[1].right, scores[1].builds), (50, 10.0));
+    assert_eq!((scores[2].right, scores[2].builds, scores[2].trials), (50, 11.0, 120.0));
+}
+
+#[test]
+fn the_number_of_jobs_changes_nothing() {
+    let setting = setting(MERGES, 0.5, 0.03);
+    let with = |jobs| simulate(&setting, &Rule::ALL, 12, jobs, &Cancel::new(), &mut |_| {});
+    assert_eq!(with(1), with(3));
+}
+
+#[test]
+fn what_was_done_before_the_interruption_counts() {
+    let cancel = Cancel::new();
+    let mut stop = |done| {
+        if done == 5 {
+            cancel.cancel();
+        }
+    };
+    let scores = simulate(&setting(LINEAR, 0.5, 0.0), &Rule::ALL, 1 << 40, 1, &cancel, &mut stop);
+    assert!(scores.iter().all(|score| score.histories >= 5), "{scores:?}");
+}
+
+fn linear_world(candidates: usize, culprit: Rev, broken: std::ops::Range<Rev>, seed: u64) -> World {
+    let nature = setting(LINEAR, 0.9, 0.0).nature;
+    let mut world = World::new(Arc::new(Graph::linear(candidates)), culprit, nature, seed);
+    world.break_range(broken);
+    world
+}
+
+#[test]
+fn a_broken_stretch_is_left_in_few_tries() {
+    let setting = setting(LINEAR, 0.9, 0.0);
+    for seed in 1..=20 {
+        let world = linear_world(1000, 230, 400..600, seed);
+        let mut lab = Lab::new(&world, setting.costs);
+        let (_, verdict) = search(&mut lab, &setting, &Cancel::new()).unwrap();
+        assert!(matches!(verdict, Verdict::Culprit { rev: 230, .. }), "{verdict:?}");
+        assert!(lab.failed_builds() <= 4, "{}", lab.failed_builds());
+    }
+}
+
+#[test]
+fn a_culprit_in_a_broken_stretch_is_narrowed_down_to_it() {
+    let setting = setting(LINEAR, 0.9, 0.0);
+    let world = linear_world(200, 105, 100..110, 7);
+    let mut lab = Lab::new(&world, setting.costs);
+    let (_, verdict) = search(&mut lab, &setting, &Cancel::new()).unwrap();
+    let Verdict::Undecided { remaining, .. } = verdict else { panic!("{verdict:?}") };
+    // The first testable revision above the stretch may be the culprit too.
+    assert!(remaining.iter().all(|&(rev, _)| (100..=110).contains(&rev)), "{remaining:?}");
+    assert!(remaining.len() >= 10, "{remaining:?}");
+}
