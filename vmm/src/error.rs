@@ -18,9 +18,9 @@ use crate::x86_64::registers::RegistersError;
 /// Why a machine could not be started.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// /dev/kvm does not exist.
+    /// /dev/kvm does not exist, or there is no driver behind it.
     #[error(
-        "there is no /dev/kvm: load kvm_intel or kvm_amd, and turn virtualization on in the \
+        "there is no working /dev/kvm: load kvm_intel or kvm_amd, and turn virtualization on in the \
          firmware, or nested virtualization if this is a virtual machine"
     )]
     NoKvm,
@@ -37,7 +37,7 @@ pub enum StartError {
     #[error("KVM has API version {0}, not 12")]
     KvmApiVersion(i32),
     /// KVM lacks something without which no machine can run.
-    #[error("this host's KVM lacks {0}: it is too old, or not complete")]
+    #[error("this host's KVM lacks KVM_CAP_{0}: boot a newer kernel, any since 2018 has it")]
     MissingCapability(&'static str),
     /// The number of vCPUs is out of range.
     #[error("{asked} vCPUs are not possible: this host carries 1 to {most}")]
@@ -98,7 +98,10 @@ pub enum StartError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// The host does not give the guest's memory.
-    #[error("can't get {} MiB of guest memory", .bytes >> 20)]
+    #[error(
+        "can't get {} MiB of guest memory: give the machine less, or run fewer at a time",
+        .bytes >> 20
+    )]
     AllocateMemory {
         /// How much.
         bytes: u64,

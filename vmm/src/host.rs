@@ -19,6 +19,21 @@ const KVM_CPUID_FEATURES: u32 = 0x4000_0001;
 /// The modules that KVM for x86 can be backed by.
 const BACKENDS: [&str; 3] = ["kvm_intel", "kvm_amd", "kvm_pvm"];
 
+/// What the VMM asks of KVM: its name without the KVM_CAP_, and whether no machine can be made
+/// without.
+pub(crate) const CAPABILITIES: [(&str, Cap, bool); 10] = [
+    ("USER_MEMORY", Cap::UserMemory, true),
+    ("SET_TSS_ADDR", Cap::SetTssAddr, true),
+    ("EXT_CPUID", Cap::ExtCpuid, true),
+    ("IRQCHIP", Cap::Irqchip, true),
+    ("PIT2", Cap::Pit2, true),
+    ("IRQFD", Cap::Irqfd, true),
+    ("MP_STATE", Cap::MpState, true),
+    ("IMMEDIATE_EXIT", Cap::ImmediateExit, true),
+    ("TSC_DEADLINE_TIMER", Cap::TscDeadlineTimer, true),
+    ("COALESCED_PIO", Cap::CoalescedPio, false),
+];
+
 /// What this machine's KVM can do, and what is missing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostReport {
@@ -237,24 +252,13 @@ fn backend() -> Option<Backend> {
 }
 
 fn capabilities(kvm: &Kvm) -> Vec<Capability> {
-    [
-        ("USER_MEMORY", Cap::UserMemory, true),
-        ("SET_TSS_ADDR", Cap::SetTssAddr, true),
-        ("EXT_CPUID", Cap::ExtCpuid, true),
-        ("IRQCHIP", Cap::Irqchip, true),
-        ("PIT2", Cap::Pit2, true),
-        ("IRQFD", Cap::Irqfd, true),
-        ("MP_STATE", Cap::MpState, true),
-        ("IMMEDIATE_EXIT", Cap::ImmediateExit, true),
-        ("TSC_DEADLINE_TIMER", Cap::TscDeadlineTimer, true),
-        ("COALESCED_PIO", Cap::CoalescedPio, false),
-    ]
-    .map(|(name, capability, required)| Capability {
-        name: name.to_owned(),
-        present: kvm.check_extension(capability),
-        required,
-    })
-    .into()
+    CAPABILITIES
+        .map(|(name, capability, required)| Capability {
+            name: name.to_owned(),
+            present: kvm.check_extension(capability),
+            required,
+        })
+        .into()
 }
 
 fn pv_features(kvm: &Kvm) -> Option<u32> {

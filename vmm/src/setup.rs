@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{
-    CpuId, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
+    CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
     kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
@@ -22,6 +22,7 @@ use crate::devices::bus::{self, Bus};
 use crate::devices::i8042::I8042;
 use crate::devices::serial::{PostedWrites, Serial};
 use crate::error::{StartError, VcpuSetupError};
+use crate::host::CAPABILITIES;
 use crate::hub::Hub;
 use crate::memory::Ram;
 use crate::plan::Plan;
@@ -34,7 +35,6 @@ use crate::x86_64::gdt::Segments;
 use crate::x86_64::{cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
 use crate::{CpuFacts, MachineConfig};
 
-const API_VERSION: i32 = 12;
 /// Ten years.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
 /// How long a guest's last byte may lie about unseen: none that a kernel prints does, since it looks
@@ -42,18 +42,6 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
 const TICK: Duration = Duration::from_millis(50);
 const KEYBOARD_IRQ: u32 = 1;
 const SERIAL_IRQ: u32 = 4;
-
-/// What no machine can do without.
-const CAPABILITIES: &[(Cap, &str)] = &[
-    (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
-    (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
-    (Cap::SetTssAddr, "KVM_CAP_SET_TSS_ADDR"),
-    (Cap::ExtCpuid, "KVM_CAP_EXT_CPUID"),
-    (Cap::Pit2, "KVM_CAP_PIT2"),
-    (Cap::MpState, "KVM_CAP_MP_STATE"),
-    (Cap::Irqfd, "KVM_CAP_IRQFD"),
-    (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
-];
 
 /// What the boot vCPU starts with.
 struct Boot {
@@ -95,7 +83,6 @@ pub(crate) fn make(
     let wanted = cpuid::Wanted {
         vcpus: config.vcpus,
         pv_features: config.pv_features,
-        tsc_deadline: kvm.check_extension(Cap::TscDeadlineTimer),
         hide_xsave: cpuid::is_emulated(),
     };
     let mut facts = CpuFacts {
@@ -153,11 +140,11 @@ fn open_kvm() -> Result<Kvm, StartError> {
         errno => StartError::OpenKvm(io::Error::from_raw_os_error(errno)),
     })?;
     let version = kvm.get_api_version();
-    if version != API_VERSION {
+    if u32::try_from(version) != Ok(KVM_API_VERSION) {
         return Err(StartError::KvmApiVersion(version));
     }
-    for (capability, name) in CAPABILITIES {
-        if !kvm.check_extension(*capability) {
+    for (name, capability, required) in CAPABILITIES {
+        if required && !kvm.check_extension(capability) {
             return Err(StartError::MissingCapability(name));
         }
     }
@@ -189,13 +176,7 @@ fn side_by_side<A: Send, B>(
 fn create_vm() -> Result<(Kvm, VmFd), StartError> {
     let kvm = open_kvm()?;
     let kvm_error = |ioctl| move |source| StartError::Kvm { ioctl, source };
-    let vm = loop {
-        match kvm.create_vm() {
-            // A signal came while KVM registered its MMU notifier.
-            Err(error) if error.errno() == libc::EINTR => {}
-            other => break other.map_err(kvm_error("KVM_CREATE_VM"))?,
-        }
-    };
+    let vm = empty_vm(&kvm).map_err(kvm_error("KVM_CREATE_VM"))?;
     vm.set_identity_map_address(layout::KVM_IDENTITY_MAP)
         .map_err(kvm_error("KVM_SET_IDENTITY_MAP_ADDR"))?;
     vm.set_tss_address(layout::KVM_TSS).map_err(kvm_error("KVM_SET_TSS_ADDR"))?;
@@ -204,6 +185,17 @@ fn create_vm() -> Result<(Kvm, VmFd), StartError> {
     let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
     vm.create_pit2(pit).map_err(kvm_error("KVM_CREATE_PIT2"))?;
     Ok((kvm, vm))
+}
+
+/// A VM with nothing in it.
+pub(crate) fn empty_vm(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
+    loop {
+        match kvm.create_vm() {
+            // A signal came while KVM registered its MMU notifier.
+            Err(error) if error.errno() == libc::EINTR => {}
+            other => return other,
+        }
+    }
 }
 
 /// The guest's memory with everything in it that the guest starts from.

@@ -12,6 +12,8 @@ use vm_memory::{
 };
 
 use super::steps::{EXCEPTION_PORT, Feature, Parts, RESULT_PORT, parts};
+use crate::setup;
+use crate::x86_64::layout;
 
 // Where things are in the guest's 128 KiB.
 const PML4: u64 = 0x1000;
@@ -26,9 +28,6 @@ const CODE: u64 = 0x7000;
 const STACK: u64 = 0x1_0000;
 const DATA: u64 = 0x1_0000;
 const MEMORY: usize = 0x2_0000;
-
-/// Intel without unrestricted guests keeps a TSS of its own here.
-const KVM_TSS: usize = 0xfffb_d000;
 
 const CR0_PE: u64 = 1 << 0;
 const CR0_MP: u64 = 1 << 1;
@@ -80,14 +79,8 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn new(kvm: &Kvm, cancelled: &AtomicBool) -> Result<Guest, SetUpError> {
         let failed = |what| move |error| SetUpError::Kvm(what, error);
-        let vm = loop {
-            match kvm.create_vm() {
-                // KVM_CREATE_VM may be interrupted by any signal.
-                Err(error) if error.errno() == libc::EINTR => {}
-                other => break other.map_err(failed("KVM_CREATE_VM"))?,
-            }
-        };
-        vm.set_tss_address(KVM_TSS).map_err(failed("KVM_SET_TSS_ADDR"))?;
+        let vm = setup::empty_vm(kvm).map_err(failed("KVM_CREATE_VM"))?;
+        vm.set_tss_address(layout::KVM_TSS).map_err(failed("KVM_SET_TSS_ADDR"))?;
         vm.create_irq_chip().map_err(failed("KVM_CREATE_IRQCHIP"))?;
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)])
             .map_err(|_| SetUpError::Memory)?;
@@ -99,8 +92,8 @@ impl Guest {
                 memory_size: region.len(),
                 userspace_addr: region.as_ptr() as u64,
             };
-            // SAFETY: the mapping is as large as it says, and lives in the same struct as the VM,
-            // which is dropped first.
+            // SAFETY: the mapping is as large as it says and only for the guest. KVM touches it
+            // through the vCPU alone, which lives in the same struct and is dropped first.
             unsafe { vm.set_user_memory_region(region) }
                 .map_err(failed("KVM_SET_USER_MEMORY_REGION"))?;
         }

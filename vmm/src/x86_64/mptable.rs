@@ -8,6 +8,8 @@ use super::layout;
 
 /// A local APIC that is not an external 82489DX.
 const APIC_VERSION: u8 = 0x14;
+/// What KVM's I/O APIC has in its version register.
+const IO_APIC_VERSION: u8 = 0x11;
 const SPEC_1_4: u8 = 4;
 const ENABLED: u8 = 1;
 const BOOT_PROCESSOR: u8 = 2;
@@ -73,7 +75,7 @@ fn table(vcpus: u8) -> Vec<u8> {
     }
     let io_apic = vcpus.saturating_add(1);
     entries.push([&[BUS, 0], b"ISA   ".as_slice()].concat());
-    let mut entry = vec![IO_APIC, io_apic, APIC_VERSION, ENABLED];
+    let mut entry = vec![IO_APIC, io_apic, IO_APIC_VERSION, ENABLED];
     entry.extend_from_slice(&layout::IO_APIC.to_le_bytes());
     entries.push(entry);
     // Polarity and trigger (two bytes of flags) conform to the bus: high, edge.
