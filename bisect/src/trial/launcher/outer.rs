@@ -89,10 +89,27 @@ fn set_up() -> Result<File, OuterError> {
     }
     devices.wait_for("/dev/kvm", |name| name == "kvm")?;
     let port = devices.wait_for(PORT, |name| name.starts_with("vport"))?;
-    let port = OpenOptions::new().read(true).write(true).open(&port);
-    let port = port.map_err(|error| OuterError::Device(PORT, error))?;
+    let port = open_port(&port)?;
     wait_for_host(&port)?;
     Ok(port)
+}
+
+/// Opens the port. The driver makes its node before it knows the port by its number, and says
+/// ENXIO in between; nothing tells when that is over.
+fn open_port(path: &Path) -> Result<File, OuterError> {
+    let deadline = Instant::now() + DEVICE_PATIENCE;
+    loop {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(port) => return Ok(port),
+            Err(error)
+                if error.raw_os_error() == Some(Errno::NXIO.raw_os_error())
+                    && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(OuterError::Device(PORT, error)),
+        }
+    }
 }
 
 fn sorted(directory: &Path) -> Result<Vec<PathBuf>, OuterError> {
