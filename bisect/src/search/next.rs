@@ -141,7 +141,9 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
     let lacks = |rev: Rev| {
         let tally = belief.tally(rev);
         let lacks = needed.saturating_sub(tally.clean);
-        (lacks > 0 && !belief.is_untestable(rev)).then_some(lacks)
+        // A few hits may be false ones; where the bug itself is likelier, more trials tell nothing.
+        let in_doubt = tally.hits == 0 || belief.probability_bad(rev) < 0.5;
+        (lacks > 0 && in_doubt && !belief.is_untestable(rev)).then_some(lacks)
     };
     // Clean trials further up say more about a good tip than its own could.
     if belief.outside() > SETTLED {

@@ -46,9 +46,14 @@ const MERGES: Shape = Shape::Merges { candidates: 300, share: 0.1 };
 
 #[test]
 fn linear_histories() {
-    for (p, q, runs) in [(1.0, 0.0, 100), (0.9, 0.01, 100), (0.3, 0.01, 50), (0.1, 0.01, 10)] {
+    for (p, q, runs) in [(1.0, 0.0, 100), (0.9, 0.01, 100), (0.3, 0.01, 50)] {
         keeps_its_promise(&setting(LINEAR, p, q), runs);
     }
+    // A rare bug takes more patience at the bad tip than the default has: in 30 trials it does not
+    // show at all in one history of 24.
+    let mut rare = setting(LINEAR, 0.1, 0.01);
+    rare.limits.bad_tip = 100;
+    keeps_its_promise(&rare, 10);
 }
 
 #[test]
