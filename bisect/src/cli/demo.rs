@@ -141,7 +141,7 @@ fn import(
     let source = args.linux.as_deref().unwrap_or(Path::new(LINUX_SOURCE));
     let start = Instant::now();
     let progress = output.progress();
-    progress.set_message(format!("importing {}", source.display()));
+    output.note(format!("importing {}, unless that was done before", source.display()));
     progress.enable_steady_tick(Duration::from_millis(200));
     let imported = Linux::at(source).and_then(|linux| {
         import_cached(&linux, dir, &mut |line| progress.set_message(line.to_owned()), cancel)

@@ -1,6 +1,7 @@
 //! Installing what is missing.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -160,6 +161,8 @@ fn apt_get(
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
+            // Ctrl-C on a terminal goes to a whole process group, and would stop dpkg half-way.
+            .process_group(0)
             .spawn()?;
         Ok((reader, child))
     };

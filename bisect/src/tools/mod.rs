@@ -166,6 +166,14 @@ pub const ALL: &[Tool] = &[
         probe: Probe::Program("xz", "--version"),
     },
     Tool {
+        name: "busybox",
+        why: "is the shell of a guest that runs a command line (--run)",
+        purposes: &[Workload],
+        debian: "busybox-static",
+        fedora: Some("busybox"),
+        probe: Probe::Program("busybox", "--help"),
+    },
+    Tool {
         name: "qemu-system-x86_64",
         why: "emulates a machine with KVM where the host has none that runs Linux",
         purposes: &[OuterMachine],
@@ -271,7 +279,7 @@ mod tests {
     #[test]
     fn purposes_select_tools() {
         let names: Vec<_> = needed_for(&[Purpose::Workload]).iter().map(|tool| tool.name).collect();
-        assert_eq!(names, ["gcc", "C library headers"]);
+        assert_eq!(names, ["gcc", "C library headers", "busybox"]);
         assert!(ALL.iter().all(|tool| !tool.purposes.is_empty()));
     }
 
