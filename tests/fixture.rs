@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, bail};
-use rustix::fs::{FlockOperation, flock};
 use vmbisect::cancel::Cancel;
 use vmbisect::demo::{self, Change, Imported, Linux};
 use vmbisect::kernel::{Builder, Built, Image};
+use vmbisect::lock::Locked;
 use vmbisect::tools::{self, LINUX_SOURCE, Purpose};
 
 /// A kernel source in git, and two kernels of it.
@@ -81,15 +81,14 @@ pub fn directory() -> anyhow::Result<PathBuf> {
 }
 
 /// Waits for the lock of this name, which tests of other processes take as well. It is free again
-/// when the file is dropped or its process dies.
+/// when it is dropped or its process dies.
 ///
 /// # Errors
 /// Fails if the lock file can't be made.
-pub fn lock(name: &str) -> anyhow::Result<File> {
+pub fn lock(name: &str) -> anyhow::Result<Locked> {
     let path = directory()?.join(name).with_extension("lock");
     let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
-    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
-    Ok(file)
+    Ok(Locked::wait(file)?)
 }
 
 fn make_kernels() -> anyhow::Result<Kernels> {

@@ -14,6 +14,7 @@ pub mod history;
 pub mod import;
 pub mod journal;
 pub mod kernel;
+pub mod lock;
 pub mod report;
 mod rng;
 pub mod search;

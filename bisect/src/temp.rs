@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
+
+use crate::lock::Locked;
 
 /// The file by which a directory is known to be one of these. Its owner holds it locked (flock(2)).
 const LOCK: &str = ".vmbisect-lock";
@@ -19,8 +20,8 @@ const SETTLED: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct TempRoom {
     dir: TempDir,
-    /// Closing it releases the lock, which is after the directory is gone.
-    _lock: File,
+    /// Dropped after the directory.
+    _lock: Locked,
 }
 
 impl TempRoom {
@@ -39,7 +40,7 @@ impl TempRoom {
         let dir =
             tempfile::Builder::new().prefix(&format!("vmbisect-{what}-")).tempdir_in(parent)?;
         let lock = File::create_new(dir.path().join(LOCK))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let lock = Locked::attempt(lock)?.ok_or(io::ErrorKind::WouldBlock)?;
         Ok(TempRoom { dir, _lock: lock })
     }
 
@@ -63,7 +64,7 @@ fn sweep(parent: &Path, settled: Duration) {
 }
 
 /// The lock of a directory that nobody owns any more, taken.
-fn abandoned(dir: &Path, settled: Duration) -> Option<File> {
+fn abandoned(dir: &Path, settled: Duration) -> Option<Locked> {
     let path = dir.join(LOCK);
     let user = rustix::process::geteuid().as_raw();
     // Everybody can write there: what looks like a directory of ours may be a link elsewhere.
@@ -72,8 +73,7 @@ fn abandoned(dir: &Path, settled: Duration) -> Option<File> {
     let data = path.symlink_metadata().ok().filter(|data| data.is_file() && ours(data))?;
     let age = data.modified().ok()?.elapsed().ok()?;
     let lock = File::open(&path).ok().filter(|_| age >= settled)?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
-    Some(lock)
+    Locked::attempt(lock).ok()?
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::cancel::Cancel;
 use crate::hex;
+use crate::lock::Locked;
 
 /// Goes up when the same source comes to give another repository.
 const FORMAT: &str = "vmbisect import 1";
@@ -174,8 +174,7 @@ pub fn import_cached(
     fs::create_dir_all(dir).map_err(write)?;
     // Whoever imports the same at the same time is waited for.
     let lock = File::create(dir.join("lock")).map_err(write)?;
-    rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))
-        .map_err(|error| write(error.into()))?;
+    let _lock = Locked::wait(lock).map_err(write)?;
     let cached = repo.exists();
     let base = import(linux.path(), &repo, on_line, cancel)?;
     Ok(Imported { repo, base, cached })

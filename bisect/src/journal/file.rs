@@ -5,15 +5,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use super::{Event, Header, JournalError, Record};
+use crate::lock::Locked;
 
 /// A journal that this process alone may append to, until it is dropped.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
+    file: Locked,
     dir: PathBuf,
     path: PathBuf,
     length: u64,
@@ -126,13 +126,9 @@ impl Journal {
             _ if create => JournalError::Write { path: path.clone(), source },
             _ => JournalError::Read { path: path.clone(), source },
         })?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
-            if errno == rustix::io::Errno::WOULDBLOCK {
-                JournalError::InUse { dir: dir.to_owned() }
-            } else {
-                JournalError::Read { path: path.clone(), source: errno.into() }
-            }
-        })?;
+        let file = Locked::attempt(file)
+            .map_err(|source| JournalError::Read { path: path.clone(), source })?
+            .ok_or_else(|| JournalError::InUse { dir: dir.to_owned() })?;
         Ok(Journal { file, dir: dir.to_owned(), path, length: 0 })
     }
 

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::BuildError;
 use crate::cancel::Cancel;
+use crate::lock::Locked;
 
 /// The environment variable that marks a build's processes with the scratch directory.
 pub(super) const MARK: &str = "VMBISECT_BUILD_SCRATCH";
@@ -35,8 +35,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Scratch {
     dir: PathBuf,
-    /// Closing it releases the lock.
-    _lock: File,
+    _lock: Locked,
 }
 
 /// Where the worktree of a scratch directory is.
@@ -52,11 +51,11 @@ impl Scratch {
         cancel: &Cancel,
     ) -> Result<Scratch, BuildError> {
         let path = dir.join("lock");
-        let lock = File::create(&path).map_err(BuildError::io("create", &path))?;
         let mut told = false;
-        while let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            if error != rustix::io::Errno::WOULDBLOCK {
-                return Err(BuildError::io("lock", &path)(error.into()));
+        let lock = loop {
+            let file = File::create(&path).map_err(BuildError::io("create", &path))?;
+            if let Some(lock) = Locked::attempt(file).map_err(BuildError::io("lock", &path))? {
+                break lock;
             }
             if !told {
                 on_line(&format!("another vmbisect builds in {}: waiting for it", dir.display()));
@@ -66,7 +65,7 @@ impl Scratch {
                 return Err(BuildError::Cancelled);
             }
             std::thread::sleep(RETRY);
-        }
+        };
         let scratch = Scratch { dir: dir.to_owned(), _lock: lock };
         scratch.end_leftovers()?;
         Ok(scratch)
