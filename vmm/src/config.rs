@@ -32,7 +32,8 @@ pub struct MachineConfig {
     pub command_line: String,
     /// Number of vCPUs, from 1 to 64.
     pub vcpus: u8,
-    /// Guest memory in bytes: 64 MiB to 3 GiB, a multiple of 1 MiB.
+    /// Guest memory in bytes: from 64 MiB to what the host has, at most 1 TiB, a multiple of 1 MiB.
+    /// What is beyond 3 GiB lies from 4 GiB on.
     pub memory: u64,
     /// Which of KVM's paravirtual features the guest is shown.
     pub pv_features: PvFeatures,

@@ -10,6 +10,7 @@ use crate::x86_64::boot_params::BootParamsError;
 use crate::x86_64::cpuid::CpuidError;
 use crate::x86_64::gdt::GdtError;
 use crate::x86_64::lapic::LapicError;
+use crate::x86_64::layout::HOLE;
 use crate::x86_64::mptable::MpTableError;
 use crate::x86_64::msr::MsrError;
 use crate::x86_64::page_tables::PageTablesError;
@@ -60,15 +61,29 @@ pub enum StartError {
         /// The most that a machine can have.
         most: u64,
     },
+    /// The amount of memory is more than this host carries.
+    #[error(
+        "{} MiB of memory are more than this host carries: {what} {} MiB",
+        .asked >> 20, .most >> 20
+    )]
+    MoreThanHost {
+        /// Bytes that were asked for.
+        asked: u64,
+        /// The most that it carries.
+        most: u64,
+        /// What the limit is, with a verb.
+        what: &'static str,
+    },
     /// The kernel needs more memory than the machine has.
     #[error(
-        "the kernel needs at least {} MiB of memory to start, the machine has {} MiB",
-        .needed.div_ceil(1 << 20), .given >> 20
+        "the kernel needs at least {} MiB of memory to start, the machine has {} MiB{}",
+        .needed.div_ceil(1 << 20), .given >> 20,
+        if *.given == HOLE { " below its hole" } else { "" }
     )]
     TooLittleMemory {
         /// Bytes that it needs, from address 0.
         needed: u64,
-        /// Bytes that the machine has.
+        /// Bytes that the machine has from there on: up to 3 GiB, where the hole begins.
         given: u64,
     },
     /// The initramfs does not fit beside the kernel.

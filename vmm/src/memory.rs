@@ -6,13 +6,15 @@ use std::ptr::NonNull;
 use vm_memory::mmap::MmapRegion;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
+use crate::x86_64::layout;
+
 /// A large page, which KVM gives the guest in one piece where the host's and the guest's address of
 /// it are both multiples of this.
 const LARGE_PAGE: usize = 2 << 20;
 
-/// Guest memory from address 0 on: anonymous, given by the host as the guest touches it, a large page
-/// at a time where the host has them. Each page that is touched for the first time costs an exit, and
-/// a boot touches thousands of small ones.
+/// Guest memory around the hole ([`layout::ram`]): anonymous, given by the host as the guest touches
+/// it, a large page at a time where the host has them. Each page that is touched for the first time
+/// costs an exit, and a boot touches thousands of small ones.
 #[derive(Debug)]
 pub(crate) struct Ram {
     // Dropped before what it points to.
@@ -24,16 +26,24 @@ impl Ram {
     /// Memory of `size` bytes, a multiple of the page size.
     pub(crate) fn new(size: usize) -> io::Result<Ram> {
         let mapping = Mapping::aligned(size)?;
-        let address = mapping.address.as_ptr();
         // It has no use for it; only a read-only mapping would be told from others by it.
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: the range is mapped so, is used for nothing else, and outlives the region.
-        let region = unsafe { MmapRegion::build_raw(address, size, protection, FLAGS) };
-        let region = region.map_err(io::Error::other)?;
-        let region = GuestRegionMmap::new(region, GuestAddress(0))
-            .ok_or(io::ErrorKind::InvalidInput)
-            .map_err(io::Error::from)?;
-        let memory = GuestMemoryMmap::from_regions(vec![region]).map_err(io::Error::other)?;
+        let mut host = mapping.address.as_ptr();
+        let mut regions = Vec::with_capacity(2);
+        for (guest, size) in layout::ram(size as u64) {
+            // It is no more than the mapping's own size.
+            let size = size as usize;
+            // SAFETY: the range is mapped so, is used for nothing else, and outlives the region.
+            let region = unsafe { MmapRegion::build_raw(host, size, protection, FLAGS) };
+            let region = region.map_err(io::Error::other)?;
+            let region = GuestRegionMmap::new(region, GuestAddress(guest))
+                .ok_or(io::ErrorKind::InvalidInput)
+                .map_err(io::Error::from)?;
+            regions.push(region);
+            // SAFETY: the ranges add up to the mapping, so this is inside of it or at its end.
+            host = unsafe { host.add(size) };
+        }
+        let memory = GuestMemoryMmap::from_regions(regions).map_err(io::Error::other)?;
         Ok(Ram { memory, _mapping: mapping })
     }
 
@@ -41,6 +51,18 @@ impl Ram {
     pub(crate) fn guest(&self) -> &GuestMemoryMmap {
         &self.memory
     }
+}
+
+/// The host's memory in bytes, swap included; none if it does not say.
+pub(crate) fn of_host() -> Option<u64> {
+    // SAFETY: all zeroes is a valid value of this plain structure.
+    let mut info: libc::sysinfo = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is valid for the call, which fills the structure.
+    if unsafe { libc::sysinfo(&raw mut info) } != 0 {
+        return None;
+    }
+    let units = info.totalram.saturating_add(info.totalswap);
+    Some(units.saturating_mul(u64::from(info.mem_unit)))
 }
 
 // NORESERVE, so that several machines fit a host by what they touch.
@@ -129,6 +151,27 @@ mod tests {
             assert_eq!(ram.guest().read_obj::<u64>(last).unwrap(), 7);
             assert_eq!(ram.guest().check_address(GuestAddress(size as u64)), None);
         }
+    }
+
+    #[test]
+    fn memory_goes_on_behind_the_hole() {
+        let ram = Ram::new((layout::HOLE + (6 << 20)) as usize).unwrap();
+        let memory = ram.guest();
+        for (address, there) in [
+            (layout::HOLE - 1, true),
+            (layout::HOLE, false),
+            (layout::HOLE_END - 1, false),
+            (layout::HOLE_END, true),
+            (layout::HOLE_END + (6 << 20) - 1, true),
+            (layout::HOLE_END + (6 << 20), false),
+        ] {
+            assert_eq!(memory.address_in_range(GuestAddress(address)), there, "{address:#x}");
+        }
+        memory.write_obj(7u64, GuestAddress(layout::HOLE_END)).unwrap();
+        memory.write_obj(5u64, GuestAddress(layout::HOLE - 8)).unwrap();
+        assert_eq!(memory.read_obj::<u64>(GuestAddress(layout::HOLE_END)).unwrap(), 7);
+        let behind = memory.get_host_address(GuestAddress(layout::HOLE_END)).unwrap();
+        assert_eq!(behind.align_offset(LARGE_PAGE), 0, "large pages there as well");
     }
 
     #[test]

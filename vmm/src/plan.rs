@@ -30,8 +30,10 @@ impl Plan {
             return Err(StartError::Vcpus { asked: config.vcpus, most: layout::MAX_VCPUS });
         }
         let kernel = config.kernel.requirements(config.boot)?;
-        if kernel.end > given {
-            return Err(StartError::TooLittleMemory { needed: kernel.end, given });
+        // The kernel and its initramfs belong below 4 GiB.
+        let low = given.min(layout::HOLE);
+        if kernel.end > low {
+            return Err(StartError::TooLittleMemory { needed: kernel.end, given: low });
         }
         let length = config.command_line.len();
         let limit = kernel.cmdline_size.min(layout::COMMAND_LINE_ROOM - 1);
@@ -45,7 +47,7 @@ impl Plan {
             None => None,
             Some(initramfs) => {
                 let size = initramfs.len() as u64;
-                let top = given.min(kernel.initrd_addr_max.saturating_add(1));
+                let top = low.min(kernel.initrd_addr_max.saturating_add(1));
                 Some((place(size, kernel.end, top)?, size))
             }
         };

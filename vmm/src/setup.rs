@@ -24,7 +24,7 @@ use crate::devices::serial::{PostedWrites, Serial};
 use crate::error::{StartError, VcpuSetupError};
 use crate::host::CAPABILITIES;
 use crate::hub::Hub;
-use crate::memory::Ram;
+use crate::memory::{self, Ram};
 use crate::plan::Plan;
 use crate::queue::Queue;
 use crate::supervisor::{PULSE, Supervisor};
@@ -66,6 +66,10 @@ pub(crate) fn make(
     if config.vcpus > most {
         return Err(StartError::Vcpus { asked: config.vcpus, most });
     }
+    let supported = kvm
+        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .map_err(|source| StartError::Kvm { ioctl: "KVM_GET_SUPPORTED_CPUID", source })?;
+    check_addresses(memory.guest(), &supported)?;
     give_memory(&vm, memory.guest())?;
 
     let hub = Arc::new(Hub::new().map_err(|source| StartError::Host { what: "an event", source })?);
@@ -77,9 +81,6 @@ pub(crate) fn make(
         AgentPort::new(agent.clone()),
     ));
 
-    let supported = kvm
-        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-        .map_err(|source| StartError::Kvm { ioctl: "KVM_GET_SUPPORTED_CPUID", source })?;
     let wanted = cpuid::Wanted {
         vcpus: config.vcpus,
         pv_features: config.pv_features,
@@ -202,10 +203,32 @@ pub(crate) fn empty_vm(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
 fn prepare(config: &MachineConfig) -> Result<(Arc<Ram>, Boot), StartError> {
     let plan = Plan::new(config)?;
     let bytes = config.memory;
+    match memory::of_host() {
+        Some(most) if bytes > most => {
+            let what = "it has, swap included,";
+            return Err(StartError::MoreThanHost { asked: bytes, most, what });
+        }
+        _ => {}
+    }
     let memory = Ram::new(usize::try_from(bytes).unwrap_or(usize::MAX))
         .map_err(|source| StartError::AllocateMemory { bytes, source })?;
     let boot = fill_memory(config, plan, memory.guest())?;
     Ok((Arc::new(memory), boot))
+}
+
+/// Checks that a vCPU can name every byte.
+fn check_addresses(memory: &GuestMemoryMmap, supported: &CpuId) -> Result<(), StartError> {
+    let last = memory.last_addr().0;
+    let bits = cpuid::physical_address_bits(supported);
+    if last >> bits == 0 {
+        return Ok(());
+    }
+    let above_hole = (1 << bits) - layout::HOLE_END.min(1 << bits);
+    Err(StartError::MoreThanHost {
+        asked: memory.iter().map(|region| region.len()).sum(),
+        most: layout::HOLE + above_hole,
+        what: "its physical addresses reach for",
+    })
 }
 
 /// Makes the guest's memory known to KVM.

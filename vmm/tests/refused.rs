@@ -25,11 +25,22 @@ fn refused(config: MachineConfig) -> StartError {
 
 #[test]
 fn memory_out_of_range() {
-    for memory in [0, 63 << 20, (64 << 20) + 4096, (3 << 30) + (1 << 20), u64::MAX] {
+    for memory in [0, 63 << 20, (64 << 20) + 4096, (1 << 40) + (1 << 20), u64::MAX] {
         let error = refused(MachineConfig { memory, ..config() });
         assert!(matches!(error, StartError::MemorySize { asked, .. } if asked == memory));
-        assert!(error.to_string().contains("between 64 and 3072 MiB"), "{error}");
+        assert!(error.to_string().contains("between 64 and 1048576 MiB"), "{error}");
     }
+}
+
+#[test]
+fn more_memory_than_the_host_has() {
+    let (most, error) = match Machine::start(MachineConfig { memory: 1 << 40, ..config() }) {
+        Ok(_) => return eprintln!("skipped: this host has more than a machine can have"),
+        Err(error @ StartError::MoreThanHost { most, .. }) => (most, error),
+        Err(error) => panic!("{error}"),
+    };
+    let text = error.to_string();
+    assert!(text.contains(&format!("{} MiB", most >> 20)), "{text}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub(crate) struct BootParams<'a> {
     pub(crate) setup_header: &'a [u8],
     /// Where the initramfs lies, and its size in bytes.
     pub(crate) initramfs: Option<(u64, u64)>,
-    /// RAM in bytes, from address 0.
+    /// RAM in bytes, as [`layout::ram`] places it.
     pub(crate) memory: u64,
     /// Seed for the guest's random generator.
     pub(crate) seed: [u8; SEED_BYTES],
@@ -109,14 +109,18 @@ impl BootParams<'_> {
     }
 }
 
-/// The memory map: start, end (exclusive), type. RAM above the hole would be one more entry.
+/// The memory map: start, end (exclusive), type.
 fn e820(memory: u64) -> Vec<(u64, u64, u32)> {
-    vec![
+    let mut map = vec![
         (0, layout::MP_TABLE, E820_RAM),
         (layout::MP_TABLE, layout::BASE_MEMORY_END, E820_RESERVED),
         (0xf_0000, layout::HIGH_MEMORY, E820_RESERVED),
-        (layout::HIGH_MEMORY, memory, E820_RAM),
-    ]
+    ];
+    map.extend(
+        layout::ram(memory)
+            .map(|(start, size)| (start.max(layout::HIGH_MEMORY), start + size, E820_RAM)),
+    );
+    map
 }
 
 /// Copies `bytes` to `at`; what would lie outside of the page is left out.
@@ -128,6 +132,8 @@ fn put(page: &mut [u8; PAGE], at: usize, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn params(setup_header: &[u8]) -> BootParams<'_> {
@@ -161,6 +167,28 @@ mod tests {
             && kind == E820_RESERVED));
         assert_eq!(map.last().map(|entry| entry.1), Some(64 << 20));
         assert!(map.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+    }
+
+    proptest! {
+        #[test]
+        fn memory_map_holds_all_memory_and_nothing_else(
+            mib in layout::MIN_MEMORY >> 20..=layout::MAX_MEMORY >> 20,
+        ) {
+            let memory = mib << 20;
+            let map = e820(memory);
+            prop_assert!(map.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+            prop_assert!(map.iter().all(|(start, end, _)| start < end));
+            let overlaps_hole = |&(start, end, _): &(u64, u64, u32)| {
+                start < layout::HOLE_END && end > layout::HOLE
+            };
+            prop_assert!(!map.iter().any(overlaps_hole));
+            let usable: u64 = map
+                .iter()
+                .filter(|(.., kind)| *kind == E820_RAM)
+                .map(|(start, end, _)| end - start)
+                .sum();
+            prop_assert_eq!(usable, memory - layout::HIGH_MEMORY + layout::MP_TABLE);
+        }
     }
 
     #[test]

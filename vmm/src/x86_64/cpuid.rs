@@ -63,6 +63,13 @@ pub(crate) fn pv_features(leaves: &CpuId) -> PvFeatures {
         .map_or(PvFeatures::NONE, |leaf| PvFeatures { features: leaf.eax, hints: leaf.edx })
 }
 
+/// How many bits a physical address has: leaf 0x80000008, or 36 where there is none (SDM volume 2,
+/// CPUID).
+pub(crate) fn physical_address_bits(leaves: &CpuId) -> u32 {
+    let leaf = leaves.as_slice().iter().find(|leaf| leaf.function == 0x8000_0008);
+    leaf.map_or(36, |leaf| leaf.eax & 0xff).clamp(32, 52)
+}
+
 /// Whether this host's own CPU is emulated by QEMU's TCG, as it is when virtualization is nested in
 /// an emulator. Its XSAVE is not complete enough to be passed on: a guest finds that the size of its
 /// state does not add up and warns of an "XSAVE consistency problem".

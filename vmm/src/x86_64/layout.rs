@@ -10,7 +10,8 @@
 //! 0x0009_f000  MP table; its floating pointer at 639 KiB, where kernels look for it
 //! 0x000a_0000  legacy video memory and ROMs
 //! 0x0010_0000  the kernel and everything else; the initramfs at the top
-//! 0xc000_0000  hole for local APICs, I/O APIC and KVM's own pages, up to 4 GiB
+//! 0xc000_0000  hole for local APICs, I/O APIC and KVM's own pages
+//! 0x1_0000_0000  the rest of the memory, if there is more than 3 GiB
 //! ```
 
 /// The global descriptor table that the boot vCPU starts with.
@@ -51,6 +52,9 @@ pub(crate) const HIGH_MEMORY: u64 = 0x10_0000;
 /// First address that is never RAM below 4 GiB.
 pub(crate) const HOLE: u64 = 0xc000_0000;
 
+/// Where memory goes on behind the hole: 4 GiB.
+pub(crate) const HOLE_END: u64 = 0x1_0000_0000;
+
 /// The I/O APIC.
 pub(crate) const IO_APIC: u32 = 0xfec0_0000;
 
@@ -66,9 +70,31 @@ pub(crate) const KVM_TSS: usize = 0xfffb_d000;
 /// Smallest amount of RAM that a machine can have.
 pub(crate) const MIN_MEMORY: u64 = 64 << 20;
 
-/// Largest amount of RAM that a machine can have: what fits below the hole.
-pub(crate) const MAX_MEMORY: u64 = HOLE;
+/// Largest amount of RAM that a machine can have, on a host that carries so much: 1 TiB. A kernel's
+/// map of it and KVM's bookkeeping cost the host some GiB by then.
+pub(crate) const MAX_MEMORY: u64 = 1 << 40;
 
 /// Most vCPUs that a machine can have. The MP table has room for more; CPUID leaf 4 counts the
 /// cores of a package in six bits.
 pub(crate) const MAX_VCPUS: u8 = 64;
+
+/// Where `memory` bytes of RAM lie: start and size of one range below the hole and, if they do not
+/// fit there, of one behind it.
+pub(crate) fn ram(memory: u64) -> impl Iterator<Item = (u64, u64)> {
+    let low = memory.min(HOLE);
+    [(0, low), (HOLE_END, memory - low)].into_iter().filter(|(_, size)| *size > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ram_lies_around_the_hole() {
+        let ram = |memory| ram(memory).collect::<Vec<_>>();
+        assert_eq!(ram(64 << 20), [(0, 64 << 20)]);
+        assert_eq!(ram(HOLE), [(0, HOLE)]);
+        assert_eq!(ram(HOLE + 4096), [(0, HOLE), (HOLE_END, 4096)]);
+        assert_eq!(ram(MAX_MEMORY), [(0, HOLE), (HOLE_END, MAX_MEMORY - HOLE)]);
+    }
+}

@@ -10,12 +10,12 @@ use vmm::{BootMode, PvFeatures};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Machine")]
 pub(crate) struct MachineArgs {
-    /// Number of vCPUs; races over locks show best with more than the host has CPUs
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    /// Number of vCPUs, 1 to 64; races over locks show best with more than the host has CPUs
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) vcpus: u8,
 
-    /// Guest memory in MiB, 64 to 3072
-    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..=3072))]
+    /// Guest memory in MiB, from 64 to what the host has
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
     pub(crate) memory: u64,
 
     /// Seconds after which a trial that still runs is ended
