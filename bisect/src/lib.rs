@@ -20,6 +20,7 @@ mod rng;
 pub mod search;
 pub mod session;
 pub mod simulate;
+pub mod symbols;
 pub mod temp;
 pub mod tools;
 pub mod trial;
