@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use git2::{Repository, Signature};
-use vmbisect::history::CommitId;
+use vmbisect::history::{CommitId, Find};
 use vmbisect::journal::{Event, Header, Journal};
 use vmbisect::trial::Target;
 
@@ -138,6 +138,7 @@ fn a_journal_that_somebody_else_is_at_work_on() {
         vmbisect: "0".into(),
         at_ms: 0,
         repo: dir.path().into(),
+        find: Find::Cause,
         good: vec![line[0]],
         bad: line[3],
         target: Target::AnyCrash,

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use vmbisect::cancel::Cancel;
-use vmbisect::history::{History, HistoryError};
+use vmbisect::history::{Find, History, HistoryError};
 use vmbisect::report::{Answer, Report};
 
 use self::begun::Begun;
@@ -40,17 +40,25 @@ use super::{Output, WithHint};
   vmbisect bisect --repo linux --good v5.11 --bad v5.12-rc1 --defconfig \\
       --fragment kvm_guest.config --crash 'WARNING in kvm_wait' --workload-c spin.c --vcpus 4
   vmbisect bisect --good v6.1 --config .config --no-boot
+  vmbisect bisect --find fix --bad v6.1 --good v6.5 --config .config --hang
   vmbisect bisect --resume"
 )]
 pub(crate) struct Args {
-    /// A revision without the bug, an ancestor of the bad one; may be given several times
-    #[arg(long, value_name = "REV", required_unless_present = "resume")]
+    /// A revision without the bug, older than the bad one; may be given several times. With --find
+    /// fix, the newer one [default: HEAD]
+    #[arg(long, value_name = "REV", required_unless_present_any = ["resume", "bad"])]
     #[arg(requires = "BaseArgs", requires = "target", help_heading = "Range")]
     pub(crate) good: Vec<String>,
 
-    /// The revision with the bug
-    #[arg(long, value_name = "REV", default_value = "HEAD", help_heading = "Range")]
-    pub(crate) bad: String,
+    /// The revision with the bug [default: HEAD]. With --find fix, the older one
+    #[arg(long, value_name = "REV", help_heading = "Range")]
+    #[arg(requires = "BaseArgs", requires = "target")]
+    pub(crate) bad: Option<String>,
+
+    /// Which commit to find
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = FindArg::Cause)]
+    #[arg(help_heading = "Range")]
+    find: FindArg,
 
     #[command(flatten)]
     target: TargetArgs,
@@ -92,6 +100,24 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     launcher: LauncherArgs,
+}
+
+/// Which commit to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FindArg {
+    /// The commit that brought the bug in
+    Cause,
+    /// The commit since which it does not show any more
+    Fix,
+}
+
+impl From<FindArg> for Find {
+    fn from(find: FindArg) -> Find {
+        match find {
+            FindArg::Cause => Find::Cause,
+            FindArg::Fix => Find::Fix,
+        }
+    }
 }
 
 /// What may be said anew when a bisection goes on; the rest is as it was begun.

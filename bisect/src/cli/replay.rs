@@ -214,7 +214,10 @@ fn replayed(log: &BisectLog, fold: &Fold, target: Target, confidence: f64) -> Re
 /// What to test next, in words.
 fn next(log: &BisectLog, fold: &Fold) -> String {
     match fold.next() {
-        Step::Plan { rev, .. } | Step::Build { rev } | Step::Trials { rev, .. } => {
+        Step::Plan { rev, .. }
+        | Step::Skip { rev, .. }
+        | Step::Build { rev }
+        | Step::Trials { rev, .. } => {
             let known = fold.candidates().id(rev).filter(|&commit| log.of(commit).is_some());
             match known {
                 Some(commit) => format!("more trials of {}", commit.short()),

@@ -59,6 +59,16 @@ pub enum HistoryError {
         /// The bad revision.
         bad: CommitId,
     },
+    /// A fix is looked for, and the revision that has it is older than the one that does not.
+    #[error(
+        "the good revision {good:?} is an ancestor of the bad one {bad:?}: no fix lies between them"
+    )]
+    FixedBefore {
+        /// The good revision.
+        good: CommitId,
+        /// The bad revision.
+        bad: CommitId,
+    },
     /// A good revision is on another branch.
     #[error(
         "the good revision {good:?} is not an ancestor of the bad one {bad:?}; they parted at {merge_base:?}"
@@ -110,6 +120,12 @@ impl HistoryError {
             }
             HistoryError::Swapped { .. } => {
                 "exchange --good and --bad; the first is the older one, without the bug".into()
+            }
+            HistoryError::FixedBefore { .. } => {
+                "with --find fix, --bad is the older revision, which has the bug, and --good the \
+                 newer one, which does not have it any more; leave out --find fix to find what \
+                 broke it"
+                    .into()
             }
             HistoryError::NotAncestor { merge_base, .. } => format!(
                 "if that commit does not have the bug, bisect from there: --good {}; if it does, \

@@ -5,12 +5,14 @@
 
 mod candidates;
 mod error;
+mod find;
 mod graph;
 mod id;
 mod repository;
 
 pub use candidates::Candidates;
 pub use error::HistoryError;
+pub use find::Find;
 pub use graph::{AncestorSet, Graph, Rev};
 pub use id::CommitId;
 pub use repository::{CommitText, History};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Oid, Repository, Sort};
 
-use super::{Candidates, CommitId, HistoryError};
+use super::{Candidates, CommitId, Find, HistoryError};
 
 /// A repository whose history is read; nothing in it is changed.
 pub struct History {
@@ -104,6 +104,22 @@ impl History {
     }
 
     fn check_tip(&self, good: CommitId, bad: CommitId) -> Result<(), HistoryError> {
+        match self.base(Find::Cause, good, bad)? {
+            base if base == good => Ok(()),
+            merge_base => Err(HistoryError::NotAncestor { good, bad, merge_base }),
+        }
+    }
+
+    /// The commit at which the range from an older end to a newer one begins: the older end, if it
+    /// is an ancestor of the newer one, and otherwise the youngest commit that both contain.
+    ///
+    /// # Errors
+    /// Fails if there is none, or nothing between it and the newer end.
+    pub fn base(&self, find: Find, old: CommitId, new: CommitId) -> Result<CommitId, HistoryError> {
+        let (good, bad) = match find {
+            Find::Cause => (old, new),
+            Find::Fix => (new, old),
+        };
         if good == bad {
             return Err(HistoryError::Equal { name: good });
         }
@@ -117,12 +133,10 @@ impl History {
             }
             Err(error) => return Err(error.into()),
         };
-        if merge_base == good {
-            Ok(())
-        } else if merge_base == bad {
-            Err(HistoryError::Swapped { good, bad })
-        } else {
-            Err(HistoryError::NotAncestor { good, bad, merge_base })
+        match find {
+            _ if merge_base != new => Ok(merge_base),
+            Find::Cause => Err(HistoryError::Swapped { good, bad }),
+            Find::Fix => Err(HistoryError::FixedBefore { good, bad }),
         }
     }
 

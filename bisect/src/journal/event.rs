@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::CommitId;
+use crate::history::{CommitId, Find};
 use crate::search::Purpose;
+use crate::session::Skip;
 use crate::trial::{Outcome, Target};
 
 /// What a bisection is about: the first line of its journal.
@@ -19,9 +20,12 @@ pub struct Header {
     pub at_ms: u64,
     /// The repository.
     pub repo: PathBuf,
-    /// The good tips.
+    /// Which commit is looked for.
+    #[serde(default)]
+    pub find: Find,
+    /// The revisions without the bug.
     pub good: Vec<CommitId>,
-    /// The bad tip.
+    /// The revision with the bug.
     pub bad: CommitId,
     /// What is looked for.
     pub target: Target,
@@ -74,6 +78,15 @@ pub enum Event {
         trials: u32,
         /// Why.
         purpose: Purpose,
+    },
+    /// A fix is looked for, and the trials of a revision would say nothing of it.
+    Skipped {
+        /// Which.
+        commit: CommitId,
+        /// Where its branch left the line that has the bug.
+        base: CommitId,
+        /// Why.
+        why: Skip,
     },
     /// A revision was built, or an image of it was found.
     Built {

@@ -2,7 +2,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::Journal;
-use crate::history::CommitId;
+use crate::history::{CommitId, Find};
 use crate::journal::{Event, Header, JournalError, Record};
 use crate::trial::{Outcome, Target};
 
@@ -12,6 +12,7 @@ fn header() -> Header {
         vmbisect: "0.1.0".into(),
         at_ms: 1,
         repo: "/linux".into(),
+        find: Find::Cause,
         good: vec![id()],
         bad: id(),
         target: Target::Crash(vec!["WARNING in kvm_wait".into()]),

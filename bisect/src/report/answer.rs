@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::history::{CommitId, History, HistoryError, Rev};
+use crate::history::{CommitId, Find, History, HistoryError, Rev};
 use crate::search::{Verdict, WhyNot};
-use crate::session::{Fold, FoldError, Tried};
+use crate::session::{Fold, FoldError, Skip, Tried};
 use crate::trial::Target;
 
 /// The answer and what it rests on.
@@ -15,11 +15,13 @@ pub struct Report {
     /// The answer.
     #[serde(flatten)]
     pub answer: Answer,
-    /// What was looked for.
+    /// Which commit was looked for.
+    pub find: Find,
+    /// What counts as the bug.
     pub target: Target,
-    /// The bad tip.
+    /// The end of the range that shows the bug.
     pub bad: Suspect,
-    /// The good tips.
+    /// The ends that do not.
     pub good: Vec<Suspect>,
     /// How many commits lie between them.
     pub candidates: usize,
@@ -42,13 +44,13 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
-    /// This commit brought the bug in.
+    /// This commit brought the bug in or, where that was looked for, fixed it.
     Culprit {
         /// The commit, with its probability.
         culprit: Suspect,
         /// The hash of its image, where it could be built.
         signature: Option<String>,
-        /// Its parents that could not be shown to be good.
+        /// Its parents that could not be shown to be without the bug or, of a fix, to have it.
         unconfirmed: Vec<Suspect>,
     },
     /// The evidence does not suffice.
@@ -60,23 +62,23 @@ pub enum Answer {
         /// Probability that it is none of the candidates.
         outside: f64,
     },
-    /// The bug did not show at the bad tip.
+    /// The bug did not show at the bad end.
     NotReproduced {
         /// Clean trials.
         clean: u32,
         /// Above this the hit rate can hardly lie (95 %).
         hit_rate_below: f64,
     },
-    /// The bad tip can't be built, does not boot or always dies of something else first.
+    /// The bad end can't be built, does not boot or always dies of something else first.
     BadTipUntestable {
         /// Why it does not build, if it does not.
         build_failure: Option<String>,
     },
-    /// The bug is in a good tip too.
+    /// The bug is in a good end too.
     GoodTipBad {
-        /// Posterior probability that the bug is older than the range.
+        /// Posterior probability that the bug is older than the range, or not fixed in it.
         probability: f64,
-        /// Whether a good tip builds to the same image as the bad one.
+        /// Whether a good end builds to the same image as the bad one.
         same_image: bool,
     },
 }
@@ -130,6 +132,9 @@ pub struct RevisionReport {
     pub same_image_as: Option<CommitId>,
     /// Why it does not build, if it does not.
     pub build_failure: Option<String>,
+    /// Where a fix is looked for: why it says nothing, if it does not, and on which merge base that
+    /// rests.
+    pub skipped: Option<(CommitId, Skip)>,
 }
 
 /// Why there is no report.
@@ -165,7 +170,7 @@ impl Report {
     ) -> Result<Report, ReportError> {
         let suspect = |rev| suspect(fold, history, rev);
         let graph = fold.candidates().graph();
-        let bad = graph.bad_tip().unwrap_or_default();
+        let bad = fold.bad_end().unwrap_or_default();
         let mut tried: Vec<&Tried> = fold.tried_revisions().iter().collect();
         // Revisions outside the range are numbered behind the candidates, but are older.
         tried.sort_by_key(|tried| (!graph.is_candidate(tried.rev), std::cmp::Reverse(tried.rev)));
@@ -181,9 +186,10 @@ impl Report {
         let (build, trial) = fold.times();
         Ok(Report {
             answer: answer(fold, verdict, &suspect)?,
+            find: fold.find(),
             target: target.clone(),
             bad: suspect(bad)?,
-            good: graph.good_tips().iter().map(|&tip| suspect(tip)).collect::<Result<_, _>>()?,
+            good: fold.good_ends().into_iter().map(suspect).collect::<Result<_, _>>()?,
             candidates: graph.candidates(),
             revisions,
             hit_rate: [rate.mean, rate.low, rate.high],
@@ -200,8 +206,7 @@ fn answer(
     verdict: &Verdict,
     suspect: &dyn Fn(Rev) -> Result<Suspect, ReportError>,
 ) -> Result<Answer, ReportError> {
-    let graph = fold.candidates().graph();
-    let at_bad = graph.bad_tip().and_then(|tip| fold.of(tip));
+    let at_bad = fold.bad_end().and_then(|end| fold.of(end));
     Ok(match verdict {
         Verdict::Culprit { rev, unconfirmed, .. } => Answer::Culprit {
             culprit: suspect(*rev)?,
@@ -226,10 +231,11 @@ fn answer(
             build_failure: at_bad.and_then(|tried| tried.build_failure.clone()),
         },
         Verdict::GoodTipBad { probability } => {
-            let same = graph.bad_tip().map(|tip| fold.same_image(tip)).unwrap_or_default();
+            let same = fold.bad_end().map(|end| fold.same_image(end)).unwrap_or_default();
+            let good = fold.good_ends();
             Answer::GoodTipBad {
                 probability: *probability,
-                same_image: same.iter().any(|tried| graph.good_tips().contains(&tried.rev)),
+                same_image: same.iter().any(|tried| good.contains(&tried.rev)),
             }
         }
     })
@@ -257,6 +263,7 @@ fn revision(fold: &Fold, history: &History, tried: &Tried) -> Result<RevisionRep
         signature: tried.image.as_ref().map(|image| image.signature.clone()),
         same_image_as: shares.flatten(),
         build_failure: tried.build_failure.clone(),
+        skipped: tried.skipped,
     })
 }
 
@@ -265,6 +272,8 @@ pub(super) fn standing(fold: &Fold, tried: &Tried) -> Standing {
     let bad = fold.belief().probability_bad(tried.rev);
     if tried.build_failure.is_some() {
         Standing::Broken
+    } else if fold.lacks_bug(tried.rev) {
+        Standing::Good
     } else if fold.belief().tally(tried.rev).trials() == 0 {
         match tried.trials.is_empty() {
             true => Standing::Unclear,

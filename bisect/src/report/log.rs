@@ -9,7 +9,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::answer::standing;
 use super::{ReportError, Standing};
-use crate::history::{CommitText, History, Rev};
+use crate::history::{CommitText, Find, History, Rev};
 use crate::search::Verdict;
 use crate::session::{Fold, Tried};
 use crate::trial::Outcome;
@@ -45,27 +45,35 @@ impl Log<'_> {
 
     fn trials(&mut self) -> Result<(), ReportError> {
         let fold = self.fold;
-        let graph = fold.candidates().graph();
-        let bad_tip = graph.bad_tip().unwrap_or_default();
-        self.line(format!("bisecting cause commit starting from {}", fold.commit(bad_tip)?));
-        let is_tip = |rev: Rev| rev == bad_tip || graph.good_tips().contains(&rev);
+        let (bad_end, good_ends) = (fold.bad_end().unwrap_or_default(), fold.good_ends());
+        self.line(match fold.find() {
+            Find::Cause => {
+                format!("bisecting cause commit starting from {}", fold.commit(bad_end)?)
+            }
+            Find::Fix => format!("bisecting fixing commit since {}", fold.commit(bad_end)?),
+        });
+        let is_tip = |rev: Rev| rev == bad_end || good_ends.contains(&rev);
         let (tips, others): (Vec<&Tried>, Vec<&Tried>) =
             fold.tried_revisions().iter().partition(|tried| is_tip(tried.rev));
         for tip in tips {
             self.revision(tip)?;
         }
-        let mut start = format!("# git bisect start {}", fold.commit(bad_tip)?);
-        for &good in graph.good_tips() {
-            let _ = write!(start, " {}", fold.commit(good)?);
+        // git's words are about the sought commit: what has the fix is "bad".
+        let graph = fold.candidates().graph();
+        let newest = graph.bad_tip().unwrap_or_default();
+        let mut start = format!("# git bisect start {}", fold.commit(newest)?);
+        for &oldest in graph.good_tips() {
+            let _ = write!(start, " {}", fold.commit(oldest)?);
         }
         self.line(start);
         for tried in others {
             self.line("");
             self.revision(tried)?;
-            let word = match standing(fold, tried) {
-                Standing::Bad => "bad",
-                Standing::Good => "good",
-                Standing::Broken | Standing::Untestable | Standing::Unclear => "skip",
+            let word = match (standing(fold, tried), fold.find()) {
+                _ if tried.skipped.is_some() => "skip",
+                (Standing::Bad, Find::Cause) | (Standing::Good, Find::Fix) => "bad",
+                (Standing::Good, Find::Cause) | (Standing::Bad, Find::Fix) => "good",
+                (Standing::Broken | Standing::Untestable | Standing::Unclear, _) => "skip",
             };
             self.line(format!("# git bisect {word} {}", tried.commit));
         }
@@ -112,7 +120,10 @@ impl Log<'_> {
             Verdict::Culprit { rev, .. } => self.culprit(*rev)?,
             Verdict::Undecided { remaining, .. } => {
                 self.totals();
-                self.line("bisection is inconclusive, the first bad commit could be any of:");
+                let word = self.word();
+                self.line(format!(
+                    "bisection is inconclusive, the first {word} commit could be any of:"
+                ));
                 for &(rev, _) in remaining {
                     let commit = self.fold.commit(rev)?;
                     self.line(commit.to_string());
@@ -124,7 +135,10 @@ impl Log<'_> {
             }
             Verdict::GoodTipBad { .. } => {
                 self.totals();
-                self.line("crash happens on the good commit too");
+                self.line(match self.fold.find() {
+                    Find::Cause => "crash still happens on the oldest tested release",
+                    Find::Fix => "crash still not fixed",
+                });
             }
         }
         Ok(())
@@ -133,6 +147,7 @@ impl Log<'_> {
     fn culprit(&mut self, rev: Rev) -> Result<(), ReportError> {
         let (fold, commit) = (self.fold, self.fold.commit(rev)?);
         let text = self.history.text(commit)?;
+        // git's word, for a fix too.
         self.line(format!("{commit} is the first bad commit"));
         self.line(format!("commit {commit}"));
         self.show(&text);
@@ -154,8 +169,16 @@ impl Log<'_> {
         self.totals();
         let probability = fold.belief().probability(rev);
         self.line(format!("accumulated error probability: {:.2}", 1.0 - probability));
-        self.line(format!("first bad commit: {commit} {}", text.title));
+        self.line(format!("first {} commit: {commit} {}", self.word(), text.title));
         self.crash(rev)
+    }
+
+    /// What the sought commit is called in the end.
+    fn word(&self) -> &'static str {
+        match self.fold.find() {
+            Find::Cause => "bad",
+            Find::Fix => "good",
+        }
     }
 
     /// What `git show --stat` prints below the first line.

@@ -3,7 +3,9 @@
 use std::fmt::{self, Display, Write};
 
 use super::{Answer, Report, RevisionReport, Standing, Suspect};
+use crate::history::Find;
 use crate::search::WhyNot;
+use crate::session::Skip;
 use crate::trial::Target;
 
 /// Remaining candidates that are listed one by one.
@@ -33,16 +35,14 @@ impl Report {
         let target = describe(&self.target);
         match &self.answer {
             Answer::Culprit { culprit, unconfirmed, .. } => {
-                writeln!(f, "first bad commit: {} {}", culprit.commit, culprit.title)?;
-                writeln!(f, "probability:      {}", percent(culprit.probability))?;
-                for parent in unconfirmed {
-                    writeln!(
-                        f,
-                        "warning: its parent {} could not be shown to be good",
-                        line(parent)
-                    )?;
-                }
-                Ok(())
+                let first = match self.find {
+                    Find::Cause => "first bad commit:",
+                    Find::Fix => "first fixed commit:",
+                };
+                writeln!(f, "{first} {} {}", culprit.commit, culprit.title)?;
+                let width = first.len();
+                writeln!(f, "{:<width$} {}", "probability:", percent(culprit.probability))?;
+                unconfirmed.iter().try_for_each(|parent| self.write_unconfirmed(f, parent))
             }
             Answer::Undecided { why, remaining, outside } => {
                 let reason = match why {
@@ -101,8 +101,45 @@ impl Report {
                  nothing that changed between them is built."
             ),
             Answer::GoodTipBad { probability, same_image: false } => {
-                writeln!(f, "{target} shows at a good revision too: it is older.")?;
+                match self.find {
+                    Find::Cause => writeln!(
+                        f,
+                        "{target} shows at a good revision too: it is older.\n\
+                         hint: give an older good revision, or leave out --good to have one found"
+                    )?,
+                    Find::Fix => writeln!(
+                        f,
+                        "{target} still shows at the good revision: it is not fixed there.\n\
+                         hint: give a newer good revision, once there is one that is fixed"
+                    )?,
+                }
                 writeln!(f, "probability:      {}", percent(*probability))
+            }
+        }
+    }
+
+    /// A parent that was not seen to be what the answer makes it.
+    fn write_unconfirmed(&self, f: &mut fmt::Formatter<'_>, parent: &Suspect) -> fmt::Result {
+        let parent_line = line(parent);
+        let revision = self.revisions.iter().find(|it| it.commit.commit == parent.commit);
+        match (self.find, revision.and_then(|revision| revision.skipped)) {
+            (_, Some((base, Skip::Lacks))) => writeln!(
+                f,
+                "its parent {parent_line} never had the bug: the branch left at {}, before it came \
+                 in",
+                base.short()
+            ),
+            (_, Some((base, Skip::Unknown))) => writeln!(
+                f,
+                "warning: whether its parent {parent_line} had the bug can't be known: {}, where \
+                 the branch left, can't be tested",
+                base.short()
+            ),
+            (Find::Cause, None) => {
+                writeln!(f, "warning: its parent {parent_line} could not be shown to be good")
+            }
+            (Find::Fix, None) => {
+                writeln!(f, "warning: its parent {parent_line} could not be shown to have the bug")
             }
         }
     }
@@ -176,6 +213,15 @@ fn remark(revision: &RevisionReport) -> String {
     }
     if let Some(reason) = revision.build_failure.as_ref().and_then(|reason| reason.lines().next()) {
         let _ = write!(remark, " [does not build: {reason}]");
+    }
+    match revision.skipped {
+        Some((base, Skip::Lacks)) => {
+            let _ = write!(remark, " [left at {}, before the bug came in]", base.short());
+        }
+        Some((base, Skip::Unknown)) => {
+            let _ = write!(remark, " [left at {}, which can't be tested]", base.short());
+        }
+        None => {}
     }
     let useless: u32 = revision.useless.values().sum();
     if useless > 0 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Model;
 use super::rates::{Rates, Tally};
-use crate::history::{Graph, Rev};
+use crate::history::{AncestorSet, Find, Graph, Rev};
 
 /// What is believed about who the culprit is.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Belief {
     children: Vec<Vec<Rev>>,
     /// Logarithm of each hypothesis' prior: the candidates, then "outside".
     ln_prior: Vec<f64>,
+    /// Which candidates were ruled out otherwise than by trials; empty as long as none was.
+    ruled_out: Vec<bool>,
     pub(super) known: Vec<Known>,
     index: HashMap<Rev, usize>,
     groups: Vec<Group>,
@@ -96,6 +98,9 @@ const NEIGHBOURHOOD: f64 = 0.02;
 /// Share of revisions that can't be tested, where nothing is known.
 const UNTESTABLE: f64 = 0.02;
 
+/// What is left of the probability of a culprit that was ruled out otherwise than by trials.
+const RULED_OUT: f64 = 1e-3;
+
 impl Belief {
     /// Every candidate is as likely as any other.
     pub fn new(graph: Arc<Graph>, model: Model) -> Belief {
@@ -107,6 +112,7 @@ impl Belief {
             rates: Rates::new(model.outlier),
             children: graph.children(),
             ln_prior,
+            ruled_out: Vec::new(),
             known: Vec::new(),
             index: HashMap::new(),
             groups: Vec::new(),
@@ -211,7 +217,8 @@ impl Belief {
         }
     }
 
-    /// Posterior probability that the bug is older than the range.
+    /// Posterior probability that it is none of the candidates: that the bug is older than the
+    /// range or, where its fix is looked for, not fixed in it.
     pub fn outside(&self) -> f64 {
         self.mass.last().copied().unwrap_or(0.0)
     }
@@ -272,9 +279,15 @@ impl Belief {
         group.map(|group| group.tally).unwrap_or_default()
     }
 
-    /// The most hits that any one candidate has.
+    /// What the trials of a revision told that were taken in under its own name.
+    pub fn own_tally(&self, rev: Rev) -> Tally {
+        self.known(rev).map(|known| known.tally).unwrap_or_default()
+    }
+
+    /// The most hits that any one revision has that would not show the bug unless the bad end did.
     pub(super) fn most_hits(&self) -> u32 {
-        let candidates = self.known.iter().filter(|known| self.graph.is_candidate(known.rev));
+        let counts = |rev| self.model.find == Find::Fix || self.graph.is_candidate(rev);
+        let candidates = self.known.iter().filter(|known| counts(known.rev));
         candidates.map(|known| self.tally(known.rev).hits).max().unwrap_or(0)
     }
 
@@ -283,7 +296,31 @@ impl Belief {
         let set = self.graph.ancestors(rev);
         let inside: f64 =
             (0..).zip(&self.mass).filter(|(c, _)| set.contains(*c)).map(|x| x.1).sum();
-        inside + self.outside()
+        match self.model.find {
+            Find::Cause => inside + self.outside(),
+            Find::Fix => 1.0 - inside,
+        }
+    }
+
+    /// Whether a hypothesis makes a revision bad whose ancestors these are.
+    pub(super) fn is_bad(&self, hypothesis: Rev, ancestors: &AncestorSet) -> bool {
+        !self.graph.is_candidate(hypothesis)
+            || self.model.find.is_bad(ancestors.contains(hypothesis))
+    }
+
+    /// Takes in that the culprit is hardly among the ancestors of a revision, nor the revision
+    /// itself, for a reason that its trials do not tell.
+    pub fn rule_out(&mut self, rev: Rev) {
+        let ancestors = self.graph.ancestors(rev);
+        self.ruled_out.resize(self.graph.candidates(), false);
+        for (hypothesis, (prior, done)) in
+            (0..).zip(self.ln_prior.iter_mut().zip(&mut self.ruled_out))
+        {
+            if ancestors.contains(hypothesis) && !std::mem::replace(done, true) {
+                *prior += RULED_OUT.ln();
+            }
+        }
+        self.update();
     }
 
     /// The number of clean trials after which a revision that had the bug would have shown it
@@ -343,11 +380,13 @@ impl Belief {
         }
         let at = self.known.len();
         let ancestors = self.graph.ancestors(rev);
-        let outside = self.graph.candidates() as Rev;
         let mut split: HashMap<(u32, bool), u32> = HashMap::new();
         let mut classes = Vec::new();
-        for (hypothesis, class) in (0..).zip(&mut self.class_of) {
-            let bad = hypothesis == outside || ancestors.contains(hypothesis);
+        let bad: Vec<bool> = (0..)
+            .take(self.class_of.len())
+            .map(|hypothesis| self.is_bad(hypothesis, &ancestors))
+            .collect();
+        for (bad, class) in bad.into_iter().zip(&mut self.class_of) {
             *class = *split.entry((*class, bad)).or_insert_with(|| {
                 let mut parted = self.classes.get(*class as usize).cloned();
                 if let Some(parted) = &mut parted {

@@ -4,7 +4,7 @@ use super::ancestry::ancestor_sums;
 use super::belief::{Belief, Class};
 use super::next::Costs;
 use super::rates::Tally;
-use crate::history::Rev;
+use crate::history::{Find, Rev};
 
 /// Rounds of trials that are looked ahead to; a round is as many trials as run at a time.
 const ROUNDS: [u32; 10] = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89];
@@ -139,12 +139,11 @@ impl<'a> Gain<'a> {
     /// The best batch on a revision of which nothing is known.
     fn fresh(&self, rev: Rev) -> Option<Batch> {
         let ancestors = self.belief.graph.ancestors(rev);
-        let outside = self.belief.graph.candidates() as Rev;
         let mut inside = vec![0.0; self.belief.classes.len()];
         for ((hypothesis, mass), &class) in
             (0..).zip(self.belief.masses()).zip(&self.belief.class_of)
         {
-            let bad = ancestors.contains(hypothesis) || hypothesis == outside;
+            let bad = self.belief.is_bad(hypothesis, &ancestors);
             if let Some(inside) = inside.get_mut(class as usize).filter(|_| bad) {
                 *inside += mass;
             }
@@ -225,18 +224,26 @@ impl<'a> Gain<'a> {
             }
             let Some(predicted) = predicted.get(class as usize) else { continue };
             let column = columns.get_mut(hypothesis);
-            for (at, [bad, bad_entropy, good, good_entropy]) in predicted.iter().enumerate() {
+            // By whether the revision contains the culprit, and not by whether it is bad.
+            let predicted = match belief.model.find {
+                Find::Cause => *predicted,
+                Find::Fix => predicted.map(|[a, b, c, d]| [c, d, a, b]),
+            };
+            for (at, [in_it, in_it_entropy, out, out_entropy]) in predicted.iter().enumerate() {
                 let (Some(total), Some(outside)) = (totals.get_mut(at), outside.get_mut(at)) else {
                     continue;
                 };
                 if column.is_some() {
-                    total[0] += mass * good;
-                    total[1] += mass * good_entropy;
+                    total[0] += mass * out;
+                    total[1] += mass * out_entropy;
                 } else {
-                    *outside = [mass * bad, mass * bad_entropy];
+                    *outside = match belief.model.find {
+                        Find::Cause => [mass * in_it, mass * in_it_entropy],
+                        Find::Fix => [mass * out, mass * out_entropy],
+                    };
                 }
             }
-            if let (Some(column), [first, second]) = (column, predicted) {
+            if let (Some(column), [first, second]) = (column, &predicted) {
                 let mut row = [*mass; 9];
                 for (slot, value) in row.iter_mut().skip(1).zip(first.iter().chain(second)) {
                     *slot *= value;

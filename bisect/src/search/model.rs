@@ -1,22 +1,28 @@
 //! What is assumed before the first trial.
 
+use crate::history::Find;
+
 /// What is assumed before the first trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Model {
+    /// Which commit is looked for.
+    pub find: Find,
     /// Probability at which a culprit is named.
     pub confidence: f64,
     /// Share of revisions whose trials follow no common rate.
     pub outlier: f64,
-    /// Probability that the bug is older than the range.
+    /// Probability that the bug shows all over the range: that it is older or, where its fix is
+    /// looked for, not fixed yet.
     pub outside: f64,
     /// Probability that two images of one signature behave differently.
     pub signature_lies: f64,
 }
 
 impl Model {
-    /// The model for a bisection that names a culprit at `confidence`.
+    /// The model for a bisection that names the commit that brought a bug in at `confidence`.
     pub fn new(confidence: f64) -> Model {
         Model {
+            find: Find::Cause,
             confidence,
             // An odd revision can cost this much certainty at most, so it has to leave room.
             outlier: ((1.0 - confidence) / 5.0).min(0.01),

@@ -21,15 +21,17 @@ pub struct Costs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// Whether the bug shows at the bad tip at all.
+    /// Whether the bug shows at the bad end at all.
     BadTip,
-    /// Whether it is really absent from a good tip.
+    /// Whether it is really absent from a good end.
     GoodTip,
+    /// Whether a branch already had the bug where it left the line that has it.
+    MergeBase,
     /// To narrow down the candidates.
     Search,
-    /// Whether the likely culprit shows it.
+    /// Whether the likely culprit shows it or, where it is the likely fix, does not.
     ConfirmCulprit,
-    /// Whether a parent of the likely culprit does not.
+    /// Whether a parent of the likely culprit does not or, of the likely fix, does.
     ConfirmParent,
 }
 
@@ -53,7 +55,8 @@ pub enum Action {
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// This is the culprit: it shows the bug, its parents do not.
+    /// This is the sought commit: the culprit, which shows the bug, as its parents do not; or the
+    /// fix, which does not, as its parents do.
     Culprit {
         /// The commit.
         rev: Rev,
@@ -69,13 +72,13 @@ pub enum Verdict {
         /// Candidates that hold the asked confidence, likeliest first.
         remaining: Vec<(Rev, f64)>,
     },
-    /// The bug did not show at the bad tip.
+    /// The bug did not show at the bad end.
     NotReproduced,
-    /// The bad tip can't be built, does not boot or always dies of something else first.
+    /// The bad end can't be built, does not boot or always dies of something else first.
     BadTipUntestable,
-    /// The bug is in a good tip too.
+    /// The bug is in a good end too.
     GoodTipBad {
-        /// Posterior probability that the bug is older than the range.
+        /// Posterior probability that the bug is older than the range, or not fixed in it.
         probability: f64,
     },
 }
@@ -92,13 +95,13 @@ pub enum WhyNot {
     Unconfirmed,
 }
 
-/// Hits at the bad tip that establish the bug.
+/// Hits at the bad end that establish the bug.
 const ESTABLISHED: u32 = 2;
 
-/// Trials of the bad tip after which one hit has to do.
+/// Trials of the bad end after which one hit has to do.
 const PATIENCE: u32 = 20;
 
-/// Below this probability that the bug is older than the range, good tips need no trials.
+/// Below this probability that the bug shows all over the range, good ends need no trials.
 const SETTLED: f64 = 1e-4;
 
 /// Less information than this, in bits, is not worth a batch.
@@ -108,7 +111,9 @@ const NEGLIGIBLE: f64 = 0.003;
 ///
 /// The same belief, costs and limits always give the same action.
 pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Action {
-    let Some(bad_tip) = belief.graph.bad_tip() else {
+    let find = belief.model.find;
+    let (Some(bad_tip), false) = (find.bad_end(&belief.graph), belief.graph.candidates() == 0)
+    else {
         return undecided(belief, WhyNot::Indistinguishable);
     };
     let machines = costs.machines.max(1);
@@ -121,7 +126,7 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         }
     };
     let at_bad = belief.tally(bad_tip);
-    // What shows at any candidate is in the bad tip too, whether it shows there or not.
+    // What shows at any candidate is in the bad end too, whether it shows there or not.
     let established =
         belief.most_hits() >= ESTABLISHED || (at_bad.hits > 0 && at_bad.trials() >= PATIENCE);
     if !established {
@@ -136,7 +141,7 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
     if belief.outside() >= belief.model.confidence {
         return Action::Done(Verdict::GoodTipBad { probability: belief.outside() });
     }
-    let (best, probability) = belief.best().unwrap_or((bad_tip, 0.0));
+    let (best, probability) = belief.best().unwrap_or_default();
     let needed = belief.clean_trials_needed(best, limits.clean);
     let lacks = |rev: Rev| {
         let tally = belief.tally(rev);
@@ -145,32 +150,42 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         let in_doubt = tally.hits == 0 || belief.probability_bad(rev) < 0.5;
         (lacks > 0 && in_doubt && !belief.is_untestable(rev)).then_some(lacks)
     };
-    // Clean trials further up say more about a good tip than its own could.
+    // Clean trials further up say more about a good end than its own could.
     if belief.outside() > SETTLED {
-        for &tip in belief.graph.good_tips() {
+        for tip in find.good_ends(&belief.graph) {
             if let Some(lacks) = lacks(tip) {
                 return test(tip, lacks, Purpose::GoodTip);
             }
         }
     }
     if probability >= belief.model.confidence {
-        if belief.tally(best).hits == 0 {
-            if belief.is_untestable(best) {
-                return undecided(belief, WhyNot::Unconfirmed);
-            }
-            return test(best, machines, Purpose::ConfirmCulprit);
+        // Trials that a revision lacks to be seen to be what the culprit makes it.
+        let lacks_to_be = |rev: Rev, bad: bool| match bad {
+            true if belief.tally(rev).hits > 0 || belief.is_untestable(rev) => None,
+            true => Some(machines),
+            false => lacks(rev),
+        };
+        let seen_to_be = |rev: Rev, bad: bool| match bad {
+            true => belief.tally(rev).hits > 0,
+            false => belief.tally(rev).clean >= needed,
+        };
+        let bad = find.is_bad(true);
+        if let Some(lacks) = lacks_to_be(best, bad) {
+            return test(best, lacks, Purpose::ConfirmCulprit);
+        }
+        if belief.is_untestable(best) && !seen_to_be(best, bad) {
+            return undecided(belief, WhyNot::Unconfirmed);
         }
         let parents = belief.graph.parents(best);
         for &parent in parents {
-            if let Some(lacks) = lacks(parent) {
+            if let Some(lacks) = lacks_to_be(parent, !bad) {
                 return test(parent, lacks, Purpose::ConfirmParent);
             }
         }
-        let confirmed = |&parent: &Rev| belief.tally(parent).clean >= needed;
         return Action::Done(Verdict::Culprit {
             rev: best,
             probability,
-            unconfirmed: parents.iter().copied().filter(|parent| !confirmed(parent)).collect(),
+            unconfirmed: parents.iter().copied().filter(|&it| !seen_to_be(it, !bad)).collect(),
         });
     }
     match best_batch(belief, costs) {

@@ -15,7 +15,8 @@ impl Tally {
         self.hits.saturating_add(self.clean)
     }
 
-    pub(super) fn plus(self, other: Tally) -> Tally {
+    /// These and others.
+    pub fn plus(self, other: Tally) -> Tally {
         Tally {
             hits: self.hits.saturating_add(other.hits),
             clean: self.clean.saturating_add(other.clean),

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Image, Trial, Tried};
-use crate::history::{Candidates, CommitId, Rev};
+use super::mean::Mean;
+use super::presence::{Found, Presence, Present};
+use super::{Image, Skip, Trial, Tried};
+use crate::history::{Candidates, CommitId, Find, Rev};
 use crate::journal::{Event, Record, Stage};
 use crate::search::{Action, Belief, Costs, Limits, Model, Purpose, Tally, Verdict, next};
 use crate::trial::Outcome;
@@ -21,14 +23,20 @@ const TRIAL_SECONDS: f64 = 30.0;
 /// Failures of the host, one after the other, after which a session stops.
 const HOST_FAILURES: u32 = 3;
 
-/// How many times as often the bad tip is tried as other revisions while other crashes come first.
+/// How many times as often the bad end is tried as other revisions while other crashes come first.
 const BAD_TIP_PATIENCE: u32 = 4;
+
+/// How many times as many clean trials as of others are asked of a merge base: a whole branch is
+/// ruled out by it.
+const MERGE_BASE_CARE: u32 = 2;
 
 /// What a session knows.
 #[derive(Clone, Debug)]
 pub struct Fold {
     candidates: Arc<Candidates>,
+    find: Find,
     belief: Belief,
+    presence: Option<Presence>,
     limits: Limits,
     machines: u32,
     tried: Vec<Tried>,
@@ -52,29 +60,6 @@ struct Plan {
     purpose: Purpose,
 }
 
-/// A mean in which older values count less: the first build is from scratch, later ones are not.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mean {
-    sum: f64,
-    count: f64,
-}
-
-impl Mean {
-    /// Takes in a value, unless it is that of something nobody timed.
-    fn add(&mut self, value: f64) {
-        const KEPT: f64 = 0.7;
-        if value <= 0.0 {
-            return;
-        }
-        self.sum = self.sum * KEPT + value;
-        self.count = self.count * KEPT + 1.0;
-    }
-
-    fn or(&self, unknown: f64) -> f64 {
-        if self.count > 0.0 { self.sum / self.count } else { unknown }
-    }
-}
-
 /// What to do now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -86,6 +71,15 @@ pub enum Step {
         trials: u32,
         /// Why.
         purpose: Purpose,
+    },
+    /// Record that this revision says nothing of a fix, whatever its trials would show.
+    Skip {
+        /// The revision.
+        rev: Rev,
+        /// Where its branch left.
+        base: Rev,
+        /// Why.
+        why: Skip,
     },
     /// Build it.
     Build {
@@ -131,9 +125,12 @@ impl Fold {
     /// A session in which nothing has happened yet. `machines` trials run at a time.
     pub fn new(candidates: Arc<Candidates>, model: Model, limits: Limits, machines: u32) -> Fold {
         let belief = Belief::new(Arc::new(candidates.graph().clone()), model);
+        let presence = Presence::new(model.find, candidates.graph());
         Fold {
             candidates,
+            find: model.find,
             belief,
+            presence,
             limits,
             machines,
             tried: Vec::new(),
@@ -192,8 +189,17 @@ impl Fold {
                 if let Some(tried) = self.tried.get_mut(at) {
                     tried.build_failure = Some(reason.clone());
                 }
-                self.belief.untestable(self.rev(*commit)?);
-                self.plan = None;
+                self.give_up_on(self.rev(*commit)?);
+            }
+            Event::Skipped { commit, base, why } => {
+                let (rev, at) = (self.rev(*commit)?, self.tried(*commit)?);
+                if let Some(tried) = self.tried.get_mut(at) {
+                    tried.skipped = Some((*base, *why));
+                }
+                self.give_up_on(rev);
+                if *why == Skip::Lacks {
+                    self.belief.rule_out(rev);
+                }
             }
             Event::Trial { commit, outcome, crashes, boot, seconds, console, report } => {
                 self.trial_ms += elapsed;
@@ -225,30 +231,84 @@ impl Fold {
         self.host_failures = 0;
         self.spent += 1;
         self.trials.add(trial.seconds);
-        match trial.outcome {
-            Outcome::Hit { .. } => self.belief.observe(rev, Tally { hits: 1, clean: 0 }),
-            Outcome::Clean => self.belief.observe(rev, Tally { hits: 0, clean: 1 }),
-            _ => self.belief.observe_useless(rev, 1),
-        }
+        let told = trial.tally();
         if let Some(plan) = self.plan.as_mut().filter(|plan| plan.rev == rev) {
             plan.left = plan.left.saturating_sub(1);
         }
         let Some(tried) = self.tried.get_mut(at) else { return Ok(()) };
         tried.trials.push(trial);
+        self.weigh(rev, at, told);
+        let Some(tried) = self.tried.get(at) else { return Ok(()) };
         let useless = tried.trials.iter().filter(|trial| trial.is_useless()).count();
         let is_foreign = |trial: &Trial| matches!(trial.outcome, Outcome::Foreign { .. });
         // Elsewhere there is another revision to try. Here all ends, and a crash that comes first
         // now and then is a matter of luck.
-        let patience = match self.candidates.graph().bad_tip() == Some(rev) {
+        let patience = match self.bad_end() == Some(rev) {
             true if tried.trials.iter().any(is_foreign) => BAD_TIP_PATIENCE,
             _ => 1,
         };
         let most = self.limits.useless.saturating_mul(patience);
         if tried.tally().trials() == 0 && useless >= most as usize {
+            self.give_up_on(rev);
+        }
+        Ok(())
+    }
+
+    /// Takes in what one more trial told, which is among those tried already.
+    fn weigh(&mut self, rev: Rev, at: usize, told: Tally) {
+        if told.trials() == 0 {
+            return self.belief.observe_useless(rev, 1);
+        }
+        let graph = self.candidates.graph();
+        let held_back = |presence: &Presence| presence.of(graph, rev) != Present::Yes;
+        if !self.presence.as_ref().is_some_and(held_back) {
+            return self.belief.observe(rev, told);
+        }
+        // Without the bug to begin with, a clean trial does not speak for a fix.
+        let own = self.tried.get(at).map(Tried::tally).unwrap_or_default();
+        if own.hits > 0 {
+            self.found(rev, Found::Shows);
+            self.take_in_what_was_held_back();
+        } else if !graph.is_candidate(rev) && own.clean >= self.merge_base_trials() {
+            self.found(rev, Found::Lacks);
             self.belief.untestable(rev);
             self.plan = None;
         }
-        Ok(())
+    }
+
+    fn take_in_what_was_held_back(&mut self) {
+        let Some(presence) = &self.presence else { return };
+        let graph = self.candidates.graph();
+        for tried in &self.tried {
+            let (own, known) = (tried.tally(), self.belief.own_tally(tried.rev));
+            if known.trials() == 0
+                && own.trials() > 0
+                && presence.of(graph, tried.rev) == Present::Yes
+            {
+                self.belief.observe(tried.rev, own);
+            }
+        }
+    }
+
+    /// Clean trials after which a merge base counts as without the bug.
+    fn merge_base_trials(&self) -> u32 {
+        let best = self.belief.best().map_or(0, |(rev, _)| rev);
+        self.belief.clean_trials_needed(best, self.limits.clean).saturating_mul(MERGE_BASE_CARE)
+    }
+
+    fn found(&mut self, rev: Rev, found: Found) {
+        if let Some(presence) = &mut self.presence {
+            presence.found(rev, found);
+        }
+    }
+
+    /// Nothing can be learned from trials of a revision.
+    fn give_up_on(&mut self, rev: Rev) {
+        self.belief.untestable(rev);
+        if !self.candidates.graph().is_candidate(rev) && !self.lacks_bug(rev) {
+            self.found(rev, Found::Untestable);
+        }
+        self.plan = None;
     }
 
     /// What to do now; the same after the same records.
@@ -266,9 +326,45 @@ impl Fold {
             };
         }
         match next(&self.belief, &self.costs(), &self.limits, self.spent) {
-            Action::Test { rev, trials, purpose } => Step::Plan { rev, trials, purpose },
+            Action::Test { rev, trials, purpose } => self.plan(rev, trials, purpose),
             Action::Done(verdict) => Step::Done(verdict),
         }
+    }
+
+    /// What to do so that a revision can be tried.
+    fn plan(&self, rev: Rev, trials: u32, purpose: Purpose) -> Step {
+        let Some(presence) = &self.presence else { return Step::Plan { rev, trials, purpose } };
+        match presence.of(self.candidates.graph(), rev) {
+            Present::Yes => Step::Plan { rev, trials, purpose },
+            Present::Try(base) => {
+                let clean = self.of(base).map_or(0, |tried| tried.tally().clean);
+                let lacks = self.merge_base_trials().saturating_sub(clean).max(1);
+                let trials = lacks.min(self.machines());
+                Step::Plan { rev: base, trials, purpose: Purpose::MergeBase }
+            }
+            Present::No(base) => Step::Skip { rev, base, why: Skip::Lacks },
+            Present::Unknown(base) => Step::Skip { rev, base, why: Skip::Unknown },
+        }
+    }
+
+    /// Which commit is looked for.
+    pub fn find(&self) -> Find {
+        self.find
+    }
+
+    /// The end of the range that shows the bug.
+    pub fn bad_end(&self) -> Option<Rev> {
+        self.find.bad_end(self.candidates.graph())
+    }
+
+    /// The ends of the range that do not.
+    pub fn good_ends(&self) -> Vec<Rev> {
+        self.find.good_ends(self.candidates.graph())
+    }
+
+    /// Whether a merge base was found to be older than the bug whose fix is looked for.
+    pub fn lacks_bug(&self, rev: Rev) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.lacks(rev))
     }
 
     /// The candidates.
@@ -353,7 +449,7 @@ impl Fold {
         let rev = self.rev(commit)?;
         let tried = &mut self.tried;
         Ok(*self.index.entry(rev).or_insert_with(|| {
-            tried.push(Tried { rev, commit, image: None, build_failure: None, trials: Vec::new() });
+            tried.push(Tried::new(rev, commit));
             tried.len() - 1
         }))
     }

@@ -6,11 +6,13 @@
 
 mod fold;
 mod kernel;
+mod mean;
+mod presence;
 mod run;
 mod tried;
 mod work;
 
 pub use fold::{Fold, FoldError, Step};
 pub use run::{Progress, Session, SessionError};
-pub use tried::{Image, Trial, Tried};
+pub use tried::{Image, Skip, Trial, Tried};
 pub use work::{Build, BuildFault, BuildOutcome};

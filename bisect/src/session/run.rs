@@ -127,6 +127,10 @@ impl Session<'_> {
                     let commit = self.fold.commit(rev)?;
                     self.record(Event::Planned { commit, trials, purpose }, watch)?;
                 }
+                Step::Skip { rev, base, why } => {
+                    let (commit, base) = (self.fold.commit(rev)?, self.fold.commit(base)?);
+                    self.record(Event::Skipped { commit, base, why }, watch)?;
+                }
                 Step::Build { rev } => self.build(rev, watch)?,
                 Step::Trials { rev, trials } => self.trials(rev, trials, watch)?,
                 Step::GiveUp { stage, reason } => return Err(SessionError::Host { stage, reason }),
@@ -154,8 +158,8 @@ impl Session<'_> {
             Err(BuildFault::Host(reason)) => Event::Infra { commit, stage: Stage::Build, reason },
             Err(BuildFault::Fatal(source)) => match source.downcast_ref() {
                 // A history that was merged in, a driver's for one, begins as something else than a
-                // kernel. At the bad tip it means that this is another repository.
-                Some(error @ BuildError::NotAKernel { .. }) if !self.is_bad_tip(rev) => {
+                // kernel. At the bad end it means that this is another repository.
+                Some(error @ BuildError::NotAKernel { .. }) if self.fold.bad_end() != Some(rev) => {
                     let (reason, log) = (error.to_string(), PathBuf::new());
                     Event::BuildFailed { commit, reason, log, seconds: 0.0, cached: false }
                 }
@@ -163,10 +167,6 @@ impl Session<'_> {
             },
         };
         self.record(event, watch)
-    }
-
-    fn is_bad_tip(&self, rev: Rev) -> bool {
-        self.fold.candidates().graph().bad_tip() == Some(rev)
     }
 
     fn trials(

@@ -10,7 +10,7 @@ use git2::{Oid, Repository, Signature, Time};
 
 use super::{Build, BuildFault, BuildOutcome, Fold, Session, SessionError};
 use crate::cancel::Cancel;
-use crate::history::{CommitId, History};
+use crate::history::{CommitId, Find, History};
 use crate::journal::{Event, Header, Journal, JournalError};
 use crate::kernel::BuildError;
 use crate::search::{Limits, Model, Verdict, WhyNot};
@@ -227,6 +227,7 @@ fn header(tree: &Tree) -> Header {
         vmbisect: "test".into(),
         at_ms: 0,
         repo: tree.dir.path().to_owned(),
+        find: Find::Cause,
         good: vec![tree.good],
         bad: tree.bad,
         target: Target::Crash(vec![TARGET.into()]),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::history::{CommitId, Rev};
 use crate::search::Tally;
 use crate::trial::Outcome;
@@ -18,8 +20,20 @@ pub struct Tried {
     pub image: Option<Image>,
     /// Why it does not build, if it does not.
     pub build_failure: Option<String>,
+    /// Where a fix is looked for: why it says nothing, and the merge base on which that rests.
+    pub skipped: Option<(CommitId, Skip)>,
     /// Its trials, in the order they ended; those that the host failed are not among them.
     pub trials: Vec<Trial>,
+}
+
+/// Why a revision says nothing of a fix, whatever its trials would show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skip {
+    /// Its branch left before the bug came in: the merge base does not show it.
+    Lacks,
+    /// Whether its branch had the bug can't be known: the merge base can't be tested.
+    Unknown,
 }
 
 /// A built revision.
@@ -55,21 +69,28 @@ pub struct Trial {
 impl Trial {
     /// Whether it says nothing about the target.
     pub fn is_useless(&self) -> bool {
-        !matches!(self.outcome, Outcome::Hit { .. } | Outcome::Clean)
+        self.tally().trials() == 0
+    }
+
+    /// What it told.
+    pub fn tally(&self) -> Tally {
+        match self.outcome {
+            Outcome::Hit { .. } => Tally { hits: 1, clean: 0 },
+            Outcome::Clean => Tally { hits: 0, clean: 1 },
+            _ => Tally::default(),
+        }
     }
 }
 
 impl Tried {
+    /// A revision of which nothing is known yet.
+    pub(super) fn new(rev: Rev, commit: CommitId) -> Tried {
+        Tried { rev, commit, image: None, build_failure: None, skipped: None, trials: Vec::new() }
+    }
+
     /// What its own trials told.
     pub fn tally(&self) -> Tally {
-        let count = |of: fn(&Outcome) -> bool| -> u32 {
-            let counted = self.trials.iter().filter(|trial| of(&trial.outcome)).count();
-            u32::try_from(counted).unwrap_or(u32::MAX)
-        };
-        Tally {
-            hits: count(|outcome| matches!(outcome, Outcome::Hit { .. })),
-            clean: count(|outcome| matches!(outcome, Outcome::Clean)),
-        }
+        self.trials.iter().fold(Tally::default(), |sum, trial| sum.plus(trial.tally()))
     }
 
     /// Trials that told nothing, by what was seen instead.

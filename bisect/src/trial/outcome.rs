@@ -64,6 +64,12 @@ pub struct Evidence<'a> {
     pub pv_spinlocks: Option<bool>,
 }
 
+/// The status by which a shell says that a command can't be executed.
+const CANNOT_EXECUTE: u8 = 126;
+
+/// The status by which a shell says that there is no such command.
+const NOT_FOUND: u8 = 127;
+
 /// What the evidence says about the target.
 ///
 /// What was printed comes before how the machine ended, and of what was printed only the first
@@ -132,6 +138,10 @@ fn decide_exit(status: u8, evidence: &Evidence<'_>) -> Outcome {
     let title = evidence.ending.to_string();
     match *evidence.target {
         Target::ExitStatus(Some(wanted)) if status == wanted => return Outcome::Hit { title },
+        // It did not run, so that nothing was tried; a shell says so with these two.
+        _ if matches!(status, CANNOT_EXECUTE | NOT_FOUND) => {
+            return Outcome::Invalid { reason: format!("the workload could not be run: {title}") };
+        }
         Target::ExitStatus(None) if status != 0 => return Outcome::Hit { title },
         // Neither success nor the failure that is looked for.
         Target::ExitStatus(Some(_)) if status != 0 => return Outcome::Foreign { title },
@@ -340,6 +350,21 @@ mod tests {
         for target in [kvm_wait(), Target::AnyCrash, Target::ExitStatus(None)] {
             let outcome = Trial::new(target, agent.clone()).decide();
             assert_eq!(outcome, Outcome::Invalid { reason: agent.to_string() });
+        }
+    }
+
+    #[test]
+    fn a_workload_that_could_not_be_run_says_nothing() {
+        for status in [126, 127] {
+            let ending = Ending::Exit { status };
+            for target in [kvm_wait(), Target::AnyCrash, Target::Hang, Target::ExitStatus(None)] {
+                let outcome = Trial::new(target, ending.clone()).decide();
+                assert!(matches!(outcome, Outcome::Invalid { .. }), "{outcome:?}");
+            }
+            // Unless it is just this that is looked for; and the boot is another question.
+            let wanted = Trial::new(Target::ExitStatus(Some(status)), ending.clone()).decide();
+            assert!(matches!(wanted, Outcome::Hit { .. }), "{wanted:?}");
+            assert_eq!(Trial::new(Target::NoBoot, ending).decide(), Outcome::Clean);
         }
     }
 

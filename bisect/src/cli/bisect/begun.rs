@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use vmbisect::cancel::Cancel;
-use vmbisect::history::{Candidates, CommitId, History, HistoryError};
+use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError};
 use vmbisect::journal::{Event, Header, Journal, JournalError, Record, now_ms};
 use vmbisect::kernel::Builder;
 use vmbisect::report::{self, Report};
@@ -45,10 +45,9 @@ impl Begun {
         history: History,
         output: &Output,
     ) -> anyhow::Result<Begun> {
-        let resolve = |name: &String| told(history.resolve(name), HistoryError::hint);
-        let good: Vec<CommitId> = args.good.iter().map(resolve).collect::<Result<_, _>>()?;
-        let bad = resolve(&args.bad)?;
-        let candidates = told(history.candidates(&good, bad), HistoryError::hint)?;
+        let find = args.find.into();
+        let (good, bad) = range(find, args, &history, output)?;
+        let candidates = candidates(&history, find, &good, bad)?;
         let config = args.kernel.build_config()?.key();
         let builder = args.kernel.builder()?;
         let archive = args.workload.prepare()?;
@@ -58,6 +57,7 @@ impl Begun {
             vmbisect: env!("CARGO_PKG_VERSION").into(),
             at_ms: now_ms(),
             repo: history.path(),
+            find,
             good,
             bad,
             target: args.target.target(),
@@ -106,7 +106,7 @@ impl Begun {
                 .hint("what was measured does not hold for it: begin anew with --state DIR");
         }
         let history = told(History::open(&header.repo), HistoryError::hint)?;
-        let candidates = told(history.candidates(&header.good, header.bad), HistoryError::hint)?;
+        let candidates = candidates(&history, header.find, &header.good, header.bad)?;
         let initramfs = state.join(INITRAMFS);
         let archive = if initramfs.exists() { None } else { Some(args.workload.prepare()?) };
         let builder = args.kernel.builder()?;
@@ -160,7 +160,7 @@ impl Begun {
         };
         let mut fold = Fold::new(
             Arc::new(self.candidates),
-            Model::new(self.header.confidence),
+            Model { find: self.header.find, ..Model::new(self.header.confidence) },
             limits,
             u32::try_from(machines).unwrap_or(u32::MAX),
         );
@@ -189,4 +189,61 @@ impl Begun {
         let log = report::log(fold, &verdict, history, session.journal.dir())?;
         Ok(Some((report, log)))
     }
+}
+
+/// The revisions without the bug and the one with it. An end that is on another branch than the
+/// newer one is replaced by the commit where they parted.
+fn range(
+    find: Find,
+    args: &Args,
+    history: &History,
+    output: &Output,
+) -> anyhow::Result<(Vec<CommitId>, CommitId)> {
+    let resolve = |name: &str| told(history.resolve(name), HistoryError::hint);
+    let good = args.good.iter().map(String::as_str);
+    let (old, new): (Vec<&str>, &str) = match find {
+        Find::Cause => (good.collect(), args.bad.as_deref().unwrap_or("HEAD")),
+        Find::Fix => {
+            let bad = args.bad.as_deref().context("no bad revision was given");
+            let bad = bad.hint("say which older revision has the bug: --bad REV")?;
+            let mut good = good;
+            let new = good.next().unwrap_or("HEAD");
+            if good.next().is_some() {
+                return Err(anyhow!("more than one good revision was given"))
+                    .hint("with --find fix there is one, the newer end of the range");
+            }
+            (vec![bad], new)
+        }
+    };
+    let newer = resolve(new)?;
+    let mut older = Vec::new();
+    for name in old {
+        let tip = resolve(name)?;
+        let base = told(history.base(find, tip, newer), HistoryError::hint)?;
+        if base != tip {
+            output.note(format!(
+                "{name} is not an ancestor of {new}: the commit where they parted stands for it, {} \
+                 {:?}",
+                base.short(),
+                history.title(base)?
+            ));
+        }
+        if !older.contains(&base) {
+            older.push(base);
+        }
+    }
+    match (find, older.as_slice()) {
+        (Find::Cause, _) => Ok((older, newer)),
+        (Find::Fix, older) => Ok((vec![newer], older.first().copied().unwrap_or(newer))),
+    }
+}
+
+fn candidates(
+    history: &History,
+    find: Find,
+    good: &[CommitId],
+    bad: CommitId,
+) -> anyhow::Result<Candidates> {
+    let (older, newer) = find.range(good, bad);
+    told(history.candidates(&older, newer), HistoryError::hint)
 }

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use vmbisect::history::{CommitId, History, Rev};
 use vmbisect::journal::{Event, Stage};
 use vmbisect::search::Purpose;
-use vmbisect::session::{self, Fold, Step};
+use vmbisect::session::{self, Fold, Skip, Step};
 use vmbisect::trial::{Outcome, TrialEvent};
 
 use crate::cli::Output;
@@ -125,6 +125,14 @@ impl<'a> Progress<'a> {
                 };
                 self.note(format!("{}: the host failed the {what}: {reason}", commit.short()));
             }
+            Event::Skipped { commit, base, why } => {
+                let why = match why {
+                    Skip::Lacks => "there the bug had not come in yet",
+                    Skip::Unknown => "which can't be tested",
+                };
+                let (short, base) = (commit.short(), base.short());
+                self.note(format!("{short} tells nothing of a fix: it left at {base}, {why}"));
+            }
             Event::Planned { .. } | Event::Resumed => {}
         }
     }
@@ -167,9 +175,10 @@ fn word(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::BadTip => ", the bad revision",
         Purpose::GoodTip => ", a good revision",
+        Purpose::MergeBase => ", where a branch left, to see whether the branch had the bug at all",
         Purpose::Search => "",
-        Purpose::ConfirmCulprit => ", the likely culprit",
-        Purpose::ConfirmParent => ", a parent of the likely culprit",
+        Purpose::ConfirmCulprit => ", the likely answer",
+        Purpose::ConfirmParent => ", a parent of the likely answer",
     }
 }
 
