@@ -1,0 +1,356 @@
+//! A repository, and a world in which its commits have bugs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use git2::{Oid, Repository, Signature, Time};
+use vmbisect::cancel::Cancel;
+use vmbisect::history::{CommitId, Find, History};
+use vmbisect::journal::{Header, Journal};
+use vmbisect::report::Report;
+use vmbisect::search::{Limits, Model, Verdict};
+use vmbisect::session::{Build, BuildFault, BuildOutcome, Fold, Session, SessionError};
+use vmbisect::trial::{Job, LaunchError, Launcher, Outcome, Target, TrialEvent, TrialReport};
+
+/// What is looked for.
+pub(crate) const TARGET: &str = "WARNING in kvm_wait";
+
+/// A repository whose commits are known by their titles.
+pub(crate) struct Repo {
+    dir: tempfile::TempDir,
+    pub(crate) git: Repository,
+    by_title: BTreeMap<String, Oid>,
+}
+
+impl Repo {
+    /// One without a commit.
+    pub(crate) fn empty() -> Repo {
+        let dir = tempfile::tempdir().unwrap();
+        let git = Repository::init(dir.path()).unwrap();
+        Repo { dir, git, by_title: BTreeMap::new() }
+    }
+
+    /// Four to nine hundred something: six commits a release, `x00` tagged `vX.0`. 650 left at
+    /// v5.0 and is merged by 700; 790, 791, 792 left at v7.0 and are merged by 804; 850, 851, 852
+    /// left at v8.0 and are merged by nobody.
+    pub(crate) fn releases() -> Repo {
+        let mut repo = Repo::empty();
+        let mut tip: Option<String> = None;
+        for release in 4..10u32 {
+            for title in (0..6).map(|n| (100 * release + n).to_string()) {
+                let merged = match title.as_str() {
+                    "700" => Some("650"),
+                    "804" => Some("792"),
+                    _ => None,
+                };
+                let parents: Vec<&str> = tip.as_deref().into_iter().chain(merged).collect();
+                repo.commit(&title, &parents);
+                let branch: &[&str] = match title.as_str() {
+                    "500" => &["650"],
+                    "700" => &["790", "791", "792"],
+                    "800" => &["850", "851", "852"],
+                    _ => &[],
+                };
+                repo.line(&title, branch);
+                if title.ends_with("00") {
+                    repo.tag(&format!("v{release}.0"), &title);
+                }
+                tip = Some(title);
+            }
+        }
+        repo
+    }
+
+    /// A straight line of so many commits, "0" the oldest.
+    pub(crate) fn straight(commits: usize) -> Repo {
+        let mut repo = Repo::empty();
+        repo.commit("0", &[]);
+        let titles: Vec<String> = (1..commits).map(|n| n.to_string()).collect();
+        repo.line("0", &titles.iter().map(String::as_str).collect::<Vec<_>>());
+        repo
+    }
+
+    pub(crate) fn commit(&mut self, title: &str, parents: &[&str]) -> CommitId {
+        let time = Time::new(1_600_000_000 + 60 * self.by_title.len() as i64, 0);
+        let author = Signature::new("A U Thor", "author@example.org", &time).unwrap();
+        // A file of its own, so that any commit can be reverted.
+        let parents: Vec<_> =
+            parents.iter().map(|of| self.git.find_commit(self.by_title[*of]).unwrap()).collect();
+        let mut tree = self
+            .git
+            .treebuilder(parents.first().map(|parent| parent.tree().unwrap()).as_ref())
+            .unwrap();
+        for parent in parents.iter().skip(1) {
+            for entry in parent.tree().unwrap().iter() {
+                tree.insert(entry.name_bytes(), entry.id(), entry.filemode()).unwrap();
+            }
+        }
+        let blob = self.git.blob(title.as_bytes()).unwrap();
+        tree.insert(title, blob, 0o100_644).unwrap();
+        let tree = self.git.find_tree(tree.write().unwrap()).unwrap();
+        let parents: Vec<_> = parents.iter().collect();
+        let oid = self.git.commit(None, &author, &author, title, &tree, &parents).unwrap();
+        self.by_title.insert(title.to_owned(), oid);
+        oid.into()
+    }
+
+    /// Commits on top of one another, the first of them on top of `from`.
+    pub(crate) fn line(&mut self, from: &str, titles: &[&str]) {
+        let mut tip = from.to_owned();
+        for title in titles {
+            self.commit(title, &[&tip]);
+            tip = (*title).to_owned();
+        }
+    }
+
+    pub(crate) fn tag(&self, name: &str, title: &str) {
+        let object = self.git.find_object(self.by_title[title], None).unwrap();
+        self.git
+            .tag(name, &object, &Signature::now("T", "t@example.org").unwrap(), "", false)
+            .unwrap();
+    }
+
+    pub(crate) fn id(&self, title: &str) -> CommitId {
+        self.by_title[title].into()
+    }
+
+    pub(crate) fn title(&self, id: CommitId) -> String {
+        let (title, _) = self.by_title.iter().find(|(_, oid)| CommitId::from(**oid) == id).unwrap();
+        title.clone()
+    }
+
+    /// Whether `title` is `ancestor` or on top of it.
+    pub(crate) fn contains(&self, title: &str, ancestor: &str) -> bool {
+        let (of, ancestor) = (self.by_title[title], self.by_title[ancestor]);
+        of == ancestor || self.git.graph_descendant_of(of, ancestor).unwrap()
+    }
+
+    /// Every commit that is one of these or on top of one.
+    pub(crate) fn since(&self, titles: &[&str]) -> BTreeSet<String> {
+        let on_top = |of: &&String| titles.iter().any(|title| self.contains(of, title));
+        self.by_title.keys().filter(on_top).cloned().collect()
+    }
+
+    pub(crate) fn history(&self) -> History {
+        History::open(self.dir.path()).unwrap()
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+}
+
+/// What a trial shows: of a commit, the how manyth it is of it.
+type Shows = dyn Fn(&str, u32) -> Outcome + Send + Sync;
+
+/// What is true of the commits of a repository.
+pub(crate) struct World<'a> {
+    repo: &'a Repo,
+    lab: Lab,
+    /// Commits that do not build.
+    pub(crate) broken: BTreeSet<String>,
+    /// What their images share a signature with.
+    pub(crate) same_as: BTreeMap<String, String>,
+    /// Builds until now.
+    pub(crate) builds: Mutex<Vec<String>>,
+    images: tempfile::TempDir,
+}
+
+/// Where trials run.
+struct Lab {
+    shows: Box<Shows>,
+    /// Trials until now, by commit.
+    trials: Mutex<BTreeMap<String, u32>>,
+}
+
+pub(crate) fn hit() -> Outcome {
+    Outcome::Hit { title: TARGET.into() }
+}
+
+pub(crate) fn no_boot() -> Outcome {
+    Outcome::NoBoot { reason: "triple fault".into() }
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(
+        repo: &'a Repo,
+        shows: impl Fn(&str, u32) -> Outcome + Send + Sync + 'static,
+    ) -> World<'a> {
+        World {
+            repo,
+            lab: Lab { shows: Box::new(shows), trials: Mutex::default() },
+            broken: BTreeSet::new(),
+            same_as: BTreeMap::new(),
+            builds: Mutex::default(),
+            images: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// One in which these commits always show the target, and these never reach init.
+    pub(crate) fn plain(
+        repo: &'a Repo,
+        bad: BTreeSet<String>,
+        dead: BTreeSet<String>,
+    ) -> World<'a> {
+        World::new(repo, move |title, _| match () {
+            () if dead.contains(title) => no_boot(),
+            () if bad.contains(title) => hit(),
+            () => Outcome::Clean,
+        })
+    }
+
+    pub(crate) fn tried(&self, title: &str) -> u32 {
+        self.lab.trials.lock().unwrap().get(title).copied().unwrap_or(0)
+    }
+
+    /// Bisects from a good to a bad end.
+    pub(crate) fn bisect(&self, find: Find, good: &str, bad: &str) -> Ended<'a> {
+        let (older, newer) = find.range(&[self.repo.id(good)], self.repo.id(bad));
+        let history = self.repo.history();
+        let older: Vec<CommitId> =
+            older.iter().map(|&tip| history.base(find, tip, newer).unwrap()).collect();
+        let candidates = Arc::new(history.candidates(&older, newer).unwrap());
+        let limits = Limits { trials: 600, ..Limits::default() };
+        let model = Model { find, ..Model::new(0.95) };
+        let state = tempfile::tempdir().unwrap();
+        let header = self.header(find, &[self.repo.id(good)], self.repo.id(bad));
+        let mut session = Session {
+            fold: Fold::new(candidates, model, limits, 2),
+            journal: Journal::create(state.path(), &header).unwrap(),
+            builder: self,
+            launcher: &self.lab,
+            job: job(),
+            cancel: Cancel::new(),
+        };
+        let result = session.run(&mut |_, _| {});
+        Ended { repo: self.repo, result, fold: session.fold, _state: state }
+    }
+
+    fn header(&self, find: Find, good: &[CommitId], bad: CommitId) -> Header {
+        Header {
+            format: Header::FORMAT,
+            vmbisect: "test".into(),
+            at_ms: 0,
+            repo: self.repo.path(),
+            find,
+            good: good.to_vec(),
+            bad,
+            target: Target::Crash(vec![TARGET.into()]),
+            confidence: 0.95,
+            arguments: Vec::new(),
+            directory: PathBuf::new(),
+            config: String::new(),
+        }
+    }
+}
+
+/// What a bisection came to.
+pub(crate) struct Ended<'a> {
+    repo: &'a Repo,
+    pub(crate) result: Result<Verdict, SessionError>,
+    pub(crate) fold: Fold,
+    _state: tempfile::TempDir,
+}
+
+impl Ended<'_> {
+    /// The commit that was named, and its probability.
+    #[track_caller]
+    pub(crate) fn named(&self) -> (String, f64) {
+        match &self.result {
+            Ok(Verdict::Culprit { rev, probability, .. }) => {
+                (self.repo.title(self.fold.commit(*rev).unwrap()), *probability)
+            }
+            other => panic!("{other:?}\n{}", self.report()),
+        }
+    }
+
+    /// The commits that remain where none can be named.
+    #[track_caller]
+    pub(crate) fn remaining(&self) -> BTreeSet<String> {
+        match &self.result {
+            Ok(Verdict::Undecided { remaining, .. }) => remaining
+                .iter()
+                .map(|(rev, _)| self.repo.title(self.fold.commit(*rev).unwrap()))
+                .collect(),
+            other => panic!("{other:?}\n{}", self.report()),
+        }
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let verdict = self.result.as_ref().unwrap();
+        let target = Target::Crash(vec![TARGET.into()]);
+        Report::new(&self.fold, verdict, &self.repo.history(), &target).unwrap()
+    }
+}
+
+impl Build for World<'_> {
+    fn build(
+        &self,
+        commit: CommitId,
+        _: &mut dyn FnMut(&str),
+        _: &Cancel,
+    ) -> Result<BuildOutcome, BuildFault> {
+        let title = self.repo.title(commit);
+        self.builds.lock().unwrap().push(title.clone());
+        if self.broken.contains(&title) {
+            let (reason, log) = ("fork.c:1: error: no".into(), PathBuf::from("build.log"));
+            return Ok(BuildOutcome::Failed { reason, log, seconds: 60.0, cached: false });
+        }
+        let path = self.images.path().join(&title);
+        std::fs::write(&path, "kernel").unwrap();
+        let signature = self.same_as.get(&title).unwrap_or(&title);
+        Ok(BuildOutcome::Image {
+            signature: format!("signature of {signature}"),
+            path,
+            compiler: "gcc 12.2.0".into(),
+            seconds: 60.0,
+            cached: false,
+        })
+    }
+}
+
+impl Launcher for Lab {
+    fn describe(&self) -> String {
+        "a fake".into()
+    }
+
+    fn capacity(&self, _: u64, _: &Cancel) -> usize {
+        2
+    }
+
+    fn run(
+        &self,
+        job: &Job,
+        on_event: &mut dyn FnMut(TrialEvent),
+        _: &Cancel,
+    ) -> Result<TrialReport, LaunchError> {
+        let title = job.kernel.file_name().unwrap().to_str().unwrap();
+        let nth = {
+            let mut trials = self.trials.lock().unwrap();
+            let count = trials.entry(title.to_owned()).or_insert(0);
+            *count += 1;
+            *count - 1
+        };
+        let report = TrialReport::without_machine((self.shows)(title, nth));
+        on_event(TrialEvent::Done(Box::new(report.clone())));
+        Ok(report)
+    }
+}
+
+fn job() -> Job {
+    Job {
+        id: 0,
+        kernel: PathBuf::new(),
+        initramfs: PathBuf::new(),
+        append: String::new(),
+        boot: vmm::BootMode::default(),
+        vcpus: 2,
+        memory_mib: 256,
+        pv_features: vmm::PvFeatures::default(),
+        timeout_s: 60,
+        target: Target::Crash(vec![TARGET.into()]),
+        require_pv_spinlocks: false,
+        measure_memory: false,
+    }
+}
