@@ -3,8 +3,9 @@
 //!
 //! The data goes one way: [`history`] gives candidates, [`search`] says what to try, [`kernel`]
 //! builds it, [`trial`] boots it, [`crash`] reads what it printed, and [`journal`] keeps what
-//! happened; [`session`] is the loop around them.
+//! happened; [`session`] is the loop around them. [`boot_loop`] boots one image over and over.
 
+pub mod boot_loop;
 pub mod cache;
 pub mod cancel;
 pub mod crash;

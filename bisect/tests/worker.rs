@@ -1,5 +1,7 @@
 //! The worker as its launcher meets it: a real process, on whatever KVM there is.
 
+mod support;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -12,6 +14,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use vmbisect::cancel::Cancel;
 use vmbisect::trial::launcher::Command as CommandLauncher;
 use vmbisect::trial::{Job, LaunchError, Launcher, Outcome, Target, TrialEvent};
+
+use support::tiny_kernel;
 
 const VMBISECT: &str = env!("CARGO_BIN_EXE_vmbisect");
 
@@ -34,38 +38,6 @@ fn job(kernel: &Path, initramfs: &Path) -> Job {
         require_pv_spinlocks: false,
         measure_memory: false,
     }
-}
-
-/// An ELF "kernel" at 1 MiB that prints one line on the serial port and resets the machine.
-fn tiny_kernel() -> Vec<u8> {
-    let mut code = Vec::new();
-    for byte in *b"hello\n" {
-        // mov al, byte; mov dx, 0x3f8; out dx, al
-        code.extend([0xb0, byte, 0x66, 0xba, 0xf8, 0x03, 0xee]);
-    }
-    // mov al, 0xfe; out 0x64, al; jmp $
-    code.extend([0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe]);
-    let (entry, offset, size) = (0x10_0000u64, 0x1000u64, code.len() as u64);
-    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    // ET_EXEC, EM_X86_64, EV_CURRENT.
-    elf.extend([2, 0, 62, 0, 1, 0, 0, 0]);
-    // e_entry, e_phoff, e_shoff.
-    for word in [entry, 64, 0] {
-        elf.extend(word.to_le_bytes());
-    }
-    // e_flags; e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx.
-    elf.extend([0; 4]);
-    for half in [64u16, 56, 1, 0, 0, 0] {
-        elf.extend(half.to_le_bytes());
-    }
-    // PT_LOAD, readable, writable, executable.
-    elf.extend([1, 0, 0, 0, 7, 0, 0, 0]);
-    for word in [offset, entry, entry, size, size, 0x1000] {
-        elf.extend(word.to_le_bytes());
-    }
-    elf.resize(0x1000, 0);
-    elf.extend(code);
-    elf
 }
 
 #[test]

@@ -78,6 +78,27 @@ fn the_old_kvm_wait_warns_and_the_trial_ends_with_it() {
 }
 
 #[test]
+fn a_loop_counts_the_warning_by_its_title_and_keeps_every_console() {
+    let Some(kernels) = kernels() else { return };
+    let kept = tempfile::tempdir().unwrap();
+    let mut command = vmbisect();
+    command.args(["loop", "--json", "--memory", "256", "--timeout", "120", "--runs", "3"]);
+    command.args(["--vcpus", "4", "--keep"]).arg(kept.path());
+    let ran = run(command.args(contention()).arg(&kernels.bad.path));
+    let result: Value = serde_json::from_str(&ran.stdout).expect(&ran.stderr);
+    assert_eq!(ran.status, Some(1), "{result:#}\n{}", ran.stderr);
+    let title = &result["titles"][0];
+    assert_eq!(title["title"], "WARNING in kvm_wait", "{result:#}");
+    let count = title["count"].as_u64().unwrap();
+    let files = kept.path().read_dir().unwrap().count() as u64;
+    assert_eq!(result["failed"], files, "{result:#}");
+    assert!((1..=3).contains(&count) && result["counted"] == 3, "{result:#}");
+    let report = title["report"].as_str().unwrap();
+    assert!(report.contains("__pv_queued_spin_lock_slowpath"), "{report}");
+    assert_eq!(result["to_init_us"]["boots"], 3, "{result:#}");
+}
+
+#[test]
 fn the_images_own_decompressor_and_the_elf_kernel_reach_init() {
     let Some(kernels) = kernels() else { return };
     let (ran, report) = boot(&kernels.good.path, 1, &["--boot".into(), "native".into()]);

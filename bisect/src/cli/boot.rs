@@ -1,7 +1,7 @@
 //! `vmbisect boot`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -53,17 +53,7 @@ pub(crate) struct Args {
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let cancel = cancel_on_signals()?;
-    // Found out here, a wrong image costs nobody an outer machine.
-    let kernel = vmm::Kernel::open(&args.image);
-    if let Err(source) = kernel.and_then(|kernel| kernel.requirements(args.machine.boot_mode())) {
-        return refused(LaunchError::Kernel { path: args.image.clone(), source });
-    }
-    let room = TempRoom::new("boot").context("can't make a temporary directory")?;
-    let initramfs = room.path().join("initramfs.cpio");
-    std::fs::write(&initramfs, args.workload.prepare()?)
-        .with_context(|| format!("can't write {}", initramfs.display()))
-        .hint("make room there, or name another directory with the variable TMPDIR")?;
-    let job = args.machine.job(args.image.clone(), initramfs, Target::AnyCrash);
+    let (job, _room) = prepare(&args.image, &args.workload, &args.machine)?;
     let job = Job { measure_memory: args.timings, ..job };
 
     let selected = args.launcher.select(output)?;
@@ -97,8 +87,27 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// The job that runs the workload on the image, and the directory that its files are in.
+pub(super) fn prepare(
+    image: &Path,
+    workload: &WorkloadArgs,
+    machine: &MachineArgs,
+) -> anyhow::Result<(Job, TempRoom)> {
+    // Found out here, a wrong image costs nobody an outer machine.
+    let kernel = vmm::Kernel::open(image);
+    if let Err(source) = kernel.and_then(|kernel| kernel.requirements(machine.boot_mode())) {
+        return refused(LaunchError::Kernel { path: image.to_owned(), source });
+    }
+    let room = TempRoom::new("boot").context("can't make a temporary directory")?;
+    let initramfs = room.path().join("initramfs.cpio");
+    std::fs::write(&initramfs, workload.prepare()?)
+        .with_context(|| format!("can't write {}", initramfs.display()))
+        .hint("make room there, or name another directory with the variable TMPDIR")?;
+    Ok((machine.job(image.to_owned(), initramfs, Target::AnyCrash), room))
+}
+
 /// The error with what to do about it.
-fn refused<T>(error: LaunchError) -> anyhow::Result<T> {
+pub(super) fn refused<T>(error: LaunchError) -> anyhow::Result<T> {
     let hint = error.hint().to_owned();
     Err(error).hint(hint)
 }

@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod error;
 mod interrupt;
+mod loop_;
 mod output;
 mod replay;
 mod simulate;
@@ -56,6 +57,8 @@ enum Command {
     Demo(demo::Args),
     #[command(about = "Say what this machine can do and what it lacks")]
     Doctor(doctor::Args),
+    #[command(about = "Boot a kernel over and over and count what shows")]
+    Loop(Box<loop_::Args>),
     #[command(about = "Weigh the evidence in another tool's bisection log")]
     Replay(replay::Args),
     #[command(about = "Bisect simulated bugs: how often a rule is right, and what it takes")]
@@ -78,6 +81,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Classify(args) => classify::run(args, &output),
         Command::Demo(args) => demo::run(args, &output),
         Command::Doctor(args) => doctor::run(args, &output),
+        Command::Loop(args) => loop_::run(args, &output),
         Command::Replay(args) => replay::run(args, &output),
         Command::Simulate(args) => simulate::run(args, &output),
         Command::Worker(args) => worker::run(args, &output),

@@ -2,6 +2,7 @@
 //! do at once what they are told; the real ones are tested where they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -162,7 +163,7 @@ impl Launcher for World {
         "a fake".into()
     }
 
-    fn capacity(&self, _: u64, _: &Cancel) -> usize {
+    fn capacity(&self, _: u64, _: NonZeroUsize, _: &Cancel) -> usize {
         self.machines
     }
 

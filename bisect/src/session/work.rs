@@ -1,13 +1,12 @@
 //! The two kinds of work: building a revision and trying it.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::history::CommitId;
-use crate::trial::{Job, LaunchError, Launcher, TrialEvent, TrialReport};
+use crate::trial::{ConsoleTail, Job, LaunchError, Launcher, TrialEvent, TrialReport};
 
 /// Builds revisions.
 pub trait Build {
@@ -64,9 +63,6 @@ pub enum BuildFault {
     Fatal(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Of a console this much is kept, the end of it: enough for any report and what led to it.
-const CONSOLE_BYTES: usize = 256 << 10;
-
 /// A trial that is over.
 pub(super) struct Finished {
     pub(super) result: Result<TrialReport, LaunchError>,
@@ -113,7 +109,7 @@ pub(super) fn run_batch<E>(
 
 fn run_one(launcher: &dyn Launcher, job: &Job, sender: &Sender<Message>, stop: &Cancel) {
     let started = Instant::now();
-    let mut console = Console::default();
+    let mut console = ConsoleTail::default();
     let mut on_event = |event: TrialEvent| {
         if let TrialEvent::Line(line) = &event {
             console.push(&line.text);
@@ -125,56 +121,4 @@ fn run_one(launcher: &dyn Launcher, job: &Job, sender: &Sender<Message>, stop: &
     let seconds = started.elapsed().as_millis() as f64 / 1e3;
     let finished = Finished { result, seconds, console: console.text() };
     let _ = sender.send(Message::Finished(Box::new(finished)));
-}
-
-/// The last lines of a console.
-#[derive(Default)]
-struct Console {
-    lines: VecDeque<String>,
-    bytes: usize,
-    dropped: u64,
-}
-
-impl Console {
-    fn push(&mut self, line: &str) {
-        self.bytes += line.len() + 1;
-        self.lines.push_back(line.to_owned());
-        while self.bytes > CONSOLE_BYTES
-            && let Some(first) = self.lines.pop_front()
-        {
-            self.bytes -= first.len() + 1;
-            self.dropped += 1;
-        }
-    }
-
-    fn text(self) -> String {
-        let mut text = match self.dropped {
-            0 => String::new(),
-            dropped => format!("[{dropped} lines before this were not kept]\n"),
-        };
-        for line in self.lines {
-            text.push_str(&line);
-            text.push('\n');
-        }
-        text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{CONSOLE_BYTES, Console};
-
-    #[test]
-    fn a_console_keeps_its_end() {
-        let mut console = Console::default();
-        for i in 0..100_000 {
-            console.push(&format!("line {i}"));
-        }
-        let text = console.text();
-        assert!(text.len() <= CONSOLE_BYTES + 100);
-        assert!(text.starts_with('[') && text.ends_with("line 99999\n"));
-        let mut console = Console::default();
-        console.push(&"x".repeat(2 * CONSOLE_BYTES));
-        assert!(console.text().len() < 100);
-    }
 }

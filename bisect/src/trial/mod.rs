@@ -5,6 +5,7 @@
 //! evidence, and [`decide`] makes an [`Outcome`] of it.
 
 mod command_line;
+mod console;
 mod facts;
 mod files;
 mod job;
@@ -16,6 +17,7 @@ mod run;
 mod target;
 mod workload;
 
+pub use console::ConsoleTail;
 pub use job::{Job, SeenCrash, TrialEvent, TrialReport};
 pub use launcher::{LaunchError, Launcher};
 pub use memory::Overhead;
@@ -30,12 +32,12 @@ pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{Job, Target};
     use crate::crash::{Crash, Kind};
 
     /// A crash of this title.
-    pub(super) fn crash(title: &str) -> Crash {
+    pub(crate) fn crash(title: &str) -> Crash {
         Crash {
             title: title.into(),
             alt_titles: Vec::new(),
@@ -54,7 +56,7 @@ mod tests {
     }
 
     /// The job that the project was made for.
-    pub(super) fn job() -> Job {
+    pub(crate) fn job() -> Job {
         Job {
             id: 1,
             kernel: "bzImage".into(),

@@ -315,7 +315,7 @@ impl Launcher for Lab {
         "a fake".into()
     }
 
-    fn capacity(&self, _: u64, _: &Cancel) -> usize {
+    fn capacity(&self, _: u64, _: std::num::NonZeroUsize, _: &Cancel) -> usize {
         2
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -152,7 +153,7 @@ impl Begun {
         output: &Output,
     ) -> anyhow::Result<Option<(Report, String)>> {
         let machine = &self.args.machine;
-        let machines = self.selected.launcher.capacity(machine.memory, cancel);
+        let machines = self.selected.launcher.capacity(machine.memory, NonZeroUsize::MIN, cancel);
         let limits = Limits {
             trials: self.args.max_trials.map_or(Limits::default().trials, Into::into),
             bad_tip: self.args.bad_trials,

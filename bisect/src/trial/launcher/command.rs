@@ -1,6 +1,7 @@
 //! Trials through a command of the user's, such as `ssh host vmbisect worker`.
 
 use std::fs::File;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
@@ -39,8 +40,8 @@ impl Launcher for Command {
         self.0.describe()
     }
 
-    fn capacity(&self, memory_mib: u64, cancel: &Cancel) -> usize {
-        self.0.capacity(memory_mib, cancel)
+    fn capacity(&self, memory_mib: u64, per_cpu: NonZeroUsize, cancel: &Cancel) -> usize {
+        self.0.capacity(memory_mib, per_cpu, cancel)
     }
 
     fn run(

@@ -1,5 +1,6 @@
 //! Trials in this process, on this machine's KVM.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,8 +53,8 @@ impl Launcher for InProcess {
         format!("in process on {}", self.kvm())
     }
 
-    fn capacity(&self, memory_mib: u64, _cancel: &Cancel) -> usize {
-        machines_at_a_time(self.cpus(), self.memory_mib(), memory_mib)
+    fn capacity(&self, memory_mib: u64, per_cpu: NonZeroUsize, _cancel: &Cancel) -> usize {
+        machines_at_a_time(self.cpus(), per_cpu, self.memory_mib(), memory_mib)
     }
 
     fn run(

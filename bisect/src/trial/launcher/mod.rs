@@ -13,6 +13,8 @@ mod uploads;
 mod wire;
 mod worker;
 
+use std::num::NonZeroUsize;
+
 use super::{Job, TrialEvent, TrialReport};
 use crate::cancel::Cancel;
 
@@ -36,9 +38,9 @@ pub trait Launcher: Send + Sync {
     /// What it is, for people: `in process on kvm_amd`.
     fn describe(&self) -> String;
 
-    /// How many trials with `memory_mib` MiB each it carries at a time; at least 1. It may have to be
-    /// started to find that out.
-    fn capacity(&self, memory_mib: u64, cancel: &Cancel) -> usize;
+    /// How many trials with `memory_mib` MiB each it carries at a time, `per_cpu` of them on each of
+    /// its CPUs as far as its memory lasts; at least 1. It may have to be started to find that out.
+    fn capacity(&self, memory_mib: u64, per_cpu: NonZeroUsize, cancel: &Cancel) -> usize;
 
     /// Runs one trial and hands over what it says as it happens (`Done` included).
     ///
@@ -58,7 +60,8 @@ pub trait Launcher: Send + Sync {
 /// A trial keeps about one CPU busy: it boots on one, and the races that are looked for want more
 /// vCPUs than CPUs. Memory that a guest has not touched yet may well be touched later, so it
 /// counts in full, and an eighth of what is free stays so.
-fn machines_at_a_time(cpus: usize, free_mib: u64, memory_mib: u64) -> usize {
+fn machines_at_a_time(cpus: usize, per_cpu: NonZeroUsize, free_mib: u64, memory_mib: u64) -> usize {
     let by_memory = (free_mib - free_mib / 8) / memory_mib.max(1);
-    cpus.min(usize::try_from(by_memory).unwrap_or(usize::MAX)).max(1)
+    let by_cpus = cpus.saturating_mul(per_cpu.get());
+    by_cpus.min(usize::try_from(by_memory).unwrap_or(usize::MAX)).max(1)
 }

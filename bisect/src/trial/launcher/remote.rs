@@ -1,6 +1,7 @@
 //! Trials in another process: one that is started for it and reads jobs.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -118,13 +119,13 @@ impl<P: Place> Launcher for Remote<P> {
         }
     }
 
-    fn capacity(&self, memory_mib: u64, cancel: &Cancel) -> usize {
+    fn capacity(&self, memory_mib: u64, per_cpu: NonZeroUsize, cancel: &Cancel) -> usize {
         let known = self.place.size().or_else(|| {
             let worker = self.worker(cancel).ok()?;
             let hello = worker.connection.hello();
             Some((hello.cpus, hello.memory_mib))
         });
-        known.map_or(1, |(cpus, mib)| machines_at_a_time(cpus, mib, memory_mib))
+        known.map_or(1, |(cpus, mib)| machines_at_a_time(cpus, per_cpu, mib, memory_mib))
     }
 
     fn run(

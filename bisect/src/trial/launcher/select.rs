@@ -70,7 +70,7 @@ impl Launcher for Limited {
         self.launcher.describe()
     }
 
-    fn capacity(&self, _memory_mib: u64, _cancel: &Cancel) -> usize {
+    fn capacity(&self, _memory_mib: u64, _per_cpu: NonZeroUsize, _cancel: &Cancel) -> usize {
         self.trials.get()
     }
 

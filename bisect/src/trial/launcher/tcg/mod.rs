@@ -20,6 +20,7 @@ mod modules;
 mod program;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -207,8 +208,9 @@ impl Launcher for Tcg {
         }
     }
 
-    fn capacity(&self, _memory_mib: u64, _cancel: &Cancel) -> usize {
-        self.outers.len()
+    fn capacity(&self, memory_mib: u64, per_cpu: NonZeroUsize, cancel: &Cancel) -> usize {
+        let each = |outer: &Remote<Outer>| outer.capacity(memory_mib, per_cpu, cancel);
+        self.outers.iter().map(each).sum()
     }
 
     fn run(
