@@ -1,6 +1,7 @@
 //! What the agent in the guest has reported, by whichever way it came.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -22,17 +23,39 @@ pub(crate) struct Agent {
     start: Instant,
     passed: Mutex<Vec<Milestone>>,
     facts: Mutex<BTreeMap<String, String>>,
+    /// Signs of life: bytes of the console, reports.
+    heard: AtomicU64,
 }
 
 impl Agent {
     /// Reports are those that carry `nonce`; with an empty one there are none.
     pub(crate) fn new(nonce: String, queue: Arc<Queue>, start: Instant) -> Agent {
-        Agent { nonce, queue, start, passed: Mutex::default(), facts: Mutex::default() }
+        Agent {
+            nonce,
+            queue,
+            start,
+            passed: Mutex::default(),
+            facts: Mutex::default(),
+            heard: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes note of a sign of life.
+    pub(crate) fn heard(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Signs of life so far: bytes on the console, and reports. When there are no more of them the
+    /// guest is silent.
+    pub(crate) fn signs_of_life(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Takes a line (without its end).
     pub(crate) fn line(&self, line: &str) -> Option<Ending> {
-        match Report::parse(line, &self.nonce)? {
+        let report = Report::parse(line, &self.nonce)?;
+        self.heard();
+        match report {
             Report::Init => self.pass(Milestone::InitReached),
             Report::Start => self.pass(Milestone::WorkloadStarted),
             Report::Fact { key, value } => {

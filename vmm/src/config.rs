@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::forensics::KernelSymbols;
 use crate::{Kernel, PvFeatures};
 
 /// How the kernel is entered.
@@ -39,6 +40,18 @@ pub struct MachineConfig {
     pub pv_features: PvFeatures,
     /// Wall-clock time after which a machine that still runs ends as `TimedOut`.
     pub deadline: Duration,
+    /// How long the guest may show no sign of progress before it ends as a hang.
+    ///
+    /// With none, the default, only hangs that no honest workload looks like end before the deadline:
+    /// a vCPU that has spun in one place of the kernel for [`MachineConfig::SPIN_PATIENCE`]. One that
+    /// is idle may be waiting for a timer of its workload's. With a time, an idle guest ends as well,
+    /// after so long a silence, and one that spins after so much CPU time.
+    ///
+    /// A guest whose vCPUs have all halted for good ends within seconds in any case; one that runs a
+    /// program, or is elsewhere in its kernel at each look, never does before the deadline.
+    pub hang_after: Option<Duration>,
+    /// Where things lie in this kernel, for what is read from its memory when it has ended.
+    pub symbols: KernelSymbols,
     /// What the agent's reports must carry; see `guest_init::protocol`. With an empty one no report
     /// counts.
     pub nonce: String,
@@ -47,6 +60,11 @@ pub struct MachineConfig {
 }
 
 impl MachineConfig {
+    /// CPU time that a vCPU may spin for in one place of the kernel where [`Self::hang_after`] says
+    /// nothing: longer than the kernel's own detectors take (10 s for interrupts off, 20 s for a task
+    /// that does not let others run), so that they come first.
+    pub const SPIN_PATIENCE: Duration = Duration::from_secs(30);
+
     /// A machine for `kernel` with one vCPU, 256 MiB, every paravirtual feature and a minute.
     pub fn new(kernel: Arc<Kernel>) -> MachineConfig {
         MachineConfig {
@@ -58,6 +76,8 @@ impl MachineConfig {
             memory: 256 << 20,
             pv_features: PvFeatures::default(),
             deadline: Duration::from_secs(60),
+            hang_after: None,
+            symbols: KernelSymbols::default(),
             nonce: String::new(),
             console_limit: 16 << 20,
         }

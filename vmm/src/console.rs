@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::agent::{Agent, micros_since};
+use crate::aside::Aside;
 use crate::queue::Queue;
 use crate::{ConsoleLine, Ending, MachineEvent, Milestone};
 
@@ -21,12 +22,22 @@ pub(crate) struct Console {
     bytes: u64,
     limit: u64,
     ending: Option<Ending>,
+    aside: Option<Arc<Aside>>,
 }
 
 impl Console {
     /// A console that takes `limit` bytes.
     pub(crate) fn new(queue: Arc<Queue>, agent: Arc<Agent>, start: Instant, limit: u64) -> Console {
-        Console { queue, agent, start, line: Vec::new(), bytes: 0, limit, ending: None }
+        Console {
+            queue,
+            agent,
+            start,
+            line: Vec::new(),
+            bytes: 0,
+            limit,
+            ending: None,
+            aside: None,
+        }
     }
 
     /// Bytes that the guest wrote.
@@ -39,6 +50,13 @@ impl Console {
         self.ending.take()
     }
 
+    /// Puts all that comes from now on aside: the machine has ended. A line that has no end yet is
+    /// delivered.
+    pub(crate) fn put_aside(&mut self, aside: Arc<Aside>) {
+        self.finish();
+        self.aside = Some(aside);
+    }
+
     /// Delivers a last line that has no end.
     pub(crate) fn finish(&mut self) {
         if !self.line.is_empty() {
@@ -47,14 +65,17 @@ impl Console {
     }
 
     fn push(&mut self, byte: u8) {
-        if self.bytes == self.limit {
-            self.ending.get_or_insert(Ending::ConsoleLimit { bytes: self.limit });
-            return;
+        if self.aside.is_none() {
+            if self.bytes == self.limit {
+                self.ending.get_or_insert(Ending::ConsoleLimit { bytes: self.limit });
+                return;
+            }
+            if self.bytes == 0 {
+                self.agent.pass(Milestone::FirstByte);
+            }
+            self.bytes += 1;
+            self.agent.heard();
         }
-        if self.bytes == 0 {
-            self.agent.pass(Milestone::FirstByte);
-        }
-        self.bytes += 1;
         if byte == b'\n' {
             self.deliver();
         } else {
@@ -70,6 +91,10 @@ impl Console {
         self.line.truncate(end);
         let text = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
+        if let Some(aside) = &self.aside {
+            aside.push(text);
+            return;
+        }
         let ending = self.agent.line(&text);
         self.queue.push(MachineEvent::Line(ConsoleLine { at_us: micros_since(self.start), text }));
         if self.ending.is_none() {
@@ -133,6 +158,18 @@ mod tests {
         let (mut console, queue) = console(1 << 20);
         console.write_all(&[b'x'; 3 * LONGEST_LINE]).unwrap();
         assert_eq!(drain(&queue).0.len(), 3);
+    }
+
+    #[test]
+    fn what_is_put_aside_is_no_console_output() {
+        let (mut console, queue) = console(16);
+        console.write_all(b"half").unwrap();
+        let aside = Arc::new(Aside::default());
+        console.put_aside(aside.clone());
+        console.write_all(b"vmbisect-agent: n exit 0\nmore than the limit\n").unwrap();
+        assert_eq!(drain(&queue).0, ["half"]);
+        assert_eq!(aside.lines(), ["vmbisect-agent: n exit 0", "more than the limit"]);
+        assert_eq!((console.take_ending(), console.bytes()), (None, 4));
     }
 
     #[test]

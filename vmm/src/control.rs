@@ -34,8 +34,12 @@ pub(crate) enum Command {
     Run,
     /// Say what the vCPU was doing, then go on.
     Inspect,
-    /// Say so and stay out of the guest until there is another command.
+    /// Stay out of the guest until there is another command.
     Park,
+    /// Say what the vCPU was doing and stay out of the guest.
+    InspectParked,
+    /// Give the guest an NMI, then go on.
+    Nmi,
     /// Leave.
     Stop,
 }
@@ -57,10 +61,12 @@ pub(crate) struct Control {
 /// What a vCPU thread has said.
 #[derive(Debug, Default)]
 struct Answers {
-    /// To [`Command::Inspect`].
+    /// To [`Command::Inspect`] and [`Command::InspectParked`].
     state: Option<VcpuState>,
     /// To [`Command::Park`].
     parked: bool,
+    /// Its guest has ended the machine.
+    over: bool,
 }
 
 impl Control {
@@ -84,9 +90,9 @@ impl Control {
             // Under the lock, so that a thread that parks sees either the command or the wake-up.
             let mut answers = lock(&self.answers);
             match command {
-                Command::Inspect => answers.state = None,
+                Command::Inspect | Command::InspectParked => answers.state = None,
                 Command::Park => answers.parked = false,
-                Command::Run | Command::Stop => {}
+                Command::Run | Command::Nmi | Command::Stop => {}
             }
             self.command.store(command as u8, Ordering::SeqCst);
         }
@@ -105,7 +111,7 @@ impl Control {
         }
     }
 
-    /// What came of [`Command::Inspect`]; waits for it until `deadline`.
+    /// What came of an order to inspect; waits for it until `deadline`.
     pub(crate) fn inspected(&self, deadline: Instant) -> Option<VcpuState> {
         self.answer_by(deadline, |answers| answers.state.take())
     }
@@ -150,6 +156,8 @@ impl Control {
             command if command == Command::Run as u8 => Command::Run,
             command if command == Command::Inspect as u8 => Command::Inspect,
             command if command == Command::Park as u8 => Command::Park,
+            command if command == Command::InspectParked as u8 => Command::InspectParked,
+            command if command == Command::Nmi as u8 => Command::Nmi,
             _ => Command::Stop,
         }
     }
@@ -159,28 +167,52 @@ impl Control {
         self.page.set_immediate_exit(0);
     }
 
-    /// Answers [`Command::Inspect`]. A stop that came meanwhile stays.
-    pub(crate) fn answer(&self, state: Option<VcpuState>) {
+    /// Answers `order`, which was to inspect.
+    pub(crate) fn answer(&self, order: Command, state: Option<VcpuState>) {
+        self.obeyed(order);
+        lock(&self.answers).state = state;
+        self.answered.notify_all();
+    }
+
+    /// Puts what is to be done behind `order` in its place. A stop that came meanwhile stays.
+    pub(crate) fn obeyed(&self, order: Command) {
+        let next = if order == Command::InspectParked { Command::Park } else { Command::Run };
         let _ = self.command.compare_exchange(
-            Command::Inspect as u8,
-            Command::Run as u8,
+            order as u8,
+            next as u8,
             Ordering::SeqCst,
             Ordering::SeqCst,
         );
-        lock(&self.answers).state = state;
-        self.answered.notify_all();
     }
 
     /// Obeys [`Command::Park`]: waits for the next command. There will be one, [`Command::Stop`] at
     /// the latest, when the supervisor's thread ends in whatever way.
     pub(crate) fn park(&self) {
+        self.wait_while(Command::Park, |answers| {
+            // Whoever orders it once more wants to hear of it once more.
+            answers.parked = true;
+            self.answered.notify_all();
+        });
+        lock(&self.answers).parked = false;
+    }
+
+    /// Waits for a command other than to run: the guest can't be entered any more.
+    pub(crate) fn idle(&self) {
+        lock(&self.answers).over = true;
+        self.wait_while(Command::Run, |_| {});
+    }
+
+    fn wait_while(&self, command: Command, mut each_time: impl FnMut(&mut Answers)) {
         let mut answers = lock(&self.answers);
-        answers.parked = true;
-        self.answered.notify_all();
-        while self.command() == Command::Park {
+        while self.command() == command {
+            each_time(&mut answers);
             answers = self.ordered.wait(answers).unwrap_or_else(PoisonError::into_inner);
         }
-        answers.parked = false;
+    }
+
+    /// Whether the vCPU has come to an end of its own.
+    pub(crate) fn is_over(&self) -> bool {
+        lock(&self.answers).over
     }
 
     /// Counts an exit. There is one writer, so no read-modify-write is needed.

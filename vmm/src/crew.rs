@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::aside::Aside;
 use crate::control::{Command, Control};
-use crate::forensics::{VcpuState, certain_hang};
+use crate::forensics::{Glimpse, MpState, VcpuState, certain_hang};
 use crate::hub::Hub;
 use crate::queue::Queue;
 use crate::vcpu::Vcpu;
 use crate::{Ending, HangKind};
+
+/// How often it is looked whether vCPUs that were asked by NMI have come to an end.
+const ANSWER_PULSE: Duration = Duration::from_millis(20);
 
 /// Time between two looks at vCPUs that seem to hang.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
@@ -46,6 +50,11 @@ impl Crew {
         crew
     }
 
+    /// How many vCPUs there are.
+    pub(crate) fn len(&self) -> usize {
+        self.controls.len()
+    }
+
     /// KVM exits so far, over all vCPUs.
     pub(crate) fn exits(&self) -> u64 {
         self.controls.iter().map(|control| control.exits()).sum()
@@ -56,44 +65,98 @@ impl Crew {
         self.threads.iter().map(thread_cpu_time).sum()
     }
 
-    /// What the vCPUs are doing, and whether that proves a hang. A vCPU that does not come out of
-    /// its guest within `patience` is missing: one that waits for a slow listener at its serial port.
+    /// What the vCPUs are doing, and whether that proves a hang; after one that does, they stay out of
+    /// their guest. A vCPU that does not come out of it within `patience` is missing: one that waits
+    /// for a slow listener at its serial port.
     ///
     /// The first look takes one vCPU after the other for a moment, which no guest notices. It proves
     /// nothing: while one was looked at, another may have woken it and halted in its turn, as
     /// vCPUs that fight over a lock do all the time. Only if it finds them all halted for good does
     /// the second look stop the machine: none runs while any of them is looked at.
     pub(crate) fn examine(&self, patience: Duration) -> (Option<HangKind>, Vec<VcpuState>) {
-        let first = self.look(patience);
+        let first = self.inspect(Command::Inspect, patience);
         if first.len() != self.controls.len() || certain_hang(&first, &first).is_none() {
             return (None, first);
         }
         thread::sleep(SECOND_LOOK);
-        let second = self.look_at_rest(patience);
+        let second = self.rest(patience);
         match certain_hang(&first, &second) {
             Some(kind) => (Some(kind), second),
-            None => (None, first),
+            None => {
+                self.go_on();
+                (None, first)
+            }
         }
     }
 
-    fn look(&self, patience: Duration) -> Vec<VcpuState> {
-        self.order(Command::Inspect);
+    /// A glance at each vCPU, if all of them were looked at.
+    pub(crate) fn glimpses(&self, states: &[VcpuState]) -> Option<Vec<Glimpse>> {
+        let glimpses = states.iter().zip(&self.threads);
+        (states.len() == self.threads.len()).then(|| {
+            glimpses.map(|(state, thread)| Glimpse::new(state, thread_cpu_time(thread))).collect()
+        })
+    }
+
+    fn inspect(&self, order: Command, patience: Duration) -> Vec<VcpuState> {
+        self.order(order);
         let deadline = Instant::now() + patience;
         self.controls.iter().filter_map(|control| control.inspected(deadline)).collect()
     }
 
-    /// Looks at all vCPUs while none of them runs. Nothing if one did not stop in time.
+    /// Looks at all vCPUs while none of them runs, and leaves them so. Nothing, and they go on, if one
+    /// did not stop in time.
     ///
-    /// Each says what it was doing before it goes on and after the last of them has stopped. So
-    /// if all of them say that they wait for somebody, nobody is left.
-    fn look_at_rest(&self, patience: Duration) -> Vec<VcpuState> {
+    /// Each says what it was doing after the last of them has stopped. So if all of them say that
+    /// they wait for somebody, nobody is left.
+    fn rest(&self, patience: Duration) -> Vec<VcpuState> {
         self.order(Command::Park);
+        self.rested(patience)
+    }
+
+    /// The same for a machine that has ended: nobody waits for a listener from now on.
+    pub(crate) fn rest_for_good(&self, patience: Duration) -> Vec<VcpuState> {
+        self.order(Command::Park);
+        self.queue.release();
+        self.rested(patience)
+    }
+
+    /// Lets vCPUs at rest go on.
+    pub(crate) fn go_on(&self) {
+        self.order(Command::Run);
+    }
+
+    fn rested(&self, patience: Duration) -> Vec<VcpuState> {
         let deadline = Instant::now() + patience;
         if self.controls.iter().all(|control| control.parked(deadline)) {
-            return self.look(patience);
+            return self.inspect(Command::InspectParked, patience);
         }
         self.order(Command::Run);
         Vec::new()
+    }
+
+    /// Gives an NMI to each vCPU that was started, lets them all go on, and listens to `aside` for
+    /// what the guest has to say: until it has been silent for `silence`, has come to an end, or
+    /// `patience` is over.
+    pub(crate) fn ask_by_nmi(
+        &self,
+        vcpus: &[VcpuState],
+        aside: &Aside,
+        silence: Duration,
+        patience: Duration,
+    ) {
+        for (control, vcpu) in self.controls.iter().zip(vcpus) {
+            let started = vcpu.mp_state != MpState::NotStarted;
+            control.order(if started { Command::Nmi } else { Command::Run });
+        }
+        let deadline = Instant::now() + patience;
+        let mut heard = Instant::now();
+        while heard.elapsed() < silence && Instant::now() < deadline {
+            if aside.grows_within(ANSWER_PULSE) {
+                heard = Instant::now();
+            } else if self.controls.iter().any(|control| control.is_over()) {
+                break;
+            }
+        }
     }
 
     /// Gets the boot vCPU out of its guest, for what it does whenever it is out.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::forensics::{KernelLog, LogError};
 use crate::{Ending, PvFeatures, VcpuState};
 
 /// A line of the guest's console.
@@ -59,10 +60,24 @@ pub struct Summary {
     /// What the agent said about the guest; keys are in `guest_init::protocol::fact`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
-    /// What each vCPU was doing when a machine that hung or ran out of time was stopped; empty for
-    /// other endings. A vCPU that did not answer in time is missing.
+    /// What each vCPU was doing when the machine ended; empty if it was the agent that ended it, the
+    /// host, or the VMM's own failure. A vCPU that did not answer in time is missing. (Some KVMs
+    /// reset a vCPU that has met a triple fault; its registers say nothing then.)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vcpus: Vec<VcpuState>,
+    /// Microseconds that the guest had been silent for when it ended as a hang or timed out: nothing
+    /// on the console and no report. Known to the second.
+    #[serde(default)]
+    pub silent_us: u64,
+    /// What a guest that hung said when each of its vCPUs got an NMI: at most 64 KiB. With
+    /// `unknown_nmi_panic` on its command line a kernel that still can prints a stack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nmi_lines: Vec<String>,
+    /// The kernel's own log, read from the guest's memory when it had ended, or why there is none;
+    /// nothing if the host ended the machine. It stays with who ran the machine: it is not part of
+    /// the JSON.
+    #[serde(skip)]
+    pub kernel_log: Option<Result<KernelLog, LogError>>,
 }
 
 impl Summary {
@@ -77,6 +92,9 @@ impl Summary {
             pv_features: PvFeatures::NONE,
             facts: BTreeMap::new(),
             vcpus: Vec::new(),
+            silent_us: 0,
+            nmi_lines: Vec::new(),
+            kernel_log: None,
         }
     }
 }

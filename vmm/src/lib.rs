@@ -33,6 +33,7 @@
 //!   bounds: a line is at most 4 KiB, about 1 MiB of events wait for a listener.
 
 mod agent;
+mod aside;
 mod config;
 mod console;
 mod control;
@@ -41,7 +42,7 @@ mod devices;
 mod ending;
 mod error;
 mod event;
-mod forensics;
+pub mod forensics;
 pub mod host;
 mod hub;
 pub mod kernel;
@@ -54,13 +55,14 @@ mod setup;
 mod supervisor;
 mod sync;
 mod vcpu;
+mod watch;
 mod x86_64;
 
 pub use config::{BootMode, MachineConfig};
 pub use ending::{Ending, HangKind};
 pub use error::{StartError, VcpuSetupError};
 pub use event::{ConsoleLine, MachineEvent, Milestone, Summary};
-pub use forensics::{MpState, VcpuState};
+pub use forensics::{KernelSymbols, MpState, VcpuState};
 pub use kernel::{Kernel, KernelError};
 pub use machine::{CpuFacts, Machine, Stopper, Waited};
 pub use pv::{PvFeatures, PvFeaturesError};

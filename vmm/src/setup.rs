@@ -20,16 +20,17 @@ use crate::control::Control;
 use crate::devices::agent_port::AgentPort;
 use crate::devices::bus::{self, Bus};
 use crate::devices::i8042::I8042;
-use crate::devices::serial::{PostedWrites, Serial};
+use crate::devices::serial::{PostedRing, PostedWrites, Serial};
 use crate::error::{StartError, VcpuSetupError};
 use crate::host::CAPABILITIES;
 use crate::hub::Hub;
 use crate::memory::{self, Ram};
 use crate::plan::Plan;
 use crate::queue::Queue;
-use crate::supervisor::{PULSE, Supervisor};
+use crate::supervisor::Supervisor;
 use crate::sync::lock;
 use crate::vcpu::Vcpu;
+use crate::watch::PULSE;
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
 use crate::x86_64::{cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
@@ -91,7 +92,7 @@ pub(crate) fn make(
         pv_shown: config.pv_features,
         hidden: if wanted.hide_xsave { vec!["xsave".to_owned()] } else { Vec::new() },
     };
-    let mut tick = None;
+    let mut posted_ring = None;
     let mut vcpus = Vec::with_capacity(usize::from(config.vcpus));
     for index in 0..config.vcpus {
         let failed = |source| StartError::Vcpu { vcpu: index, source };
@@ -103,7 +104,9 @@ pub(crate) fn make(
                 StartError::Kvm { ioctl: "KVM_REGISTER_COALESCED_MMIO", source }
             })?;
             lock(bus.serial()).post(posted);
-            tick = Some(timer(TICK, Some(TICK))?);
+            let ring = PostedRing::map(&fd)
+                .map_err(|source| StartError::Host { what: "KVM's ring of writes", source })?;
+            posted_ring = Some((ring, timer(TICK, Some(TICK))?));
         }
         vcpus.push(Vcpu {
             fd,
@@ -127,7 +130,10 @@ pub(crate) fn make(
         timer: timer(config.deadline, None)?,
         pulse: timer(PULSE, Some(PULSE))?,
         deadline: config.deadline,
-        tick,
+        hang_after: config.hang_after,
+        symbols: config.symbols.clone(),
+        memory,
+        posted: posted_ring,
         start,
         pv_features: facts.pv_shown,
     };

@@ -1,34 +1,31 @@
 //! The thread that watches over a machine: it waits for an ending, a stop, a hang or the deadline,
-//! takes every vCPU out of its guest, and says how it ended when nothing of it is left.
+//! takes every vCPU out of its guest, reads what the guest's memory has to say, and tells how it ended
+//! when nothing of it is left.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_manager::{EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
 use kvm_ioctls::VmFd;
-use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::timerfd::TimerFd;
 
 use crate::agent::{Agent, micros_since};
+use crate::aside::Aside;
 use crate::crew::Crew;
 use crate::devices::bus::Bus;
-use crate::forensics::VcpuState;
+use crate::devices::serial::PostedRing;
+use crate::forensics::{self, KernelSymbols, VcpuState};
 use crate::hub::Hub;
+use crate::memory::Ram;
 use crate::queue::Queue;
 use crate::sync::lock;
 use crate::vcpu::Vcpu;
+use crate::watch::{Ended, LAST_LOOK, Watch};
 use crate::{Ending, MachineEvent, PvFeatures, Summary};
 
-/// How long the vCPUs of a machine that ran out of time may take to say what they were doing.
-const LAST_LOOK: Duration = Duration::from_millis(500);
-
-/// How long they may take while the machine runs. Halted ones, which alone are of interest, need
-/// microseconds.
-const LIVE_LOOK: Duration = Duration::from_millis(100);
-
-/// How often the guest is checked for signs of life.
-pub(crate) const PULSE: Duration = Duration::from_secs(1);
+/// How long a guest that hangs may take to answer NMIs, and how long it may be silent meanwhile.
+const NMI_PATIENCE: Duration = Duration::from_secs(3);
+const NMI_SILENCE: Duration = Duration::from_millis(400);
 
 /// Everything that a machine consists of while it runs.
 #[derive(Debug)]
@@ -44,8 +41,11 @@ pub(crate) struct Supervisor {
     /// Fires every [`PULSE`].
     pub(crate) pulse: TimerFd,
     pub(crate) deadline: Duration,
-    /// Rings when the serial port is to be looked at, where writes to it are put aside.
-    pub(crate) tick: Option<TimerFd>,
+    pub(crate) hang_after: Option<Duration>,
+    pub(crate) symbols: KernelSymbols,
+    pub(crate) memory: Arc<Ram>,
+    /// Where writes to the serial port are put aside, and what rings when that is to be looked at.
+    pub(crate) posted: Option<(PostedRing, TimerFd)>,
     pub(crate) start: Instant,
     pub(crate) pv_features: PvFeatures,
 }
@@ -62,29 +62,31 @@ impl Supervisor {
         };
         let summary = &mut last_words.summary;
         let mut crew = Crew::start(self.vcpus, &self.hub, self.queue);
-        let watch = Watch {
-            hub: self.hub,
-            stop: self.stop,
-            timer: self.timer,
-            pulse: self.pulse,
-            tick: self.tick,
-            seconds: self.deadline.as_secs(),
-            crew: &crew,
-            before: (0, Duration::ZERO),
-            hung: Vec::new(),
-        };
-        (summary.ending, summary.vcpus) = match watch.wait() {
-            Ok((Ending::TimedOut { seconds }, _)) => match crew.examine(LAST_LOOK) {
-                (Some(kind), vcpus) => (Ending::Hang { kind }, vcpus),
-                (None, vcpus) => (Ending::TimedOut { seconds }, vcpus),
-            },
-            Ok((ending @ Ending::Hang { .. }, vcpus)) => (ending, vcpus),
-            Ok((ending, _)) => (ending, Vec::new()),
+        let watch = Watch::new(
+            self.hub,
+            self.agent.clone(),
+            self.stop,
+            self.timer,
+            self.pulse,
+            self.posted,
+            (self.deadline, self.hang_after),
+            &crew,
+        );
+        let vcpus = match watch.wait() {
+            Ok(Ended { ending, vcpus, silence }) => {
+                if matches!(ending, Ending::Hang { .. } | Ending::TimedOut { .. }) {
+                    summary.silent_us = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
+                }
+                summary.ending = ending;
+                vcpus
+            }
             Err(error) => {
                 let reason = format!("can't wait for the machine's events: {error}");
-                (Ending::VmmError { reason }, Vec::new())
+                summary.ending = Ending::VmmError { reason };
+                Vec::new()
             }
         };
+        look_back(summary, vcpus, &crew, &self.memory, &self.symbols, &self.bus);
 
         summary.vcpu_cpu_us = crew.stop();
         summary.exits = crew.exits();
@@ -99,6 +101,7 @@ impl Supervisor {
         drop(crew);
         drop(self.bus);
         drop(self.vm);
+        drop(self.memory);
         summary.wall_us = micros_since(self.start);
     }
 }
@@ -116,89 +119,43 @@ impl Drop for LastWords {
     }
 }
 
-/// Waits for what ends a machine.
-struct Watch<'a> {
-    hub: Arc<Hub>,
-    stop: Arc<EventFd>,
-    timer: TimerFd,
-    pulse: TimerFd,
-    tick: Option<TimerFd>,
-    seconds: u64,
-    crew: &'a Crew,
-    /// Exits and CPU time at the last pulse.
-    before: (u64, Duration),
-    /// The vCPUs of a machine that ended as a hang.
-    hung: Vec<VcpuState>,
-}
-
-impl Watch<'_> {
-    fn wait(self) -> Result<(Ending, Vec<VcpuState>), event_manager::Error> {
-        let hub = self.hub.clone();
-        let mut manager = EventManager::new()?;
-        let watch = manager.add_subscriber(self);
-        loop {
-            if let Some(ending) = hub.ending() {
-                return Ok((ending, manager.remove_subscriber(watch)?.hung));
-            }
-            manager.run()?;
-        }
+/// Reads the memory of a machine that has ended, while its vCPUs are still there to say how they see
+/// it. `vcpus` is what is known of them if they don't come to rest.
+///
+/// A guest that hangs gets an NMI only when all that can be told without it has been told: it wakes
+/// a vCPU that is halted, and so destroys what there was to see.
+fn look_back(
+    summary: &mut Summary,
+    mut vcpus: Vec<VcpuState>,
+    crew: &Crew,
+    memory: &Ram,
+    symbols: &KernelSymbols,
+    bus: &Bus,
+) {
+    if matches!(summary.ending, Ending::Stopped | Ending::VmmError { .. }) {
+        return;
     }
-
-    fn watch<T: std::os::fd::AsRawFd>(&self, fd: &T, what: u32, ops: &mut EventOps<'_>) {
-        if let Err(error) = ops.add(Events::with_data(fd, what, EventSet::IN)) {
-            self.hub.end(Ending::VmmError { reason: format!("can't watch an event: {error}") });
-        }
+    let at_rest = crew.rest_for_good(LAST_LOOK);
+    let all_rest = at_rest.len() == crew.len();
+    if all_rest {
+        vcpus = at_rest;
+        summary.kernel_log = Some(forensics::examine(memory.guest(), symbols, &mut vcpus));
     }
-
-    /// Ends a machine that can't go on.
-    ///
-    /// A guest that makes progress pays nothing for it: one that prints or computes shows that by
-    /// its exits and its CPU time, and is left alone. What remains, the guest that is idle or dead,
-    /// is looked at, once a pulse at most. (Half of a pulse is more than a dead guest's timers cost.)
-    fn check_pulse(&mut self) {
-        // Ready, so this does not block; it takes the expiry.
-        let _ = self.pulse.wait();
-        let now = (self.crew.exits(), self.crew.cpu_time());
-        let before = std::mem::replace(&mut self.before, now);
-        if now.0 != before.0 || now.1.saturating_sub(before.1) > PULSE / 2 {
-            return;
+    if all_rest && matches!(summary.ending, Ending::Hang { .. }) {
+        let aside = Arc::new(Aside::default());
+        {
+            let mut serial = lock(bus.serial());
+            serial.catch_up();
+            serial.console().put_aside(aside.clone());
         }
-        if let (Some(kind), vcpus) = self.crew.examine(LIVE_LOOK) {
-            self.hung = vcpus;
-            self.hub.end(Ending::Hang { kind });
-        }
+        crew.ask_by_nmi(&vcpus, &aside, NMI_SILENCE, NMI_PATIENCE);
+        crew.rest_for_good(LAST_LOOK);
+        let mut serial = lock(bus.serial());
+        serial.catch_up();
+        serial.console().finish();
+        summary.nmi_lines = aside.lines();
     }
-}
-
-const ENDED: u32 = 0;
-const STOP: u32 = 1;
-const DEADLINE: u32 = 2;
-const TICK: u32 = 3;
-const CHECK: u32 = 4;
-
-impl MutEventSubscriber for Watch<'_> {
-    fn init(&mut self, ops: &mut EventOps<'_>) {
-        self.watch(self.hub.ended(), ENDED, ops);
-        self.watch(self.stop.as_ref(), STOP, ops);
-        self.watch(&self.timer, DEADLINE, ops);
-        self.watch(&self.pulse, CHECK, ops);
-        if let Some(tick) = &self.tick {
-            self.watch(tick, TICK, ops);
-        }
-    }
-
-    fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
-        match events.data() {
-            STOP => self.hub.end(Ending::Stopped),
-            DEADLINE => self.hub.end(Ending::TimedOut { seconds: self.seconds }),
-            CHECK => self.check_pulse(),
-            TICK => {
-                // Only to quiet it.
-                let _ = self.tick.as_mut().map(TimerFd::wait);
-                // Not done here: who delivers lines may have to wait for the listener.
-                self.crew.kick_boot_vcpu();
-            }
-            _ => {}
-        }
+    if !matches!(summary.ending, Ending::Exit { .. } | Ending::AgentFailed { .. }) {
+        summary.vcpus = vcpus;
     }
 }

@@ -29,8 +29,8 @@ pub(crate) struct Vcpu {
 }
 
 impl Vcpu {
-    /// Runs until the machine ends, by this vCPU or by order. Returns the CPU time that the thread
-    /// got, in microseconds.
+    /// Runs until it is told to stop; when its guest has ended the machine, it only obeys. Returns
+    /// the CPU time that the thread got, in microseconds.
     pub(crate) fn run(mut self) -> u64 {
         let _guard = Guard { hub: self.hub.clone(), index: self.index };
         self.control.attach();
@@ -40,36 +40,48 @@ impl Vcpu {
         if self.index == 0 {
             self.agent.pass(Milestone::KernelEntered);
         }
-        while let Some(ending) = self.step() {
-            if let Some(ending) = ending {
+        while self.obey() {
+            if let Some(ending) = self.step() {
                 // What the guest has sent before comes first, an ending in it as well.
                 self.hub.end(self.bus.catch_up().unwrap_or(ending));
+                while self.obey() {
+                    self.control.idle();
+                }
                 break;
             }
         }
         thread_cpu_micros()
     }
 
-    /// Obeys the command that was left, then enters the guest once. None if the vCPU is to stop.
-    fn step(&mut self) -> Option<Option<Ending>> {
+    /// Obeys the commands that were left. False if the vCPU is to stop.
+    fn obey(&self) -> bool {
         loop {
             match self.control.command() {
-                Command::Run => break,
-                Command::Stop => return None,
-                Command::Inspect => {
+                Command::Run => return true,
+                Command::Stop => return false,
+                order @ (Command::Inspect | Command::InspectParked) => {
                     let exits = self.control.exits();
-                    self.control.answer(VcpuState::of(&self.fd, self.index, exits).ok());
+                    self.control.answer(order, VcpuState::of(&self.fd, self.index, exits).ok());
                 }
                 Command::Park => self.control.park(),
+                order @ Command::Nmi => {
+                    // One that can't take it has nothing to say.
+                    let _ = self.fd.nmi();
+                    self.control.obeyed(order);
+                }
             }
         }
+    }
+
+    /// Enters the guest once. What comes back is the end of the machine.
+    fn step(&mut self) -> Option<Ending> {
         let exit = match self.fd.run() {
             Ok(exit) => exit,
-            Err(error) => return Some(self.run_failed(error.errno())),
+            Err(error) => return self.run_failed(error.errno()),
         };
         self.control.count_exit();
         let vcpu = self.index;
-        Some(match exit {
+        match exit {
             VcpuExit::IoOut(port, data) => {
                 let size = self.control.port_access_size();
                 data.chunks(size).find_map(|access| self.bus.write(port, access))
@@ -96,7 +108,7 @@ impl Vcpu {
             other => {
                 Some(Ending::VmmError { reason: format!("vCPU {vcpu}: unexpected exit {other:?}") })
             }
-        })
+        }
     }
 
     fn kicked(&mut self) -> Option<Ending> {

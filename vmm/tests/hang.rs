@@ -7,7 +7,7 @@ mod support {
 
 use std::time::Duration;
 
-use support::guest::{Guest, ICR, NONCE, listen, run, start};
+use support::guest::{CODE, Guest, ICR, NONCE, listen, run, start};
 use vmm::{Ending, HangKind, MachineConfig, MpState};
 
 /// What the other processors count up.
@@ -26,6 +26,23 @@ const COUNT: [u8; 5] = [0x66, 0xff, 0x06, 0x00, 0x30];
 const SOME_LOOKS: Duration = Duration::from_millis(2500);
 /// So long that a machine which ends before was not ended by it.
 const NEVER: Duration = Duration::from_secs(600);
+
+/// A 64-bit interrupt gate to `handler`.
+fn gate(handler: u64) -> [u8; 16] {
+    let mut gate = [0; 16];
+    gate[0..2].copy_from_slice(&(handler as u16).to_le_bytes());
+    gate[2..4].copy_from_slice(&0x10_u16.to_le_bytes()); // __BOOT_CS
+    gate[5] = 0x8e;
+    gate[6..8].copy_from_slice(&((handler >> 16) as u16).to_le_bytes());
+    gate
+}
+
+/// What the IDT's register is loaded with.
+fn idt_register() -> Vec<u8> {
+    let mut register = 0x0fff_u16.to_le_bytes().to_vec();
+    register.extend(IDT.to_le_bytes());
+    register
+}
 
 /// Code of another processor: counts itself, then halts with interrupts off or on.
 fn counts_and_halts(interrupts: bool) -> Vec<u8> {
@@ -55,12 +72,33 @@ fn hangs(guest: Guest, vcpus: u8, expected: &[MpState]) {
     assert_eq!(states, expected);
 }
 
+/// Runs on until its time is up, and is then seen to be of this kind.
 #[track_caller]
-fn does_not_hang(guest: Guest, vcpus: u8) {
+fn goes_on(guest: Guest, vcpus: u8, kind: HangKind) {
     let config = MachineConfig { vcpus, deadline: SOME_LOOKS, ..guest.config() };
     let Some(run) = run(config) else { return };
-    assert_eq!(run.summary.ending, Ending::TimedOut { seconds: SOME_LOOKS.as_secs() });
+    assert_eq!(run.summary.ending, Ending::Hang { kind });
+    assert!(run.summary.wall_us >= SOME_LOOKS.as_micros() as u64);
     assert_eq!(run.summary.vcpus.len(), usize::from(vcpus));
+}
+
+/// Ends long before its time is up, when it has been silent for two seconds.
+#[track_caller]
+fn ends_when_silent(guest: Guest, kind: HangKind) {
+    let hang_after = Some(Duration::from_secs(2));
+    let config = MachineConfig { deadline: NEVER, hang_after, ..guest.config() };
+    let Some(run) = run(config) else { return };
+    assert_eq!(run.summary.ending, Ending::Hang { kind });
+    assert_eq!(run.lines, ["up"]);
+    assert!(run.summary.silent_us >= 2_000_000, "{}", run.summary.silent_us);
+}
+
+/// Some tenths of a second of work in a place of its own.
+fn work(guest: Guest) -> Guest {
+    // mov ecx, 50000; 1: dec ecx; jnz 1b, and a page of nothing to jump over
+    let guest = guest.bytes(&[0xb9]).bytes(&50_000_u32.to_le_bytes());
+    let guest = guest.bytes(&[0xff, 0xc9, 0x75, 0xfc, 0xe9]).bytes(&8192_u32.to_le_bytes());
+    guest.bytes(&[0x90; 8192])
 }
 
 #[test]
@@ -80,14 +118,73 @@ fn two_processors_halted_for_good() {
 
 #[test]
 fn one_that_takes_interrupts_is_hope() {
-    does_not_hang(idle(Guest::new()), 1);
-    does_not_hang(idle(two(&counts_and_halts(false))), 2);
-    does_not_hang(two(&counts_and_halts(true)).halt(), 2);
+    goes_on(idle(Guest::new()), 1, HangKind::Idle);
+    goes_on(idle(two(&counts_and_halts(false))), 2, HangKind::Idle);
+    goes_on(two(&counts_and_halts(true)).halt(), 2, HangKind::Idle);
 }
 
 #[test]
 fn one_that_runs_is_hope() {
-    does_not_hang(two(&counts_and_halts(false)).spin(), 2);
+    goes_on(two(&counts_and_halts(false)).spin(), 2, HangKind::SpinningInterruptsOff);
+}
+
+#[test]
+fn spinning_with_interrupts_off_ends_when_it_has_spun_for_long() {
+    ends_when_silent(Guest::new().print("up\n").spin(), HangKind::SpinningInterruptsOff);
+}
+
+#[test]
+fn spinning_with_interrupts_on_ends_when_it_has_spun_for_long() {
+    let guest = Guest::new().print("up\n").out(0x21, 0xff).out(0xa1, 0xff);
+    ends_when_silent(guest.bytes(&[0xfb]).spin(), HangKind::SpinningInterruptsOn);
+}
+
+#[test]
+fn idle_ends_when_the_user_has_said_after_how_long() {
+    ends_when_silent(idle(Guest::new().print("up\n")), HangKind::Idle);
+}
+
+/// It is somewhere else whenever it is looked at, so it is let go on until its time is up.
+#[test]
+fn silent_work_is_no_hang() {
+    let places = (0..6).fold(Guest::new().print("up\n"), |guest, _| work(guest));
+    let back = places.here() + 5 - CODE;
+    let guest = places.bytes(&[0xe9]).bytes(&(-(back as i32)).to_le_bytes());
+    let deadline = Duration::from_secs(5);
+    let hang_after = Some(Duration::from_secs(1));
+    let Some(run) = run(MachineConfig { deadline, hang_after, ..guest.config() }) else { return };
+    assert_eq!(run.summary.ending, Ending::TimedOut { seconds: 5 });
+}
+
+/// A word now and then is progress enough, whatever the guest does between.
+#[test]
+fn slow_progress_is_no_hang() {
+    let words = (0..10).fold(Guest::new(), |guest, _| work(guest.print("up\n")));
+    let guest = words.report(NONCE, "exit 0").spin();
+    let hang_after = Some(Duration::from_secs(2));
+    let config = MachineConfig { deadline: NEVER, hang_after, ..guest.config() };
+    let Some(run) = run(config) else { return };
+    assert_eq!(run.summary.ending, Ending::Exit { status: 0 });
+    assert_eq!(run.lines.len(), 10);
+}
+
+/// A guest that hangs is asked by NMI, when all is known without. This one has a handler.
+#[test]
+fn what_a_guest_says_to_an_nmi_is_no_part_of_its_console() {
+    let mut table = vec![0; 256 * 16];
+    table[2 * 16..3 * 16].copy_from_slice(&gate(HANDLER));
+    let handler = Guest::new().print("I was here\n").report(NONCE, "exit 0").halt();
+    let guest = Guest::new()
+        .data(IDT, table)
+        .data(IDT_REGISTER, idt_register())
+        .data(HANDLER, handler.code().to_vec())
+        .load_idt(IDT_REGISTER)
+        .print("up\n")
+        .halt();
+    let Some(run) = run(MachineConfig { deadline: NEVER, ..guest.config() }) else { return };
+    assert_eq!(run.summary.ending, Ending::Hang { kind: HangKind::HaltedInterruptsOff });
+    assert_eq!(run.lines, ["up"]);
+    assert_eq!(run.summary.nmi_lines, ["I was here"]);
 }
 
 /// The first processor waits at the serial port for a listener that never comes; the second one
@@ -111,7 +208,8 @@ fn waiting_for_a_listener_is_done_by_one_alone() {
 #[test]
 fn timer_that_is_wired_to_nmi_is_hope() {
     // The local APIC is on, since pins can't be unmasked while it is off.
-    does_not_hang(Guest::new().store(0xfee0_00f0, 0x1ff).store(0xfee0_0350, 0x400).halt(), 1);
+    let guest = Guest::new().store(0xfee0_00f0, 0x1ff).store(0xfee0_0350, 0x400).halt();
+    goes_on(guest, 1, HangKind::Idle);
 }
 
 /// A processor halts with interrupts off, the other one with interrupts on; both are looked at
@@ -119,13 +217,7 @@ fn timer_that_is_wired_to_nmi_is_hope() {
 #[test]
 fn looking_loses_no_wake_up() {
     let mut table = vec![0; 256 * 16];
-    let gate = &mut table[TIMER_VECTOR * 16..][..16];
-    gate[0..2].copy_from_slice(&(HANDLER as u16).to_le_bytes());
-    gate[2..4].copy_from_slice(&0x10_u16.to_le_bytes()); // __BOOT_CS
-    gate[5] = 0x8e;
-    gate[6..8].copy_from_slice(&((HANDLER >> 16) as u16).to_le_bytes());
-    let mut register = 0x0fff_u16.to_le_bytes().to_vec();
-    register.extend(IDT.to_le_bytes());
+    table[TIMER_VECTOR * 16..][..16].copy_from_slice(&gate(HANDLER));
     let handler = Guest::new()
         .store(ICR, 0x000c_4400) // NMI to all but itself
         .wait_for(COUNTER, 2)
@@ -134,12 +226,9 @@ fn looking_loses_no_wake_up() {
     let nmi_handler = [COUNT.as_slice(), &[0xcf]].concat(); // iret
     let guest = Guest::new()
         .data(IDT, table)
-        .data(IDT_REGISTER, register)
+        .data(IDT_REGISTER, idt_register())
         .data(HANDLER, handler.code().to_vec())
-        // mov ebx, IDT_REGISTER; lidt [rbx]
-        .bytes(&[0xbb])
-        .bytes(&(IDT_REGISTER as u32).to_le_bytes())
-        .bytes(&[0x0f, 0x01, 0x1b])
+        .load_idt(IDT_REGISTER)
         .store(NMI_VECTOR, NMI_HANDLER)
         .store_code(NMI_HANDLER, &nmi_handler)
         .store(COUNTER, 0)

@@ -7,7 +7,10 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use kvm_bindings::{KVM_COALESCED_MMIO_PAGE_OFFSET, kvm_coalesced_mmio_ring};
 use kvm_ioctls::{IoEventAddress, VcpuFd, VmFd};
 use vm_superio::Trigger;
 use vm_superio::serial::{NoEvents, Serial as Uart};
@@ -63,6 +66,62 @@ impl PostedWrites {
         // It can only fail if there is no ring.
         let write = self.0.coalesced_mmio_read().ok().flatten()?;
         write.data.first().copied()
+    }
+}
+
+/// The same ring, to see from outside of the vCPUs' threads whether there is anything in it.
+#[derive(Debug)]
+pub(crate) struct PostedRing {
+    ring: NonNull<kvm_coalesced_mmio_ring>,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and two fields of it are all that is
+// accessed, by atomic loads.
+unsafe impl Send for PostedRing {}
+
+impl PostedRing {
+    /// Maps the ring that belongs to `vcpu`'s VM.
+    pub(crate) fn map(vcpu: &VcpuFd) -> io::Result<PostedRing> {
+        // SAFETY: sysconf has no preconditions.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        // SAFETY: a new shared mapping at an address that the kernel picks; the result is checked.
+        // The mapping holds its own reference to the vCPU.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                size_of::<kvm_coalesced_mmio_ring>(),
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                vcpu.as_raw_fd(),
+                page.saturating_mul(KVM_COALESCED_MMIO_PAGE_OFFSET.into()),
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let ring = NonNull::new(address.cast()).ok_or_else(io::Error::last_os_error)?;
+        Ok(PostedRing { ring })
+    }
+
+    /// Whether all writes were made up for.
+    pub(crate) fn is_empty(&self) -> bool {
+        let ring = self.ring.as_ptr();
+        // SAFETY: `ring` is mapped as long as `self` lives; the fields are aligned words, which KVM
+        // and the vCPUs' threads write as such.
+        let (first, last) = unsafe {
+            (
+                AtomicU32::from_ptr(&raw mut (*ring).first),
+                AtomicU32::from_ptr(&raw mut (*ring).last),
+            )
+        };
+        first.load(Ordering::Relaxed) == last.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for PostedRing {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping made in `map`, and nobody has a pointer into it any more.
+        unsafe { libc::munmap(self.ring.as_ptr().cast(), size_of::<kvm_coalesced_mmio_ring>()) };
     }
 }
 

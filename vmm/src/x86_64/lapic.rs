@@ -7,6 +7,7 @@ use thiserror::Error;
 // Register offsets (SDM volume 3, table "Local APIC Register Address Map").
 const LVT_LINT0: usize = 0x350;
 const LVT_LINT1: usize = 0x360;
+const ISR: usize = 0x100;
 const IRR: usize = 0x200;
 
 const MODE_NMI: u32 = 0b100 << 8;
@@ -32,7 +33,16 @@ pub(crate) fn set_pins(vcpu: &VcpuFd) -> Result<(), LapicError> {
 
 /// How many vectors wait in the interrupt request register.
 pub(crate) fn requested(state: &kvm_lapic_state) -> u32 {
-    (0..8).map(|word| register(state, IRR + word * 0x10).count_ones()).sum()
+    vectors(state, IRR)
+}
+
+/// How many vectors are in the in-service register.
+pub(crate) fn in_service(state: &kvm_lapic_state) -> u32 {
+    vectors(state, ISR)
+}
+
+fn vectors(state: &kvm_lapic_state, start: usize) -> u32 {
+    (0..8).map(|word| register(state, start + word * 0x10).count_ones()).sum()
 }
 
 /// Whether LINT0 is wired to NMI and not masked. KVM's PIT then ticks by NMI, as old kernels had it
@@ -68,6 +78,6 @@ mod tests {
         assert_eq!(requested(&state), 0);
         set_register(&mut state, IRR, 1 << 31);
         set_register(&mut state, IRR + 0x70, 0b11);
-        assert_eq!(requested(&state), 3);
+        assert_eq!((requested(&state), in_service(&state)), (3, 0));
     }
 }

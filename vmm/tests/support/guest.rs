@@ -127,6 +127,11 @@ impl Guest {
             .bytes(&value.to_le_bytes())
     }
 
+    /// `mov ebx, register; lidt [rbx]`
+    pub fn load_idt(self, register: u64) -> Guest {
+        self.bytes(&[0xbb]).bytes(&(register as u32).to_le_bytes()).bytes(&[0x0f, 0x01, 0x1b])
+    }
+
     /// Spins until the dword at `address` is `value`.
     pub fn wait_for(self, address: u32, value: u32) -> Guest {
         // mov ebx, address; 1: mov eax, [rbx]; cmp eax, value; jne 1b

@@ -9,17 +9,19 @@ use kvm_bindings::{
 use kvm_ioctls::VcpuFd;
 use serde::{Deserialize, Serialize};
 
-use crate::HangKind;
+use super::memory::Paging;
+use super::unwind::Frame;
 use crate::x86_64::lapic;
 
 /// RFLAGS.IF
 const INTERRUPTS: u64 = 1 << 9;
 
 /// What a vCPU does, as KVM_GET_MP_STATE says (KVM api.rst).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MpState {
     /// It executes instructions.
+    #[default]
     Running,
     /// It executed HLT and waits for an interrupt.
     Halted,
@@ -29,25 +31,108 @@ pub enum MpState {
     Other(u32),
 }
 
+/// A vCPU's registers, as far as they say what it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they are the processor's names")]
+pub struct Registers {
+    pub rax: u64,
+    pub rbx: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    pub rsp: u64,
+    pub rbp: u64,
+    pub r8: u64,
+    pub r9: u64,
+    pub r10: u64,
+    pub r11: u64,
+    pub r12: u64,
+    pub r13: u64,
+    pub r14: u64,
+    pub r15: u64,
+    /// Behind the HLT of a halted vCPU.
+    pub rip: u64,
+    pub rflags: u64,
+    /// The selector; its lowest two bits are the privilege level.
+    pub cs: u16,
+    pub cr0: u64,
+    pub cr2: u64,
+    pub cr3: u64,
+    pub cr4: u64,
+    pub efer: u64,
+}
+
+impl Registers {
+    fn of(fd: &VcpuFd) -> Result<Registers, kvm_ioctls::Error> {
+        let (regs, sregs) = (fd.get_regs()?, fd.get_sregs()?);
+        Ok(Registers {
+            rax: regs.rax,
+            rbx: regs.rbx,
+            rcx: regs.rcx,
+            rdx: regs.rdx,
+            rsi: regs.rsi,
+            rdi: regs.rdi,
+            rsp: regs.rsp,
+            rbp: regs.rbp,
+            r8: regs.r8,
+            r9: regs.r9,
+            r10: regs.r10,
+            r11: regs.r11,
+            r12: regs.r12,
+            r13: regs.r13,
+            r14: regs.r14,
+            r15: regs.r15,
+            rip: regs.rip,
+            rflags: regs.rflags,
+            cs: sregs.cs.selector,
+            cr0: sregs.cr0,
+            cr2: sregs.cr2,
+            cr3: sregs.cr3,
+            cr4: sregs.cr4,
+            efer: sregs.efer,
+        })
+    }
+
+    /// Whether it runs a program of the guest's, not its kernel.
+    pub fn is_user(&self) -> bool {
+        self.cs & 3 == 3
+    }
+
+    /// RFLAGS.IF: whether it takes interrupts.
+    pub fn interrupts_on(&self) -> bool {
+        self.rflags & INTERRUPTS != 0
+    }
+
+    /// How it translates addresses.
+    pub fn paging(&self) -> Paging {
+        Paging { cr0: self.cr0, cr3: self.cr3, cr4: self.cr4, efer: self.efer }
+    }
+}
+
 /// What a vCPU was doing when it was taken out of KVM_RUN.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VcpuState {
     /// Which vCPU; the guest's APIC id.
     pub vcpu: u8,
     /// Whether it runs, is halted, or was never started.
     pub mp_state: MpState,
-    /// Instruction pointer; behind the HLT of a halted one.
-    pub rip: u64,
-    /// RFLAGS.IF: whether it takes interrupts.
-    pub interrupts_on: bool,
+    /// Its registers.
+    pub registers: Registers,
     /// Interrupts that its local APIC holds back (bits set in the IRR).
     pub interrupts_requested: u32,
+    /// Interrupts that it has not come to the end of (bits set in the ISR).
+    pub interrupts_in_service: u32,
     /// Whether an NMI or an SMI waits to be delivered.
     pub nmi_pending: bool,
     /// Whether the timer's ticks come as NMIs, through LINT0 of the local APIC.
     pub nmi_timer: bool,
     /// KVM exits to the VMM so far.
     pub exits: u64,
+    /// The functions that led there, the innermost first. Empty if the vCPU was only glanced at, or
+    /// never started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backtrace: Vec<Frame>,
 }
 
 impl VcpuState {
@@ -63,17 +148,17 @@ impl VcpuState {
             KVM_MP_STATE_UNINITIALIZED | KVM_MP_STATE_INIT_RECEIVED => MpState::NotStarted,
             other => MpState::Other(other),
         };
-        let registers = fd.get_regs()?;
         let lapic = fd.get_lapic()?;
         Ok(VcpuState {
             vcpu,
             mp_state,
-            rip: registers.rip,
-            interrupts_on: registers.rflags & INTERRUPTS != 0,
+            registers: Registers::of(fd)?,
             interrupts_requested: lapic::requested(&lapic),
+            interrupts_in_service: lapic::in_service(&lapic),
             nmi_pending: unmaskable(&fd.get_vcpu_events()?),
             nmi_timer: lapic::timer_is_nmi(&lapic),
             exits,
+            backtrace: Vec::new(),
         })
     }
 
@@ -82,9 +167,9 @@ impl VcpuState {
     /// devices sends any of them; the one that could is the timer, where it is wired to NMI by LINT0.
     /// (The I/O APIC could turn its ticks into NMIs as well. No kernel has it do so, and it is not
     /// asked.)
-    fn is_dead(&self) -> bool {
+    pub(super) fn is_dead(&self) -> bool {
         self.mp_state == MpState::Halted
-            && !self.interrupts_on
+            && !self.registers.interrupts_on()
             && !self.nmi_pending
             && !self.nmi_timer
     }
@@ -103,60 +188,7 @@ impl fmt::Display for VcpuState {
             MpState::NotStarted => return f.write_str("not started"),
             MpState::Other(state) => write!(f, "in MP state {state}")?,
         }
-        let interrupts = if self.interrupts_on { "on" } else { "off" };
-        write!(f, " at {:#x}, interrupts {interrupts}", self.rip)
-    }
-}
-
-/// What can be told for certain from two looks at every vCPU.
-///
-/// Each of them halted with interrupts off (or never started), and none has moved in between: nobody
-/// is left to wake anybody. It holds if none of them ran while the second look was taken.
-///
-/// A vCPU that was not started wakes nobody: it waits for an INIT or SIPI that only another vCPU
-/// could send.
-pub(crate) fn certain_hang(before: &[VcpuState], after: &[VcpuState]) -> Option<HangKind> {
-    let dead = |states: &[VcpuState]| {
-        states.iter().any(VcpuState::is_dead)
-            && states.iter().all(|state| state.is_dead() || state.mp_state == MpState::NotStarted)
-    };
-    let still = before.len() == after.len()
-        && before.iter().zip(after).all(|(a, b)| a.rip == b.rip && a.exits == b.exits);
-    (dead(before) && dead(after) && still).then_some(HangKind::HaltedInterruptsOff)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn halted(vcpu: u8, interrupts_on: bool) -> VcpuState {
-        VcpuState {
-            vcpu,
-            mp_state: MpState::Halted,
-            rip: 0x1000,
-            interrupts_on,
-            interrupts_requested: 1,
-            nmi_pending: false,
-            nmi_timer: false,
-            exits: 10,
-        }
-    }
-
-    #[test]
-    fn all_must_be_dead_and_stay_so() {
-        let not_started = VcpuState { mp_state: MpState::NotStarted, ..halted(1, false) };
-        let dead = [halted(0, false), not_started.clone()];
-        assert_eq!(certain_hang(&dead, &dead), Some(HangKind::HaltedInterruptsOff));
-        let idle = [halted(0, false), halted(1, true)];
-        assert_eq!(certain_hang(&idle, &idle), None);
-        let nmi = [VcpuState { nmi_pending: true, ..halted(0, false) }];
-        assert_eq!(certain_hang(&nmi, &nmi), None);
-        let timer = [VcpuState { nmi_timer: true, ..halted(0, false) }];
-        assert_eq!(certain_hang(&timer, &timer), None);
-        let moved = [VcpuState { exits: 11, ..halted(0, false) }, not_started.clone()];
-        assert_eq!(certain_hang(&dead, &moved), None);
-        let none_started = [not_started];
-        assert_eq!(certain_hang(&none_started, &none_started), None);
-        assert_eq!(certain_hang(&[], &[]), None);
+        let interrupts = if self.registers.interrupts_on() { "on" } else { "off" };
+        write!(f, " at {:#x}, interrupts {interrupts}", self.registers.rip)
     }
 }

@@ -1,0 +1,70 @@
+//! What became of a guest, read from outside: its vCPUs' registers, its memory, its log.
+//!
+//! ```text
+//! vcpu_state   what each vCPU was doing
+//! hang         what a row of looks at all vCPUs says about the machine
+//! memory       physical memory, and what page tables make of it
+//! unwind       registers and a stack to a backtrace
+//! printk       the kernel's own log
+//! symbols      where things lie in this kernel
+//! ```
+//!
+//! Guests are hostile: whatever is read from one may have been written to harm the reader.
+
+mod hang;
+mod memory;
+mod printk;
+mod symbols;
+mod unwind;
+mod vcpu_state;
+
+pub use memory::{AddressSpace, Paging, PhysicalMemory};
+pub use printk::{KernelLog, LogError, LogRecord, LogSource, read as read_kernel_log};
+pub use symbols::KernelSymbols;
+pub use unwind::{Code, Frame, FrameSource, backtrace};
+pub use vcpu_state::{MpState, Registers, VcpuState};
+
+pub(crate) use hang::{Activity, Glimpse, Window, certain_hang};
+
+/// What every kernel begins its `linux_banner` with.
+const BANNER: &[u8; 14] = b"Linux version ";
+
+/// The granularity by which kernels are moved (CONFIG_PHYSICAL_ALIGN is a multiple of it).
+const SLIDE_STEP: u64 = 2 << 20;
+
+/// By how many bytes the kernel was moved in virtual addresses from where `symbols` say that it lies
+/// (KASLR). Zero where the symbols can't tell.
+pub fn slide(space: &AddressSpace<'_>, symbols: &KernelSymbols) -> u64 {
+    let Some(banner) = symbols.get("linux_banner") else { return 0 };
+    let is_there = |slide: &u64| {
+        let address = banner.checked_add(*slide).filter(|address| *address < memory::IMAGE_END);
+        address.and_then(|address| space.array(address)).is_some_and(|bytes| bytes == *BANNER)
+    };
+    let slides = (0..memory::IMAGE_END - memory::IMAGE_START).step_by(SLIDE_STEP as usize);
+    slides.into_iter().find(is_there).unwrap_or(0)
+}
+
+/// Reads a machine at rest: gives each vCPU its backtrace, and the kernel's log.
+pub(crate) fn examine(
+    memory: &dyn PhysicalMemory,
+    symbols: &KernelSymbols,
+    vcpus: &mut [VcpuState],
+) -> Result<KernelLog, LogError> {
+    // The kernel's part is the same for all of them.
+    let Some(paging) = vcpus
+        .iter()
+        .filter(|vcpu| vcpu.mp_state != MpState::NotStarted)
+        .map(|vcpu| vcpu.registers.paging())
+        .find(|paging| AddressSpace::new(memory, *paging).is_readable())
+    else {
+        return Err(LogError::PageTables);
+    };
+    let space = AddressSpace::new(memory, paging);
+    let slide = slide(&space, symbols);
+    let code = Code::new(&space, symbols, slide);
+    for vcpu in vcpus.iter_mut().filter(|vcpu| vcpu.mp_state != MpState::NotStarted) {
+        let own = AddressSpace::new(memory, vcpu.registers.paging());
+        vcpu.backtrace = backtrace(&own, &code, &vcpu.registers);
+    }
+    read_kernel_log(&space, symbols, slide)
+}

@@ -1,0 +1,199 @@
+//! A tiny kernel: three functions that call each other, their stack, and tables for them.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::forensics::memory::tests::{image_memory, long_mode};
+
+/// Code from here on, and where `outer` and `middle` go on when what they called returns.
+const TEXT: u64 = 0x5000;
+const IN_OUTER: u64 = TEXT + 0x16;
+const IN_MIDDLE: u64 = TEXT + 0x108;
+const IN_INNER: u64 = TEXT + 0x210;
+const STACK_TOP: u64 = 0x10000;
+const ADDRESSES: u64 = 0x6000;
+const ENTRIES: u64 = 0x7000;
+
+struct Memory(Vec<u8>);
+
+impl Memory {
+    fn new() -> Memory {
+        let mut memory = Memory(image_memory(0x12000));
+        memory.put(IN_OUTER - 5, &[0xe8, 0, 0, 0, 0]); // call
+        memory.put(IN_MIDDLE - 2, &[0xff, 0xd0]); // call rax
+        memory
+    }
+
+    fn put(&mut self, at: u64, bytes: &[u8]) {
+        self.0[at as usize..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn push(&mut self, at: u64, value: u64) {
+        self.put(at, &value.to_le_bytes());
+    }
+
+    /// Tables: (where a stretch begins, sp_offset, bp_offset, bases, bits).
+    fn tables(&mut self, entries: &[(u64, i16, i16, u8, u8)]) {
+        for (index, (start, sp, bp, bases, bits)) in (0..).zip(entries) {
+            let at = ADDRESSES + 4 * index;
+            self.put(at, &(*start as i32 - at as i32).to_le_bytes());
+            let [a, b] = sp.to_le_bytes();
+            let [c, d] = bp.to_le_bytes();
+            self.put(ENTRIES + 6 * index, &[a, b, c, d, *bases, *bits]);
+        }
+    }
+}
+
+fn symbols(entries: u64) -> KernelSymbols {
+    KernelSymbols::collect(|name| {
+        Some(
+            IMAGE_START
+                + match name {
+                    "_stext" => TEXT,
+                    "_etext" => TEXT + 0x1000,
+                    "__start_orc_unwind_ip" => ADDRESSES,
+                    "__stop_orc_unwind_ip" => ADDRESSES + 4 * entries,
+                    "__start_orc_unwind" => ENTRIES,
+                    "__stop_orc_unwind" => ENTRIES + 6 * entries,
+                    _ => return None,
+                },
+        )
+    })
+}
+
+fn registers(rsp: u64, rbp: u64) -> Registers {
+    Registers {
+        rip: IMAGE_START + IN_INNER,
+        rsp: IMAGE_START + rsp,
+        rbp: IMAGE_START + rbp,
+        cs: 0x10,
+        ..Registers::default()
+    }
+}
+
+fn trace(
+    memory: &Memory,
+    symbols: &KernelSymbols,
+    registers: &Registers,
+) -> Vec<(u64, FrameSource)> {
+    let space = AddressSpace::new(&memory.0, long_mode(0x1000));
+    let code = Code::new(&space, symbols, 0);
+    let frames = backtrace(&space, &code, registers);
+    frames.iter().map(|frame| (frame.address.wrapping_sub(IMAGE_START), frame.source)).collect()
+}
+
+const SP_BASE: u8 = 5;
+
+#[test]
+fn orc_tables_of_both_kinds() {
+    for (call, end) in [(0, 0), (2, 1)] {
+        let mut memory = Memory::new();
+        memory.push(STACK_TOP - 16, IMAGE_START + 0xdead); // a remain of an earlier call
+        memory.push(STACK_TOP - 24, IMAGE_START + IN_OUTER);
+        memory.push(STACK_TOP - 48, IMAGE_START + IN_MIDDLE);
+        memory.tables(&[
+            (TEXT, 16, 0, if end == 1 { SP_BASE } else { 0 }, end),
+            (TEXT + 0x100, 24, 0, SP_BASE, call),
+            (TEXT + 0x200, 16, 0, SP_BASE, call),
+        ]);
+        let frames = trace(&memory, &symbols(3), &registers(STACK_TOP - 56, 0));
+        assert_eq!(
+            frames,
+            [
+                (IN_INNER, FrameSource::Register),
+                (IN_MIDDLE, FrameSource::Orc),
+                (IN_OUTER, FrameSource::Orc),
+            ]
+        );
+    }
+}
+
+#[test]
+fn an_interrupt_leads_to_what_it_interrupted_and_not_into_user_space() {
+    let mut memory = Memory::new();
+    // inner is an interrupt's entry: pt_regs lie at the stack pointer.
+    let frame = STACK_TOP - 0x200;
+    memory.push(frame + 128, IMAGE_START + TEXT + 0x100);
+    memory.push(frame + 136, 0x10);
+    memory.push(frame + 152, IMAGE_START + STACK_TOP - 32);
+    memory.push(STACK_TOP - 32, IMAGE_START + IN_OUTER);
+    let call = (TEXT + 0x100, 8, 0, SP_BASE, 2);
+    memory.tables(&[(TEXT, 0, 0, 0, 1), call, (TEXT + 0x200, 0, 0, SP_BASE, 3)]);
+    let frames = trace(&memory, &symbols(3), &registers(frame, 0));
+    let addresses: Vec<_> = frames.iter().map(|(address, _)| *address).collect();
+    assert_eq!(addresses, [IN_INNER, TEXT + 0x100, IN_OUTER]);
+
+    memory.push(frame + 136, 0x33);
+    assert_eq!(trace(&memory, &symbols(3), &registers(frame, 0)).len(), 1);
+    let user = Registers { cs: 0x33, ..registers(frame, 0) };
+    assert_eq!(trace(&memory, &symbols(3), &user).len(), 1);
+}
+
+#[test]
+fn frame_pointers_and_then_a_scan() {
+    let mut memory = Memory::new();
+    let frame = STACK_TOP - 64;
+    memory.push(frame, IMAGE_START + frame + 32);
+    memory.push(frame + 8, IMAGE_START + IN_MIDDLE);
+    memory.push(frame + 32, 0);
+    memory.push(frame + 40, 7); // the chain ends here
+    memory.push(frame + 56, IMAGE_START + IN_OUTER);
+    let frames = trace(&memory, &KernelSymbols::default(), &registers(frame - 8, frame));
+    assert_eq!(
+        frames,
+        [
+            (IN_INNER, FrameSource::Register),
+            (IN_MIDDLE, FrameSource::FramePointer),
+            (IN_OUTER, FrameSource::Scan),
+        ]
+    );
+}
+
+#[test]
+fn a_scan_takes_what_follows_a_call() {
+    let mut memory = Memory::new();
+    memory.push(STACK_TOP - 32, IMAGE_START + IN_OUTER + 1);
+    memory.push(STACK_TOP - 16, IMAGE_START + IN_OUTER);
+    memory.push(STACK_TOP + 16, IMAGE_START + IN_MIDDLE); // another stack
+    let frames = trace(&memory, &KernelSymbols::default(), &registers(STACK_TOP - 40, 0));
+    assert_eq!(frames, [(IN_INNER, FrameSource::Register), (IN_OUTER, FrameSource::Scan)]);
+}
+
+#[test]
+fn a_moved_kernels_addresses_are_those_of_its_symbols() {
+    let memory = Memory::new();
+    let space = AddressSpace::new(&memory.0, long_mode(0x1000));
+    let code = Code::new(&space, &KernelSymbols::default(), 0x1000);
+    let frames = backtrace(&space, &code, &registers(STACK_TOP - 8, 0));
+    assert_eq!(frames[0].address, IMAGE_START + IN_INNER - 0x1000);
+}
+
+proptest! {
+    /// Tables that lead anywhere, and any stack.
+    #[test]
+    fn every_backtrace_ends(
+        entries in prop::collection::vec((0..0x1000_u64, -64..64_i16, any::<i16>(), any::<u8>(), any::<u8>()), 1..40),
+        stack in prop::collection::vec(prop_oneof![
+            (TEXT..TEXT + 0x1000).prop_map(|at| IMAGE_START + at),
+            (STACK_TOP - 0x400..STACK_TOP).prop_map(|at| IMAGE_START + at),
+            any::<u64>(),
+        ], 128),
+        rsp in STACK_TOP - 0x400..STACK_TOP, rbp: u64, rip: u64, is_text: bool,
+    ) {
+        let mut memory = Memory::new();
+        let mut entries = entries;
+        entries.iter_mut().for_each(|entry| entry.0 += TEXT);
+        entries.sort_unstable();
+        memory.tables(&entries);
+        for (at, word) in (STACK_TOP - 0x400..).step_by(8).zip(stack) {
+            memory.push(at, word);
+        }
+        let rip = if is_text { IMAGE_START + TEXT + rip % 0x1000 } else { rip };
+        let registers = Registers { rip, rbp, ..registers(rsp, 0) };
+        let frames = trace(&memory, &symbols(entries.len() as u64), &registers);
+        prop_assert!(frames.len() <= MOST_FRAMES);
+        // Sorted or not: a table is believed in no more than it says.
+        memory.put(ADDRESSES, &rbp.to_le_bytes());
+        let _ = trace(&memory, &symbols(entries.len() as u64), &registers);
+    }
+}

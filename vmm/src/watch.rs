@@ -1,0 +1,251 @@
+//! Waits for what ends a machine: its guest, the host, the deadline, or a silence in which nothing goes
+//! on. What counts as one is in [`crate::forensics`].
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use event_manager::{EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
+use vmm_sys_util::epoll::EventSet;
+use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::timerfd::TimerFd;
+
+use crate::agent::Agent;
+use crate::crew::Crew;
+use crate::devices::serial::PostedRing;
+use crate::forensics::{Activity, VcpuState, Window};
+use crate::hub::Hub;
+use crate::{Ending, HangKind, MachineConfig};
+
+/// How long the vCPUs of a machine that has ended may take to say what they were doing.
+pub(crate) const LAST_LOOK: Duration = Duration::from_millis(500);
+
+/// How long they may take while the machine runs. Halted ones, which alone may prove a hang, need
+/// microseconds.
+const LIVE_LOOK: Duration = Duration::from_millis(100);
+
+/// How often the guest is checked for signs of life.
+pub(crate) const PULSE: Duration = Duration::from_secs(1);
+
+/// How many looks are taken at a guest whose time is up, and how far apart.
+const FINAL_LOOKS: usize = 4;
+const BETWEEN_FINAL_LOOKS: Duration = Duration::from_millis(50);
+
+/// A guest that has said something so short a time ago is at work when its time is up, however it
+/// looks; or one that was heard in the second half of its time.
+const RECENTLY: Duration = Duration::from_secs(10);
+
+/// How a machine ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) ending: Ending,
+    /// What its vCPUs were doing, if it was looked at them.
+    pub(crate) vcpus: Vec<VcpuState>,
+    /// How long it had been silent for.
+    pub(crate) silence: Duration,
+}
+
+/// Waits for what ends a machine.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    hub: Arc<Hub>,
+    agent: Arc<Agent>,
+    stop: Arc<EventFd>,
+    timer: TimerFd,
+    pulse: TimerFd,
+    posted: Option<(PostedRing, TimerFd)>,
+    deadline: Duration,
+    hang_after: Option<Duration>,
+    crew: &'a Crew,
+    /// Exits and CPU time at the last pulse.
+    before: (u64, Duration),
+    /// Signs of life at the last pulse, and when that was.
+    heard: u64,
+    pulse_at: Instant,
+    window: Window,
+    /// The vCPUs when they were last looked at, if that was the end.
+    vcpus: Vec<VcpuState>,
+}
+
+impl<'a> Watch<'a> {
+    /// A watch over `crew`; the last but one of the arguments is how long the machine may run, and how
+    /// long it may be silent.
+    #[expect(clippy::too_many_arguments, reason = "each is another thing to wait for")]
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        agent: Arc<Agent>,
+        stop: Arc<EventFd>,
+        timer: TimerFd,
+        pulse: TimerFd,
+        posted: Option<(PostedRing, TimerFd)>,
+        (deadline, hang_after): (Duration, Option<Duration>),
+        crew: &'a Crew,
+    ) -> Watch<'a> {
+        Watch {
+            hub,
+            agent,
+            stop,
+            timer,
+            pulse,
+            posted,
+            deadline,
+            hang_after,
+            crew,
+            before: (0, Duration::ZERO),
+            heard: 0,
+            pulse_at: Instant::now(),
+            window: Window::new(Instant::now()),
+            vcpus: Vec::new(),
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(self) -> Result<Ended, event_manager::Error> {
+        let hub = self.hub.clone();
+        let mut manager = EventManager::new()?;
+        let watch = manager.add_subscriber(self);
+        loop {
+            if let Some(ending) = hub.ending() {
+                let watch = manager.remove_subscriber(watch)?;
+                let silence = watch.window.silence();
+                return Ok(Ended { ending, vcpus: watch.vcpus, silence });
+            }
+            manager.run()?;
+        }
+    }
+
+    fn watch<T: std::os::fd::AsRawFd>(&self, fd: &T, what: u32, ops: &mut EventOps<'_>) {
+        if let Err(error) = ops.add(Events::with_data(fd, what, EventSet::IN)) {
+            self.hub.end(Ending::VmmError { reason: format!("can't watch an event: {error}") });
+        }
+    }
+
+    /// Ends a machine that can't go on.
+    ///
+    /// A guest that prints is left alone. One that is silent is looked at once a pulse, which takes
+    /// each vCPU out of it for some microseconds.
+    fn check_pulse(&mut self) {
+        // Ready, so this does not block; it takes the expiry.
+        let _ = self.pulse.wait();
+        let quiet = self.is_quiet();
+        if self.is_heard() {
+            return;
+        }
+        let (proof, vcpus) = self.crew.examine(LIVE_LOOK);
+        // Whoever has had exits or computed since the last pulse is not dead, as it happens to look.
+        if let Some(kind) = proof.filter(|_| quiet) {
+            return self.end_as_hang(kind, vcpus);
+        }
+        if proof.is_some() {
+            self.crew.go_on();
+        }
+        if let Some(look) = self.crew.glimpses(&vcpus) {
+            self.window.push(look);
+        }
+        if let Activity::Stuck(kind, time) = self.window.activity()
+            && self.patience(kind).is_some_and(|patience| time >= patience)
+        {
+            self.end_as_hang(kind, vcpus);
+        }
+    }
+
+    /// How long a hang of this kind may last.
+    fn patience(&self, kind: HangKind) -> Option<Duration> {
+        match kind {
+            HangKind::SpinningInterruptsOff | HangKind::SpinningInterruptsOn => {
+                Some(self.hang_after.unwrap_or(MachineConfig::SPIN_PATIENCE))
+            }
+            HangKind::Idle => self.hang_after,
+            // It takes a proof.
+            HangKind::HaltedInterruptsOff => None,
+        }
+    }
+
+    /// Whether the vCPUs have neither left the guest nor computed since the last time. (Half of a pulse
+    /// is more than a dead guest's timers cost.)
+    fn is_quiet(&mut self) -> bool {
+        let now = (self.crew.exits(), self.crew.cpu_time());
+        let before = std::mem::replace(&mut self.before, now);
+        now.0 == before.0 && now.1.saturating_sub(before.1) <= PULSE / 2
+    }
+
+    /// Whether the guest has given a sign of life since the last time: then it has been silent since
+    /// that time at the longest.
+    fn is_heard(&mut self) -> bool {
+        let heard = self.agent.signs_of_life();
+        let before = std::mem::replace(&mut self.heard, heard);
+        let pulse_at = std::mem::replace(&mut self.pulse_at, Instant::now());
+        if heard != before {
+            self.window = Window::new(pulse_at);
+        }
+        heard != before
+    }
+
+    fn end_as_hang(&mut self, kind: HangKind, vcpus: Vec<VcpuState>) {
+        self.vcpus = vcpus;
+        self.hub.end(Ending::Hang { kind });
+    }
+
+    /// Ends a machine whose time is up: as a hang if nothing goes on in it.
+    fn out_of_time(&mut self) {
+        let timed_out = Ending::TimedOut { seconds: self.deadline.as_secs() };
+        self.is_heard();
+        let (proof, vcpus) = self.crew.examine(LAST_LOOK);
+        if let Some(kind) = proof {
+            return self.end_as_hang(kind, vcpus);
+        }
+        self.vcpus = vcpus;
+        if self.window.silence() < RECENTLY.min(self.deadline / 2) {
+            return self.hub.end(timed_out);
+        }
+        for _ in 0..FINAL_LOOKS {
+            thread::sleep(BETWEEN_FINAL_LOOKS);
+            let (_, vcpus) = self.crew.examine(LIVE_LOOK);
+            let Some(look) = self.crew.glimpses(&vcpus) else {
+                return self.hub.end(timed_out);
+            };
+            self.window.push(look);
+        }
+        match self.window.activity() {
+            Activity::Stuck(kind, _) if !self.is_heard() => self.hub.end(Ending::Hang { kind }),
+            _ => self.hub.end(timed_out),
+        }
+    }
+}
+
+const ENDED: u32 = 0;
+const STOP: u32 = 1;
+const DEADLINE: u32 = 2;
+const TICK: u32 = 3;
+const CHECK: u32 = 4;
+
+impl MutEventSubscriber for Watch<'_> {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        self.watch(self.hub.ended(), ENDED, ops);
+        self.watch(self.stop.as_ref(), STOP, ops);
+        self.watch(&self.timer, DEADLINE, ops);
+        self.watch(&self.pulse, CHECK, ops);
+        if let Some((_, tick)) = &self.posted {
+            self.watch(tick, TICK, ops);
+        }
+    }
+
+    fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
+        match events.data() {
+            STOP => self.hub.end(Ending::Stopped),
+            DEADLINE => self.out_of_time(),
+            CHECK => self.check_pulse(),
+            TICK => {
+                if let Some((ring, tick)) = &mut self.posted {
+                    // Only to quiet it.
+                    let _ = tick.wait();
+                    // Not done here: who delivers lines may have to wait for the listener.
+                    if !ring.is_empty() {
+                        self.crew.kick_boot_vcpu();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
