@@ -6,17 +6,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::forensics::KernelSymbols;
-use crate::{Kernel, PvFeatures};
+use crate::{Kernel, PvFeatures, RandomSeed};
 
 /// How the kernel is entered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BootMode {
     /// The VMM decompresses the payload and enters the ELF kernel at its own entry. Fast, and
-    /// symbols are where System.map says.
+    /// symbols are where System.map says: it is the decompressor that randomizes where a kernel lies
+    /// (CONFIG_RANDOMIZE_BASE) and tells it to randomize its memory map.
     #[default]
     Direct,
-    /// The image's own decompressor runs, entered at its 64-bit entry (boot.rst).
+    /// The image's own decompressor runs, entered at its 64-bit entry or, in a kernel that has none,
+    /// at its 32-bit one (boot.rst). It randomizes unless `nokaslr` is on the command line.
     Native,
 }
 
@@ -38,6 +40,8 @@ pub struct MachineConfig {
     pub memory: u64,
     /// Which of KVM's paravirtual features the guest is shown.
     pub pv_features: PvFeatures,
+    /// What its random generator is seeded with.
+    pub seed: RandomSeed,
     /// Wall-clock time after which a machine that still runs ends as `TimedOut`.
     pub deadline: Duration,
     /// How long the guest may show no sign of progress before it ends as a hang.
@@ -75,6 +79,7 @@ impl MachineConfig {
             vcpus: 1,
             memory: 256 << 20,
             pv_features: PvFeatures::default(),
+            seed: RandomSeed::default(),
             deadline: Duration::from_secs(60),
             hang_after: None,
             symbols: KernelSymbols::default(),

@@ -6,6 +6,7 @@ use thiserror::Error;
 use vm_memory::GuestMemoryError;
 
 use crate::KernelError;
+use crate::x86_64::acpi::AcpiError;
 use crate::x86_64::boot_params::BootParamsError;
 use crate::x86_64::cpuid::CpuidError;
 use crate::x86_64::gdt::GdtError;
@@ -148,6 +149,9 @@ pub enum StartError {
     /// The zero page can't be made.
     #[error(transparent)]
     BootParams(#[from] BootParamsError),
+    /// The ACPI tables can't be made.
+    #[error(transparent)]
+    Acpi(#[from] AcpiError),
     /// The MP table can't be made.
     #[error(transparent)]
     MpTable(#[from] MpTableError),

@@ -51,6 +51,7 @@ mod memory;
 mod plan;
 mod pv;
 mod queue;
+mod seed;
 mod setup;
 mod supervisor;
 mod sync;
@@ -66,7 +67,8 @@ pub use forensics::{KernelSymbols, MpState, VcpuState};
 pub use kernel::{Kernel, KernelError};
 pub use machine::{CpuFacts, Machine, Stopper, Waited};
 pub use pv::{PvFeatures, PvFeaturesError};
+pub use seed::{NotASeed, RandomSeed};
 pub use x86_64::{
-    BootParamsError, CpuidError, GdtError, LapicError, MpTableError, MsrError, PageTablesError,
-    RegistersError,
+    AcpiError, BootParamsError, CpuidError, GdtError, LapicError, MpTableError, MsrError,
+    PageTablesError, RegistersError,
 };

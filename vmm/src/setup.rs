@@ -20,10 +20,11 @@ use crate::control::Control;
 use crate::devices::agent_port::AgentPort;
 use crate::devices::bus::{self, Bus};
 use crate::devices::i8042::I8042;
-use crate::devices::serial::{PostedRing, PostedWrites, Serial};
+use crate::devices::serial::{self, PostedRing, PostedWrites, Serial};
 use crate::error::{StartError, VcpuSetupError};
 use crate::host::CAPABILITIES;
 use crate::hub::Hub;
+use crate::kernel::Entry;
 use crate::memory::{self, Ram};
 use crate::plan::Plan;
 use crate::queue::Queue;
@@ -33,7 +34,7 @@ use crate::vcpu::Vcpu;
 use crate::watch::PULSE;
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
-use crate::x86_64::{cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
+use crate::x86_64::{acpi, cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
 use crate::{CpuFacts, MachineConfig};
 
 /// Ten years.
@@ -42,11 +43,11 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
 /// whether each has left.
 const TICK: Duration = Duration::from_millis(50);
 const KEYBOARD_IRQ: u32 = 1;
-const SERIAL_IRQ: u32 = 4;
 
 /// What the boot vCPU starts with.
 struct Boot {
-    entry: u64,
+    entry: Entry,
+    /// CR3 in long mode.
     cr3: u64,
     segments: Segments,
 }
@@ -77,7 +78,7 @@ pub(crate) fn make(
     let agent = Arc::new(Agent::new(config.nonce.clone(), queue.clone(), start));
     let console = Console::new(queue.clone(), agent.clone(), start, config.console_limit);
     let bus = Arc::new(Bus::new(
-        Serial::new(interrupt(&vm, SERIAL_IRQ)?, console),
+        Serial::new(interrupt(&vm, serial::IRQ)?, console),
         I8042::new(interrupt(&vm, KEYBOARD_IRQ)?),
         AgentPort::new(agent.clone()),
     ));
@@ -271,12 +272,16 @@ fn fill_memory(
         setup_header: &kernel.setup_header,
         initramfs: plan.initramfs,
         memory: config.memory,
-        seed: seed().map_err(|source| StartError::Host { what: "random bytes", source })?,
+        seed: config
+            .seed
+            .bytes()
+            .map_err(|source| StartError::Host { what: "random bytes", source })?,
     };
     params.write(memory)?;
     mptable::write(memory, config.vcpus)?;
+    acpi::write(memory, config.vcpus)?;
     let cr3 = page_tables::write(memory)?;
-    Ok(Boot { entry: kernel.entry, cr3, segments: gdt::write(memory)? })
+    Ok(Boot { entry: kernel.entry, cr3, segments: gdt::write(memory, kernel.entry.mode)? })
 }
 
 /// An event that raises interrupt `irq` of the guest, edge triggered.
@@ -319,11 +324,4 @@ fn timer(first: Duration, interval: Option<Duration>) -> Result<TimerFd, StartEr
     let first = first.clamp(Duration::from_nanos(1), LONGEST_DEADLINE);
     timer.reset(first, interval).map_err(failed)?;
     Ok(timer)
-}
-
-fn seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    // SAFETY: the buffer is valid for its length. Requests of up to 256 bytes are never cut short.
-    let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
-    if got < 0 { Err(io::Error::last_os_error()) } else { Ok(seed) }
 }

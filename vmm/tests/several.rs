@@ -7,26 +7,58 @@ mod support {
 
 use std::fs;
 
-use support::guest::{Guest, NONCE, SERIAL, listen, run, start};
+use support::guest::{Guest, NONCE, SERIAL, TRAMPOLINE, listen, run, start};
 use vmm::{Ending, MachineConfig};
 
 /// What the other processors count up.
 const COUNTER: u32 = 0x3000;
 
-/// Starts every other processor, waits until each has counted itself, and says so.
-fn smp_guest(vcpus: u8) -> Guest {
+/// What another processor does: it says so, counts itself and halts.
+fn other() -> Vec<u8> {
     let [low, high] = SERIAL.to_le_bytes();
     let mut code = vec![0xba, low, high, 0xb0, b'A', 0xee]; // mov dx, SERIAL; mov al, 'A'; out
     code.extend([0x31, 0xc0, 0x8e, 0xd8]); // xor ax, ax; mov ds, ax
     code.extend([0xf0, 0x66, 0xff, 0x06, 0x00, 0x30]); // lock inc dword [COUNTER]
     code.extend([0xfa, 0xf4, 0xeb, 0xfd]); // cli; 1: hlt; jmp 1b
-    Guest::new()
-        .store(COUNTER, 0)
-        .start_others(&code)
-        .wait_for(COUNTER, u32::from(vcpus) - 1)
-        .print("\n")
-        .report(NONCE, "exit 0")
-        .spin()
+    code
+}
+
+/// Starts every other processor, waits until each has counted itself, and says so.
+fn smp_guest(vcpus: u8) -> Guest {
+    wait_for_others(Guest::new().store(COUNTER, 0).start_others(&other()), vcpus)
+}
+
+/// Starts those that ACPI lists.
+const START_BY_MADT: &[u8] = &[
+    0x8b, 0x34, 0x25, 0x18, 0x00, 0x0e, 0x00, // mov esi, [0xe0018]: the RSDP's XSDT
+    0x8b, 0x7e, 0x24, // 1: mov edi, [rsi + 36]: a table
+    0x81, 0x3f, b'A', b'P', b'I', b'C', // cmp dword [rdi], "APIC"
+    0x74, 0x05, // je 2f
+    0x83, 0xc6, 0x08, // add esi, 8
+    0xeb, 0xf0, // jmp 1b
+    0x8b, 0x4f, 0x04, // 2: mov ecx, [rdi + 4]: its length
+    0x01, 0xf9, // add ecx, edi
+    0x8d, 0x5f, 0x2c, // lea ebx, [rdi + 44]: its first entry
+    0x39, 0xcb, // 3: cmp ebx, ecx
+    0x73, 0x33, // jae 5f
+    0x80, 0x3b, 0x00, // cmp byte [rbx], 0: a local APIC
+    0x75, 0x26, // jne 4f
+    0x0f, 0xb6, 0x43, 0x03, // movzx eax, byte [rbx + 3]: its id
+    0x85, 0xc0, // test eax, eax
+    0x74, 0x1e, // je 4f
+    0xc1, 0xe0, 0x18, // shl eax, 24
+    0xbd, 0x10, 0x03, 0xe0, 0xfe, // mov ebp, ICR + 0x10
+    0x89, 0x45, 0x00, // mov [rbp], eax
+    0xbd, 0x00, 0x03, 0xe0, 0xfe, // mov ebp, ICR
+    0xc7, 0x45, 0x00, 0x00, 0x45, 0x00, 0x00, // mov dword [rbp], INIT
+    0xc7, 0x45, 0x00, 0x02, 0x46, 0x00, 0x00, // mov dword [rbp], SIPI | TRAMPOLINE >> 12
+    0x0f, 0xb6, 0x43, 0x01, // 4: movzx eax, byte [rbx + 1]: the entry's length
+    0x01, 0xc3, // add ebx, eax
+    0xeb, 0xc9, // jmp 3b
+]; // 5:
+
+fn wait_for_others(guest: Guest, vcpus: u8) -> Guest {
+    guest.wait_for(COUNTER, u32::from(vcpus) - 1).print("\n").report(NONCE, "exit 0").spin()
 }
 
 #[test]
@@ -34,6 +66,17 @@ fn other_processors_start() {
     for vcpus in [1, 2, 4, 8] {
         let config = MachineConfig { vcpus, ..smp_guest(vcpus).config() };
         let Some(run) = run(config) else { return };
+        assert_eq!(run.summary.ending, Ending::Exit { status: 0 }, "{vcpus} vCPUs");
+        assert_eq!(run.lines, ["A".repeat(usize::from(vcpus) - 1)]);
+    }
+}
+
+#[test]
+fn other_processors_start_that_acpi_lists() {
+    for vcpus in [1, 5] {
+        let guest = Guest::new().store(COUNTER, 0).store_code(TRAMPOLINE, &other());
+        let guest = wait_for_others(guest.bytes(START_BY_MADT), vcpus);
+        let Some(run) = run(MachineConfig { vcpus, ..guest.config() }) else { return };
         assert_eq!(run.summary.ending, Ending::Exit { status: 0 }, "{vcpus} vCPUs");
         assert_eq!(run.lines, ["A".repeat(usize::from(vcpus) - 1)]);
     }

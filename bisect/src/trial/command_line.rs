@@ -4,26 +4,39 @@ use std::io::Read;
 
 use guest_init::protocol::NONCE_PARAMETER;
 
+use super::Job;
+
 /// What every candidate is told, whatever its version: unknown parameters are ignored.
 ///
 /// `earlyprintk` shows a death before the console driver is up and hands over to it (no `,keep`:
 /// every line would come twice). `loglevel=7` and `printk.time=1` make the log say what the
 /// classifier and the preconditions read whatever the configuration chose. `panic=-1 reboot=k`
-/// turn a panic into a reset through the i8042 at once. There is no PCI, no ACPI, one 8250, and
-/// nothing behind the i8042: probing for more is most of a small kernel's boot, and so are 512
-/// BSD pseudo-terminals, each of which devtmpfs makes a node for in another task. All vCPUs share
-/// one TSC, and the check would see a busy host as a broken one.
+/// turn a panic into a reset through the i8042 at once. There is no PCI, one 8250, and nothing
+/// behind the i8042: probing for more is most of a small kernel's boot, and so are 512 BSD
+/// pseudo-terminals, each of which devtmpfs makes a node for in another task. All vCPUs share one
+/// TSC, and the check would see a busy host as a broken one.
 const BASE: &str = "console=ttyS0 earlyprintk=ttyS0 loglevel=7 printk.time=1 panic=-1 reboot=k \
-    pci=off acpi=off tsc=reliable 8250.nr_uarts=1 pty.legacy_count=0 i8042.noaux i8042.nomux i8042.nopnp \
+    pci=off tsc=reliable 8250.nr_uarts=1 pty.legacy_count=0 i8042.noaux i8042.nomux i8042.nopnp \
     i8042.dumbkbd random.trust_cpu=on cryptomgr.notests";
 
-/// The complete command line: [`BASE`], the nonce, and what the user appends, which comes last so
-/// that it wins.
-pub(super) fn command_line(nonce: &str, append: &str) -> String {
-    let mut line = format!("{BASE} {NONCE_PARAMETER}={nonce}");
-    if !append.trim().is_empty() {
+/// The complete command line: [`BASE`], what the job asks for, the nonce, and what the user appends,
+/// which comes last so that it wins.
+///
+/// A kernel that reads the MP table is spared ACPI, which is most of what a distribution's kernel
+/// does before its drivers, and keeps the timer and the interrupt controllers that hardware-reduced
+/// ACPI takes from it.
+pub(super) fn command_line(nonce: &str, job: &Job, by_acpi: bool) -> String {
+    let mut line = BASE.to_owned();
+    if !by_acpi {
+        line.push_str(" acpi=off");
+    }
+    if !job.kaslr {
+        line.push_str(" nokaslr");
+    }
+    line.push_str(&format!(" {NONCE_PARAMETER}={nonce}"));
+    if !job.append.trim().is_empty() {
         line.push(' ');
-        line.push_str(append.trim());
+        line.push_str(job.append.trim());
     }
     line
 }
@@ -38,13 +51,27 @@ pub(super) fn nonce() -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::{command_line, nonce};
+    use crate::trial::Job;
+    use crate::trial::tests::job;
 
     #[test]
     fn the_users_part_comes_last() {
-        let line = command_line("c0ffee", " nopvspin loglevel=4 ");
+        let job = |append: &str| Job { append: append.into(), ..job() };
+        let line = command_line("c0ffee", &job(" nopvspin loglevel=4 "), false);
         assert!(line.ends_with(" vmbisect.nonce=c0ffee nopvspin loglevel=4"), "{line}");
         assert!(!line.contains("  "), "{line}");
-        assert!(command_line("c0ffee", "").ends_with("nonce=c0ffee"));
+        assert!(command_line("c0ffee", &job(""), false).ends_with("nonce=c0ffee"));
+    }
+
+    #[test]
+    fn acpi_and_kaslr_are_off_unless_they_are_wanted() {
+        let has = |kaslr, by_acpi| {
+            let line = command_line("c0ffee", &Job { kaslr, ..job() }, by_acpi);
+            let has = |word| line.split(' ').any(|parameter| parameter == word);
+            (has("nokaslr"), has("acpi=off"))
+        };
+        assert_eq!(has(false, false), (true, true));
+        assert_eq!(has(true, true), (false, false));
     }
 
     #[test]

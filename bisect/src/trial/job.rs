@@ -3,10 +3,23 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use vmm::{BootMode, ConsoleLine, Milestone, PvFeatures, Summary};
+use vmm::{BootMode, ConsoleLine, Milestone, PvFeatures, RandomSeed, Summary};
 
 use super::{Outcome, Overhead, Target};
 use crate::crash::{Crash, Phase};
+
+/// By which tables the kernel finds its processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Acpi {
+    /// By the MP table if it can read one, by ACPI if it can't (CONFIG_X86_MPPARSE is not set).
+    #[default]
+    Auto,
+    /// By ACPI if it can, by the MP table if it can't.
+    On,
+    /// By the MP table: `acpi=off` is on its command line.
+    Off,
+}
 
 /// One trial to run. Paths are as the place that runs it sees them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +36,15 @@ pub struct Job {
     /// How the kernel is entered.
     #[serde(default)]
     pub boot: BootMode,
+    /// Whether the kernel may randomize where it lies (KASLR), which it does with native boot only.
+    #[serde(default)]
+    pub kaslr: bool,
+    /// By which tables it finds its processors.
+    #[serde(default)]
+    pub acpi: Acpi,
+    /// What its random generator is seeded with.
+    #[serde(default)]
+    pub seed: RandomSeed,
     /// Number of vCPUs.
     pub vcpus: u8,
     /// Guest memory in MiB.

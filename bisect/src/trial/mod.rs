@@ -18,7 +18,7 @@ mod target;
 mod workload;
 
 pub use console::ConsoleTail;
-pub use job::{Job, SeenCrash, TrialEvent, TrialReport};
+pub use job::{Acpi, Job, SeenCrash, TrialEvent, TrialReport};
 pub use launcher::{LaunchError, Launcher};
 pub use memory::Overhead;
 pub use outcome::{Evidence, Outcome, decide};
@@ -63,6 +63,9 @@ pub(crate) mod tests {
             initramfs: "initramfs".into(),
             append: String::new(),
             boot: vmm::BootMode::Direct,
+            kaslr: false,
+            acpi: super::Acpi::Auto,
+            seed: vmm::RandomSeed::Fresh,
             vcpus: 4,
             memory_mib: 256,
             pv_features: vmm::PvFeatures::default(),

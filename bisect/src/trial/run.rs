@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vmm::{Kernel, KernelError, Machine, MachineConfig, MachineEvent, StartError, Waited};
+use vmm::{
+    BootMode, Kernel, KernelError, Machine, MachineConfig, MachineEvent, StartError, Waited,
+};
 
 use super::command_line::{command_line, nonce};
 use super::memory::Sampler;
 use super::observer::{Flow, Observer};
-use super::{Job, LaunchError, Outcome, TrialEvent, TrialReport, with_causes};
+use super::{Acpi, Job, LaunchError, Outcome, TrialEvent, TrialReport, with_causes};
 use crate::cancel::Cancel;
 
 /// How long a report may go on after its title is known. A nested machine on a busy host prints a
@@ -48,7 +50,7 @@ pub(super) fn run_trial(
     let mut report = match nonce() {
         Ok(nonce) => {
             let config = config(job, kernel, initramfs, nonce);
-            match Machine::start(config) {
+            match config.map_err(StartError::Kernel).and_then(Machine::start) {
                 Ok(machine) => follow(job, &machine, on_event, cancel),
                 Err(error) if is_hosts_fault(&error) => infra(&with_causes(&error)),
                 Err(StartError::Kernel(source))
@@ -69,19 +71,35 @@ pub(super) fn run_trial(
     Ok(report)
 }
 
-fn config(job: &Job, kernel: Arc<Kernel>, initramfs: Arc<[u8]>, nonce: String) -> MachineConfig {
-    MachineConfig {
+fn config(
+    job: &Job,
+    kernel: Arc<Kernel>,
+    initramfs: Arc<[u8]>,
+    nonce: String,
+) -> Result<MachineConfig, KernelError> {
+    let by_acpi = match job.acpi {
+        Acpi::On => true,
+        Acpi::Off => false,
+        Acpi::Auto => match kernel.reads_mp_table() {
+            Ok(reads) => !reads,
+            // It may have a decompressor of its own that can read what we can't.
+            Err(_) if job.boot == BootMode::Native => true,
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(MachineConfig {
         boot: job.boot,
         initramfs: Some(initramfs),
-        command_line: command_line(&nonce, &job.append),
+        command_line: command_line(&nonce, job, by_acpi),
         vcpus: job.vcpus,
         memory: job.memory_mib.saturating_mul(1 << 20),
         pv_features: job.pv_features,
+        seed: job.seed,
         deadline: Duration::from_secs(job.timeout_s),
         nonce,
         console_limit: CONSOLE_LIMIT,
         ..MachineConfig::new(kernel)
-    }
+    })
 }
 
 /// Follows a machine to its end.

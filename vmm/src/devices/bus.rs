@@ -20,7 +20,7 @@ use guest_init::protocol::{AGENT_PORT, AGENT_PORT_MAGIC};
 use super::agent_port::AgentPort;
 use super::cmos::Cmos;
 use super::i8042::I8042;
-use super::serial::Serial;
+use super::serial::{self, Serial};
 use crate::Ending;
 use crate::sync::lock;
 
@@ -29,8 +29,8 @@ const KEYBOARD_COMMAND: u16 = 0x64;
 const CMOS_INDEX: u16 = 0x70;
 const CMOS_DATA: u16 = 0x71;
 pub(crate) const SERIAL: u16 = 0x3f8;
-const SERIAL_END: u16 = SERIAL + 7;
-const RESET_CONTROL: u16 = 0xcf9;
+const SERIAL_END: u16 = SERIAL + serial::PORTS as u16 - 1;
+pub(crate) const RESET_CONTROL: u16 = 0xcf9;
 const RESET_CPU: u8 = 1 << 2;
 
 /// Every device of a machine. The vCPUs share it; each device has a lock of its own.

@@ -19,6 +19,12 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::Ending;
 use crate::console::Console;
 
+/// Registers, a port each.
+pub(crate) const PORTS: u8 = 8;
+
+/// The interrupt that a PC's first serial port raises.
+pub(crate) const IRQ: u32 = 4;
+
 /// The register that bytes are transmitted by: the port's first.
 const TRANSMIT: u8 = 0;
 

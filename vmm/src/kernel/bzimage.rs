@@ -8,7 +8,7 @@ use linux_loader::loader::bootparam::setup_header;
 use thiserror::Error;
 use vm_memory::ByteValued;
 
-use super::Requirements;
+use super::{Entry, EntryMode, Requirements};
 
 /// Offset of the setup header in the image and in boot_params.
 const HEADER: usize = 0x1f1;
@@ -21,6 +21,15 @@ const LOADED_HIGH: u8 = 1 << 0;
 /// xloadflags bit 0: there is a 64-bit entry point 0x200 after the start.
 const XLF_KERNEL_64: u16 = 1 << 0;
 const ENTRY_64: u64 = 0x200;
+
+/// code32_start, which a loader changes if it puts the code elsewhere than the image says.
+const CODE32_START: usize = 0x214;
+
+/// The memory that a kernel older than init_size (2.10, Linux 2.6.31) is given to start in: so many
+/// times the size of its image, which is more than any compression of the time and its bss made of
+/// it, and at least this.
+const ROOM_FACTOR: u64 = 8;
+const LEAST_ROOM: u64 = 32 << 20;
 
 /// More than any protected-mode code: nothing is read from a file beyond it.
 const MAX_SYSSIZE: u64 = 512 << 20;
@@ -56,18 +65,9 @@ pub enum HeaderError {
     /// A zImage.
     #[error("it is a zImage (loaded below 1 MiB), not a bzImage")]
     ZImage,
-    /// A 32-bit kernel.
-    #[error("it is a 32-bit x86 kernel (XLF_KERNEL_64 is not set); only 64-bit kernels are booted")]
-    ThirtyTwoBit,
     /// The checksum at its end is wrong.
     #[error("the bzImage is damaged: its CRC-32 does not match")]
     Checksum,
-    /// Native boot asked of an image too old to say whether it has a 64-bit entry point.
-    #[error(
-        "boot protocol {}.{:02} has no 64-bit entry point (2.12 is the first): boot it directly",
-        .0 >> 8, .0 & 0xff
-    )]
-    No64BitEntry(u16),
     /// Direct boot asked of an image that does not say where its payload is.
     #[error("the bzImage has no payload: boot it natively")]
     NoPayload,
@@ -80,8 +80,8 @@ pub(super) struct Native {
     pub(super) start: u64,
     /// Where the memory ends that it works in.
     pub(super) end: u64,
-    /// The 64-bit entry point.
-    pub(super) entry: u64,
+    /// Its entry point.
+    pub(super) entry: Entry,
 }
 
 /// A checked bzImage.
@@ -108,12 +108,8 @@ impl BzImage {
     /// Checks an image that has the boot flag and the magic "HdrS".
     pub(super) fn parse(mut image: Vec<u8>) -> Result<BzImage, HeaderError> {
         let (header, header_end) = read_header(&image)?;
-        let version = header.version;
         if header.loadflags & LOADED_HIGH == 0 {
             return Err(HeaderError::ZImage);
-        }
-        if version >= 0x020c && header.xloadflags & XLF_KERNEL_64 == 0 {
-            return Err(HeaderError::ThirtyTwoBit);
         }
         let need = extent(&image)?;
         let have = image.len() as u64;
@@ -148,6 +144,8 @@ impl BzImage {
             if size == 0 || size > 1 << 31 {
                 return field("init_size", size);
             }
+        } else if !(1 << 20..1 << 30).contains(&{ self.header.code32_start }) {
+            return field("code32_start", { self.header.code32_start }.into());
         }
         Ok(())
     }
@@ -236,7 +234,11 @@ impl BzImage {
 
     /// Where the kernel runs if it is loaded where it prefers to be.
     fn runtime_start(&self) -> u64 {
-        let (address, alignment) = (self.header.pref_address, self.header.kernel_alignment);
+        let alignment = self.header.kernel_alignment;
+        let address = match self.header.version {
+            ..0x020a => self.header.code32_start.into(),
+            _ => self.header.pref_address,
+        };
         if self.header.relocatable_kernel != 0 {
             address.next_multiple_of(u64::from(alignment))
         } else {
@@ -249,16 +251,33 @@ impl BzImage {
         (self.header.version >= 0x020a).then(|| self.runtime_start() + self.init_size())
     }
 
-    /// How the image's own decompressor is started.
-    pub(super) fn native(&self) -> Result<Native, HeaderError> {
-        // Without xloadflags nobody knows whether there is a 64-bit entry point; with them, parse
-        // has seen that there is.
-        if self.header.version < 0x020c {
-            return Err(HeaderError::No64BitEntry(self.header.version));
-        }
+    /// How the image's own decompressor is started: where there is a 64-bit entry point, by that, else
+    /// by the 32-bit one, with which the code begins in every image.
+    pub(super) fn native(&self) -> Native {
         let start = self.runtime_start();
-        let size = self.init_size().max(self.protected_mode().len() as u64);
-        Ok(Native { start, end: start + size, entry: start + ENTRY_64 })
+        let length = self.protected_mode().len() as u64;
+        let size = match self.init_size() {
+            0 => LEAST_ROOM.max(length.saturating_mul(ROOM_FACTOR)),
+            size => size.max(length),
+        };
+        let long = self.header.version >= 0x020c && self.header.xloadflags & XLF_KERNEL_64 != 0;
+        let entry = match long {
+            true => Entry { address: start + ENTRY_64, mode: EntryMode::Long },
+            false => Entry { address: start, mode: EntryMode::Protected },
+        };
+        Native { start, end: start + size, entry }
+    }
+
+    /// The setup header for an image whose protected-mode code is put at `start`.
+    pub(super) fn setup_header_at(&self, start: u64) -> Vec<u8> {
+        let mut header = self.setup_header().to_vec();
+        let start = u32::try_from(start).unwrap_or(u32::MAX).to_le_bytes();
+        if let Some(field) =
+            header.get_mut(CODE32_START - HEADER..).and_then(<[u8]>::first_chunk_mut)
+        {
+            *field = start;
+        }
+        header
     }
 
     pub(super) fn requirements(&self, start: u64, end: u64) -> Requirements {

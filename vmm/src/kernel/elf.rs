@@ -2,17 +2,24 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use memchr::memmem;
 use object::LittleEndian;
-use object::elf::{EM_X86_64, ET_EXEC, FileHeader64, PT_LOAD, ProgramHeader64};
-use object::read::elf::FileHeader;
+use object::elf::{EM_386, EM_X86_64, ET_EXEC, FileHeader32, FileHeader64, Machine, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader};
 use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
+
+use super::{Entry, EntryMode};
 
 /// The file's first bytes, in which its header and its program headers must lie. The linker puts
 /// them first, and what comes out of a decompressor can't be read twice.
 const HEAD: usize = 4096;
 
-/// KERNEL_IMAGE_SIZE, the most that a 64-bit kernel maps for itself.
+/// EI_CLASS, and ELFCLASS32 there.
+const CLASS: usize = 4;
+const CLASS_32: u8 = 1;
+
+/// KERNEL_IMAGE_SIZE, the most that a 64-bit kernel maps for itself; a 32-bit one maps half of it.
 pub(super) const KERNEL_IMAGE_SIZE: u64 = 1 << 30;
 
 /// Everything below belongs to boot_params, page tables and the firmware's tables.
@@ -27,8 +34,8 @@ pub enum ElfError {
     /// The file ends before what its headers name.
     #[error("the ELF file is truncated")]
     Truncated,
-    /// The header is not one of a 64-bit x86 kernel.
-    #[error("not an ELF executable for x86-64")]
+    /// The header is not one of an x86 kernel.
+    #[error("not an ELF executable for x86-64 or i386")]
     NotAKernel,
     /// The program headers are damaged, or not at the start of the file.
     #[error("the program headers are damaged")]
@@ -75,9 +82,17 @@ impl<T: Read + Seek> Source for Seekable<T> {
 
 /// The part of an ELF file that is loaded.
 pub(super) struct Program {
-    entry: u64,
+    entry: Entry,
     /// By address, disjoint, at least one.
     segments: Vec<Segment>,
+}
+
+/// What a program header says of a segment.
+struct Load {
+    offset: u64,
+    size_in_file: u64,
+    address: u64,
+    size: u64,
 }
 
 struct Segment {
@@ -98,35 +113,29 @@ impl Program {
     pub(super) fn read(source: &mut dyn Source) -> Result<Program, ElfError> {
         let mut head = Vec::with_capacity(HEAD);
         source.take(HEAD as u64).read_to_end(&mut head).map_err(ElfError::Read)?;
-        let header =
-            FileHeader64::<LittleEndian>::parse(&*head).map_err(|_| ElfError::NotAKernel)?;
-        let (kind, machine) = (header.e_type(LittleEndian), header.e_machine(LittleEndian));
-        if kind != ET_EXEC || machine != EM_X86_64 {
-            return Err(ElfError::NotAKernel);
-        }
-        let headers =
-            header.program_headers(LittleEndian, &*head).map_err(|_| ElfError::ProgramHeaders)?;
-        let mut loads: Vec<_> = headers
-            .iter()
-            .filter(|header| header.p_type.get(LittleEndian) == PT_LOAD)
-            .filter(|header| header.p_memsz.get(LittleEndian) > 0)
-            .collect();
-        loads.sort_by_key(|header| header.p_offset.get(LittleEndian));
+        let mode = match head.get(CLASS) {
+            Some(&CLASS_32) => EntryMode::Protected,
+            _ => EntryMode::Long,
+        };
+        let (address, mut loads) = match mode {
+            EntryMode::Protected => headers::<FileHeader32<LittleEndian>>(&head, EM_386)?,
+            EntryMode::Long => headers::<FileHeader64<LittleEndian>>(&head, EM_X86_64)?,
+        };
+        loads.sort_by_key(|load| load.offset);
         let mut reader = Reader { head: &head, source, position: head.len() as u64, end: 0 };
         let mut segments = Vec::with_capacity(loads.len());
-        for header in loads {
-            check(header)?;
+        for load in loads {
+            load.check()?;
             segments.push(Segment {
-                address: header.p_paddr.get(LittleEndian),
-                size: header.p_memsz.get(LittleEndian),
-                data: reader
-                    .range(header.p_offset.get(LittleEndian), header.p_filesz.get(LittleEndian))?,
+                address: load.address,
+                size: load.size,
+                data: reader.range(load.offset, load.size_in_file)?,
             });
         }
-        Program::new(header.e_entry.get(LittleEndian), segments)
+        Program::new(Entry { address, mode }, segments)
     }
 
-    fn new(entry: u64, mut segments: Vec<Segment>) -> Result<Program, ElfError> {
+    fn new(entry: Entry, mut segments: Vec<Segment>) -> Result<Program, ElfError> {
         segments.sort_by_key(|segment| segment.address);
         let mut last = 0;
         for segment in &segments {
@@ -142,11 +151,17 @@ impl Program {
         if segments.is_empty() {
             return Err(ElfError::NothingToLoad);
         }
-        let holds = |s: &Segment| (s.address..s.address + s.data.len() as u64).contains(&entry);
+        let holds =
+            |s: &Segment| (s.address..s.address + s.data.len() as u64).contains(&entry.address);
         if !segments.iter().any(holds) {
-            return Err(ElfError::Entry(entry));
+            return Err(ElfError::Entry(entry.address));
         }
         Ok(Program { entry, segments })
+    }
+
+    /// The mode in which it is entered, which is that of its code.
+    pub(super) fn mode(&self) -> EntryMode {
+        self.entry.mode
     }
 
     /// Where the first segment begins and where the last one ends.
@@ -156,9 +171,14 @@ impl Program {
         (start, end)
     }
 
+    /// Whether `bytes` stand somewhere in a segment.
+    pub(super) fn contains(&self, bytes: &[u8]) -> bool {
+        self.segments.iter().any(|segment| memmem::find(&segment.data, bytes).is_some())
+    }
+
     /// Writes the segments to where they belong and gives the entry point. The memory is fresh: what is
     /// zero in a segment is left as it is, so that nobody pays for pages that nobody has used.
-    pub(super) fn load(&self, memory: &GuestMemoryMmap) -> Result<u64, GuestMemoryError> {
+    pub(super) fn load(&self, memory: &GuestMemoryMmap) -> Result<Entry, GuestMemoryError> {
         for segment in &self.segments {
             memory.write_slice(&segment.data, GuestAddress(segment.address))?;
         }
@@ -166,24 +186,50 @@ impl Program {
     }
 }
 
-/// Whether a program header's numbers can be those of a kernel.
-fn check(header: &ProgramHeader64<LittleEndian>) -> Result<(), ElfError> {
-    let address = header.p_paddr.get(LittleEndian);
-    let size = header.p_memsz.get(LittleEndian);
-    let impossible = |why| Err(ElfError::Segment { address, size, why });
-    if header.p_filesz.get(LittleEndian) > size {
-        return impossible("it is larger in the file than in memory");
+/// The entry point and what is to be loaded, of an executable of the class `H` for `machine`.
+fn headers<H: FileHeader<Endian = LittleEndian>>(
+    head: &[u8],
+    machine: Machine,
+) -> Result<(u64, Vec<Load>), ElfError> {
+    let header = H::parse(head).map_err(|_| ElfError::NotAKernel)?;
+    if header.e_type(LittleEndian) != ET_EXEC || header.e_machine(LittleEndian) != machine {
+        return Err(ElfError::NotAKernel);
     }
-    if size > KERNEL_IMAGE_SIZE {
-        return impossible("a kernel maps at most 1 GiB");
+    let headers =
+        header.program_headers(LittleEndian, head).map_err(|_| ElfError::ProgramHeaders)?;
+    let loads = headers
+        .iter()
+        .filter(|header| header.p_type(LittleEndian) == PT_LOAD)
+        .map(|header| Load {
+            offset: header.p_offset(LittleEndian).into(),
+            size_in_file: header.p_filesz(LittleEndian).into(),
+            address: header.p_paddr(LittleEndian).into(),
+            size: header.p_memsz(LittleEndian).into(),
+        })
+        .filter(|load| load.size > 0)
+        .collect();
+    Ok((header.e_entry(LittleEndian).into(), loads))
+}
+
+impl Load {
+    /// Whether its numbers can be those of a kernel.
+    fn check(&self) -> Result<(), ElfError> {
+        let (address, size) = (self.address, self.size);
+        let impossible = |why| Err(ElfError::Segment { address, size, why });
+        if self.size_in_file > size {
+            return impossible("it is larger in the file than in memory");
+        }
+        if size > KERNEL_IMAGE_SIZE {
+            return impossible("a kernel maps at most 1 GiB");
+        }
+        if address < LOWEST {
+            return impossible("a kernel is loaded above 1 MiB");
+        }
+        if address.checked_add(size).is_none() {
+            return impossible("it wraps around");
+        }
+        Ok(())
     }
-    if address < LOWEST {
-        return impossible("a kernel is loaded above 1 MiB");
-    }
-    if address.checked_add(size).is_none() {
-        return impossible("it wraps around");
-    }
-    Ok(())
 }
 
 /// Reads ranges of a file in the order of their offsets.

@@ -19,7 +19,7 @@ pub enum Looks {
     Pe,
     /// ELF for another machine; its number in the ELF specification (`e_machine`).
     OtherMachine(u16),
-    /// 32-bit ELF.
+    /// 32-bit ELF for x86-64 (x32).
     Elf32,
     /// Big-endian ELF.
     ElfBigEndian,
@@ -60,7 +60,7 @@ impl fmt::Display for Looks {
             }
             Looks::NotARegularFile => "it is not a regular file",
             Looks::Pe => "it is an EFI program without an x86 setup header",
-            Looks::Elf32 => "it is a 32-bit ELF file; only 64-bit kernels are booted",
+            Looks::Elf32 => "it is a program for x32, not a kernel",
             Looks::ElfBigEndian => "it is a big-endian ELF file",
             Looks::ElfRelocatable => {
                 "it is a relocatable object (vmlinux.o or a module), not the linked vmlinux"
@@ -103,12 +103,12 @@ pub(super) fn foreign_elf(head: &[u8]) -> Option<Looks> {
     };
     match (data, machine, class, kind) {
         (2, ..) => Some(Looks::ElfBigEndian),
-        (1, 3, ..) | (1, 62, 1, _) => Some(Looks::Elf32),
-        (1, 62, 2, 2) => None,
-        (1, 62, 2, 1) => Some(Looks::ElfRelocatable),
-        (1, 62, 2, 3) => Some(Looks::ElfShared),
-        (1, 62, 2, 4) => Some(Looks::ElfCore),
-        (1, 62, ..) => Some(Looks::ElfDamaged),
+        (1, 62, 1, _) => Some(Looks::Elf32),
+        (1, 3, 1, 2) | (1, 62, 2, 2) => None,
+        (1, 3, 1, 1) | (1, 62, 2, 1) => Some(Looks::ElfRelocatable),
+        (1, 3, 1, 3) | (1, 62, 2, 3) => Some(Looks::ElfShared),
+        (1, 3, 1, 4) | (1, 62, 2, 4) => Some(Looks::ElfCore),
+        (1, 3 | 62, ..) => Some(Looks::ElfDamaged),
         (1, ..) => Some(Looks::OtherMachine(machine)),
         _ => Some(Looks::ElfDamaged),
     }

@@ -23,7 +23,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryMmap};
@@ -40,11 +40,17 @@ use crate::BootMode;
 /// Bytes from the start of an image by which it is told what it is.
 const HEAD: usize = 4096;
 
+/// What arch/x86/kernel/mpparse.c prints in every version, with the version of the table behind it.
+const MP_TABLE_MESSAGE: &[u8] = b"Intel MultiProcessor Specification v1.";
+
 /// COMMAND_LINE_SIZE of x86 less its NUL: what a vmlinux takes, which has no header to say so.
 const VMLINUX_CMDLINE_SIZE: usize = 2047;
 
 /// Where an initrd may end for a vmlinux: what every 64-bit kernel's header says.
 const VMLINUX_INITRD_ADDR_MAX: u64 = 0x7fff_ffff;
+
+/// The same for 32-bit kernels, which map less than 1 GiB of memory.
+const VMLINUX_32_INITRD_ADDR_MAX: u64 = 0x37ff_ffff;
 
 /// A kernel image, read and checked, that many machines can share.
 ///
@@ -52,6 +58,7 @@ const VMLINUX_INITRD_ADDR_MAX: u64 = 0x7fff_ffff;
 /// was booted with [`BootMode::Direct`], the decompressed kernel. The file is not looked at again.
 pub struct Kernel {
     image: Image,
+    reads_mp_table: OnceLock<bool>,
 }
 
 enum Image {
@@ -92,11 +99,28 @@ pub struct Requirements {
     pub cmdline_size: usize,
 }
 
+/// The mode in which the boot processor enters a kernel (boot.rst).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryMode {
+    /// Protected mode without paging: the "32-bit Boot Protocol".
+    Protected,
+    /// Long mode: the "64-bit Boot Protocol".
+    Long,
+}
+
+/// Where and how a kernel is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Guest physical address.
+    pub(crate) address: u64,
+    pub(crate) mode: EntryMode,
+}
+
 /// A kernel in guest memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Loaded {
-    /// Guest physical address of the 64-bit entry point.
-    pub(crate) entry: u64,
+    /// Where it is entered.
+    pub(crate) entry: Entry,
     /// [`Requirements::end`].
     pub(crate) end: u64,
     /// What belongs into boot_params from offset 0x1f1 on: the image's own setup header, as long as
@@ -206,12 +230,16 @@ impl Kernel {
         if let Some(looks) = identify::foreign_elf(head) {
             return Err(KernelError::NotAKernel(looks));
         }
-        Ok(Kernel { image: Image::Vmlinux(Program::read(&mut Seekable(source))?) })
+        Ok(Kernel::of(Image::Vmlinux(Program::read(&mut Seekable(source))?)))
     }
 
     fn from_bzimage(image: Vec<u8>) -> Result<Kernel, KernelError> {
         let image = BzImage::parse(image)?;
-        Ok(Kernel { image: Image::BzImage { image, program: Mutex::new(None) } })
+        Ok(Kernel::of(Image::BzImage { image, program: Mutex::new(None) }))
+    }
+
+    fn of(image: Image) -> Kernel {
+        Kernel { image, reads_mp_table: OnceLock::new() }
     }
 
     /// The version that a bzImage's header names, as `uname -r` and the build would show it; none
@@ -234,6 +262,24 @@ impl Kernel {
         }
     }
 
+    /// Whether the kernel can read an MP table (CONFIG_X86_MPPARSE), judged by the message that its
+    /// code for it prints. One that can't finds its processors by ACPI alone. A kernel without
+    /// printk (CONFIG_PRINTK) does not show it.
+    ///
+    /// The first call decompresses a bzImage's payload.
+    ///
+    /// # Errors
+    /// Fails if there is no payload, or a damaged one.
+    pub fn reads_mp_table(&self) -> Result<bool, KernelError> {
+        let answer = |program: &Program| {
+            *self.reads_mp_table.get_or_init(|| program.contains(MP_TABLE_MESSAGE))
+        };
+        match &self.image {
+            Image::BzImage { image, program } => Ok(answer(&*decompressed(image, program)?)),
+            Image::Vmlinux(program) => Ok(answer(program)),
+        }
+    }
+
     /// What the kernel asks of a machine that boots it so.
     ///
     /// The first call with [`BootMode::Direct`] decompresses a bzImage's payload.
@@ -250,8 +296,8 @@ impl Kernel {
     /// ```
     ///
     /// # Errors
-    /// Fails if the image can't be booted so: no or a damaged payload for [`BootMode::Direct`], no
-    /// 64-bit entry for [`BootMode::Native`].
+    /// Fails if the image can't be booted so: no or a damaged payload for [`BootMode::Direct`], a
+    /// vmlinux for [`BootMode::Native`].
     pub fn requirements(&self, boot: BootMode) -> Result<Requirements, KernelError> {
         match (&self.image, boot) {
             (Image::BzImage { image, program }, BootMode::Direct) => {
@@ -263,7 +309,7 @@ impl Kernel {
                 Ok(image.requirements(start, end))
             }
             (Image::BzImage { image, .. }, BootMode::Native) => {
-                let native = image.native()?;
+                let native = image.native();
                 Ok(image.requirements(native.start, native.end))
             }
             (Image::Vmlinux(program), BootMode::Direct) => {
@@ -271,7 +317,10 @@ impl Kernel {
                 Ok(Requirements {
                     start,
                     end,
-                    initrd_addr_max: VMLINUX_INITRD_ADDR_MAX,
+                    initrd_addr_max: match program.mode() {
+                        EntryMode::Long => VMLINUX_INITRD_ADDR_MAX,
+                        EntryMode::Protected => VMLINUX_32_INITRD_ADDR_MAX,
+                    },
                     cmdline_size: VMLINUX_CMDLINE_SIZE,
                 })
             }
@@ -297,9 +346,9 @@ impl Kernel {
                 (entry, image.setup_header().to_vec())
             }
             (Image::BzImage { image, .. }, BootMode::Native) => {
-                let native = image.native()?;
+                let native = image.native();
                 memory.write_slice(image.protected_mode(), GuestAddress(native.start))?;
-                (native.entry, image.setup_header().to_vec())
+                (native.entry, image.setup_header_at(native.start))
             }
             (Image::Vmlinux(program), _) => (program.load(memory)?, Vec::new()),
         };

@@ -84,7 +84,7 @@ pub enum PayloadError {
         got: u64,
     },
     /// What comes out is not a kernel.
-    #[error("the {compression} payload does not hold a 64-bit kernel")]
+    #[error("the {compression} payload does not hold a kernel")]
     NotAKernel {
         /// How it is compressed.
         compression: Compression,

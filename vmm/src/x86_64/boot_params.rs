@@ -8,6 +8,7 @@ use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 
 use super::layout;
+use crate::seed::SEED_BYTES;
 
 const PAGE: usize = 4096;
 
@@ -33,7 +34,6 @@ const LOADER_UNDEFINED: u8 = 0xff;
 
 /// SETUP_RNG_SEED; kernels that do not know it (before 6.0) skip it.
 const SETUP_RNG_SEED: u32 = 9;
-const SEED_BYTES: usize = 32;
 
 const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
@@ -58,19 +58,21 @@ pub(crate) struct BootParams<'a> {
     pub(crate) initramfs: Option<(u64, u64)>,
     /// RAM in bytes, as [`layout::ram`] places it.
     pub(crate) memory: u64,
-    /// Seed for the guest's random generator.
-    pub(crate) seed: [u8; SEED_BYTES],
+    /// Seed for the guest's random generator, if it gets one.
+    pub(crate) seed: Option<[u8; SEED_BYTES]>,
 }
 
 impl BootParams<'_> {
     /// Writes the zero page and the seed. The command line is not written here, only pointed to.
     pub(crate) fn write(&self, memory: &GuestMemoryMmap) -> Result<(), BootParamsError> {
-        let mut seed = Vec::with_capacity(16 + SEED_BYTES);
-        seed.extend_from_slice(&0u64.to_le_bytes());
-        seed.extend_from_slice(&SETUP_RNG_SEED.to_le_bytes());
-        seed.extend_from_slice(&(SEED_BYTES as u32).to_le_bytes());
-        seed.extend_from_slice(&self.seed);
-        memory.write_slice(&seed, GuestAddress(layout::SETUP_DATA))?;
+        if let Some(seed) = &self.seed {
+            let mut data = Vec::with_capacity(16 + SEED_BYTES);
+            data.extend_from_slice(&0u64.to_le_bytes());
+            data.extend_from_slice(&SETUP_RNG_SEED.to_le_bytes());
+            data.extend_from_slice(&(SEED_BYTES as u32).to_le_bytes());
+            data.extend_from_slice(seed);
+            memory.write_slice(&data, GuestAddress(layout::SETUP_DATA))?;
+        }
         memory.write_slice(&self.page()?, GuestAddress(layout::BOOT_PARAMS))?;
         Ok(())
     }
@@ -88,7 +90,9 @@ impl BootParams<'_> {
         }
         put(&mut page, TYPE_OF_LOADER, &[LOADER_UNDEFINED]);
         put(&mut page, COMMAND_LINE, &(layout::COMMAND_LINE as u32).to_le_bytes());
-        put(&mut page, SETUP_DATA, &layout::SETUP_DATA.to_le_bytes());
+        if self.seed.is_some() {
+            put(&mut page, SETUP_DATA, &layout::SETUP_DATA.to_le_bytes());
+        }
         if let Some((start, size)) = self.initramfs {
             put(&mut page, RAMDISK_IMAGE, &(start as u32).to_le_bytes());
             put(&mut page, RAMDISK_SIZE, &(size as u32).to_le_bytes());
@@ -114,7 +118,7 @@ fn e820(memory: u64) -> Vec<(u64, u64, u32)> {
     let mut map = vec![
         (0, layout::MP_TABLE, E820_RAM),
         (layout::MP_TABLE, layout::BASE_MEMORY_END, E820_RESERVED),
-        (0xf_0000, layout::HIGH_MEMORY, E820_RESERVED),
+        (layout::ACPI, layout::HIGH_MEMORY, E820_RESERVED),
     ];
     map.extend(
         layout::ram(memory)
@@ -141,7 +145,7 @@ mod tests {
             setup_header,
             initramfs: Some((0x7f00_0000, 0x1234)),
             memory: 2 << 30,
-            seed: [7; SEED_BYTES],
+            seed: Some([7; SEED_BYTES]),
         }
     }
 
@@ -189,6 +193,20 @@ mod tests {
                 .sum();
             prop_assert_eq!(usable, memory - layout::HIGH_MEMORY + layout::MP_TABLE);
         }
+    }
+
+    #[test]
+    fn seed_is_found_through_the_page_and_only_if_there_is_one() {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
+        let setup_data = |params: BootParams<'_>| -> u64 {
+            params.write(&memory).unwrap();
+            memory.read_obj(GuestAddress(layout::BOOT_PARAMS + SETUP_DATA as u64)).unwrap()
+        };
+        assert_eq!(setup_data(BootParams { seed: None, ..params(&[]) }), 0);
+        let at = setup_data(params(&[]));
+        let mut data = [0; 17];
+        memory.read_slice(&mut data, GuestAddress(at)).unwrap();
+        assert_eq!(data, [0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 32, 0, 0, 0, 7]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! 0x0002_0000  command line, up to 64 KiB
 //! 0x0009_f000  MP table; its floating pointer at 639 KiB, where kernels look for it
 //! 0x000a_0000  legacy video memory and ROMs
+//! 0x000e_0000  ACPI tables, the RSDP first, where kernels look for it
 //! 0x0010_0000  the kernel and everything else; the initramfs at the top
 //! 0xc000_0000  hole for local APICs, I/O APIC and KVM's own pages
 //! 0x1_0000_0000  the rest of the memory, if there is more than 3 GiB
@@ -46,6 +47,10 @@ pub(crate) const MP_POINTER: u64 = 0x9_fc00;
 /// End of base memory; video memory and ROMs follow on a PC.
 pub(crate) const BASE_MEMORY_END: u64 = 0xa_0000;
 
+/// The ACPI tables. A kernel searches for the RSDP from here on, at every multiple of 16
+/// (drivers/acpi/acpica/tbxfroot.c).
+pub(crate) const ACPI: u64 = 0xe_0000;
+
 /// Start of memory proper.
 pub(crate) const HIGH_MEMORY: u64 = 0x10_0000;
 
@@ -77,6 +82,11 @@ pub(crate) const MAX_MEMORY: u64 = 1 << 40;
 /// Most vCPUs that a machine can have. The MP table has room for more; CPUID leaf 4 counts the
 /// cores of a package in six bits.
 pub(crate) const MAX_VCPUS: u8 = 64;
+
+/// The I/O APIC's id: behind those of the processors and of the one that could follow.
+pub(crate) fn io_apic_id(vcpus: u8) -> u8 {
+    vcpus.saturating_add(1)
+}
 
 /// Where `memory` bytes of RAM lie: start and size of one range below the hole and, if they do not
 /// fit there, of one behind it.

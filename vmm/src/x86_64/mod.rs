@@ -1,5 +1,6 @@
 //! What an x86-64 guest finds when it starts: tables in memory, and the state of its vCPUs.
 
+pub(crate) mod acpi;
 pub(crate) mod boot_params;
 pub(crate) mod cpuid;
 pub(crate) mod gdt;
@@ -10,6 +11,7 @@ pub(crate) mod msr;
 pub(crate) mod page_tables;
 pub(crate) mod registers;
 
+pub use acpi::AcpiError;
 pub use boot_params::BootParamsError;
 pub use cpuid::CpuidError;
 pub use gdt::GdtError;

@@ -73,7 +73,7 @@ fn table(vcpus: u8) -> Vec<u8> {
         entry.extend_from_slice(&[0; 8]);
         entries.push(entry);
     }
-    let io_apic = vcpus.saturating_add(1);
+    let io_apic = layout::io_apic_id(vcpus);
     entries.push([&[BUS, 0], b"ISA   ".as_slice()].concat());
     let mut entry = vec![IO_APIC, io_apic, IO_APIC_VERSION, ENABLED];
     entry.extend_from_slice(&layout::IO_APIC.to_le_bytes());

@@ -1,5 +1,6 @@
-//! Registers of the boot vCPU at the kernel's 64-bit entry (boot.rst, "64-bit Boot Protocol"): long
-//! mode with paging on, flat segments, interrupts off, RSI at the zero page.
+//! Registers of the boot vCPU where it enters the kernel (boot.rst): flat segments, interrupts off,
+//! RSI at the zero page, RBP, RDI and RBX zero. By the "64-bit Boot Protocol" it is in long mode, by
+//! the "32-bit Boot Protocol" in protected mode without paging.
 //!
 //! The other vCPUs get none: with KVM's own local APIC they wait for INIT and SIPI.
 
@@ -9,6 +10,7 @@ use thiserror::Error;
 
 use super::gdt::Segments;
 use super::layout;
+use crate::kernel::{Entry, EntryMode};
 
 /// Bit 1 is always set; IF is clear.
 const RFLAGS: u64 = 0x2;
@@ -36,20 +38,19 @@ pub enum RegistersError {
     Fpu(#[source] kvm_ioctls::Error),
 }
 
-/// Puts the boot vCPU at `entry`.
+/// Puts the boot vCPU at `entry`. In long mode `cr3` is used.
 pub(crate) fn set(
     vcpu: &VcpuFd,
-    entry: u64,
+    entry: Entry,
     cr3: u64,
     segments: &Segments,
 ) -> Result<(), RegistersError> {
     let fpu = kvm_fpu { fcw: FPU_CONTROL, mxcsr: MXCSR, ..Default::default() };
     vcpu.set_fpu(&fpu).map_err(RegistersError::Fpu)?;
     let general = kvm_regs {
-        rip: entry,
+        rip: entry.address,
         rsi: layout::BOOT_PARAMS,
         rsp: layout::BOOT_STACK,
-        rbp: layout::BOOT_STACK,
         rflags: RFLAGS,
         ..Default::default()
     };
@@ -67,9 +68,12 @@ pub(crate) fn set(
     special.gdt.limit = segments.gdt_limit;
     special.idt.base = 0;
     special.idt.limit = 0;
-    special.cr3 = cr3;
-    special.cr4 = CR4_PAE;
-    special.cr0 = CR0_PROTECTION | CR0_EXTENSION_TYPE | CR0_PAGING;
-    special.efer = EFER_LONG_MODE | EFER_LONG_MODE_ACTIVE;
+    special.cr0 = CR0_PROTECTION | CR0_EXTENSION_TYPE;
+    if entry.mode == EntryMode::Long {
+        special.cr3 = cr3;
+        special.cr4 = CR4_PAE;
+        special.cr0 |= CR0_PAGING;
+        special.efer = EFER_LONG_MODE | EFER_LONG_MODE_ACTIVE;
+    }
     vcpu.set_sregs(&special).map_err(RegistersError::Special)
 }

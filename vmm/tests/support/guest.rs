@@ -1,7 +1,7 @@
 //! Tiny guests, written byte by byte, and a machine to run them on.
 //!
-//! A guest is entered in 64-bit mode at [`CODE`], as a kernel would be, with interrupts off and no
-//! IDT. What it may do is bounded by what every KVM can run, software ones included: plain moves,
+//! A guest is entered at [`CODE`], as a kernel would be, with interrupts off and no IDT. Its code
+//! means the same in 64-bit and in 32-bit mode unless a test adds other bytes. What it may do is bounded by what every KVM can run, software ones included: plain moves,
 //! port accesses, HLT.
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses its part")]
@@ -12,7 +12,7 @@ use std::time::Duration;
 use guest_init::protocol::AGENT_PORT;
 use vmm::{Kernel, Machine, MachineConfig, MachineEvent, Milestone, StartError, Summary};
 
-use super::image::{Segment, elf};
+use super::image::{Segment, elf, elf32};
 
 /// Where guests are loaded and entered.
 pub const CODE: u64 = 0x10_0000;
@@ -156,6 +156,16 @@ impl Guest {
         self.store_code(TRAMPOLINE, code)
             .store(ICR, 0x000c_4500)
             .store(ICR, 0x000c_4600 | TRAMPOLINE >> 12)
+    }
+
+    /// The guest as a 32-bit kernel.
+    pub fn kernel_32(self) -> Arc<Kernel> {
+        let size = self.code.len() as u64;
+        let segment = Segment { address: CODE, size, data: self.code };
+        match Kernel::from_bytes(elf32(CODE as u32, &[segment])) {
+            Ok(kernel) => Arc::new(kernel),
+            Err(error) => panic!("a guest is no kernel: {error}"),
+        }
     }
 
     /// The guest as a kernel.

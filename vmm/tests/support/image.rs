@@ -47,11 +47,47 @@ pub fn elf(entry: u64, segments: &[Segment]) -> Vec<u8> {
     file
 }
 
+/// The same as a 32-bit executable, as an i386 kernel's linker makes it.
+pub fn elf32(entry: u32, segments: &[Segment]) -> Vec<u8> {
+    let mut file = vec![0; 52 + 32 * segments.len()];
+    file[..16].copy_from_slice(b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0");
+    put(&mut file, 16, &2_u16.to_le_bytes()); // ET_EXEC
+    put(&mut file, 18, &3_u16.to_le_bytes()); // EM_386
+    put(&mut file, 20, &1_u32.to_le_bytes());
+    put(&mut file, 24, &entry.to_le_bytes());
+    put(&mut file, 28, &52_u32.to_le_bytes()); // e_phoff
+    put(&mut file, 40, &52_u16.to_le_bytes()); // e_ehsize
+    put(&mut file, 42, &32_u16.to_le_bytes()); // e_phentsize
+    put(&mut file, 44, &(segments.len() as u16).to_le_bytes());
+    for (index, segment) in segments.iter().enumerate() {
+        file.resize(file.len().next_multiple_of(4096), 0);
+        let header = 52 + 32 * index;
+        let address = segment.address as u32;
+        for (field, value) in [
+            (0, 1), // PT_LOAD
+            (4, file.len() as u32),
+            (8, 0xc000_0000_u32.wrapping_add(address)),
+            (12, address),
+            (16, segment.data.len() as u32),
+            (20, segment.size as u32),
+            (24, 7),
+            (28, 4096),
+        ] {
+            put(&mut file, header + field, &value.to_le_bytes());
+        }
+        file.extend_from_slice(&segment.data);
+    }
+    file
+}
+
 /// A bzImage. [`BzImage::new`] gives what a kernel of today says; [`BzImage::build`] makes the file.
 #[derive(Clone, Debug)]
 pub struct BzImage {
     /// The compressed kernel, with its size behind it.
     pub payload: Vec<u8>,
+    /// Code at the 32-bit entry point, which is the first of the protected-mode code; at most 512
+    /// bytes.
+    pub native_32: Vec<u8>,
     /// Code at the 64-bit entry point; at most 512 bytes.
     pub native: Vec<u8>,
     /// What `uname -r` would say, and more.
@@ -74,6 +110,7 @@ impl BzImage {
     pub fn new(payload: Vec<u8>) -> BzImage {
         BzImage {
             payload,
+            native_32: vec![],
             native: vec![0xfa, 0xf4, 0xeb, 0xfd], // cli; 1: hlt; jmp 1b
             release: "6.1.0 (tests@vmm) #1".to_owned(),
             version: 0x020f,
@@ -96,6 +133,7 @@ impl BzImage {
         let sectors = if self.setup_sects == 0 { 4 } else { usize::from(self.setup_sects) };
         let setup = (sectors + 1) * 512;
         let mut file = vec![0; setup + PAYLOAD];
+        put(&mut file, setup, &self.native_32);
         put(&mut file, setup + 0x200, &self.native);
         file.extend_from_slice(&self.payload);
         // Room for the checksum, then whole paragraphs.

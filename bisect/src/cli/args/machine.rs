@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use vmbisect::trial::{Job, Target};
-use vmm::{BootMode, PvFeatures};
+use vmbisect::trial::{Acpi, Job, Target};
+use vmm::{BootMode, PvFeatures, RandomSeed};
 
 /// What each trial's machine is made of.
 #[derive(Clone, Debug, Args)]
@@ -36,6 +36,20 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     pub(crate) boot: Boot,
 
+    /// Let the kernel randomize where it lies, as it does where it decompresses itself: implies
+    /// native boot. Without this, addresses are those of System.map
+    #[arg(long, conflicts_with = "boot")]
+    pub(crate) kaslr: bool,
+
+    /// Whether the kernel finds its processors by ACPI or by the MP table
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) acpi: AcpiArg,
+
+    /// What the guest's random generator is seeded with: `fresh` random bytes for each trial, `none`,
+    /// or always this number
+    #[arg(long, value_name = "SEED", default_value_t)]
+    pub(crate) seed: RandomSeed,
+
     /// KVM's paravirtual features that the guest is shown: `all` or `none`, then single ones to add
     /// or, with a minus, to take away, as in `all,-pv-unhalt`
     #[arg(long, value_name = "LIST", default_value_t, allow_hyphen_values = true)]
@@ -56,10 +70,23 @@ pub(crate) enum Boot {
     Native,
 }
 
+/// By which tables the kernel finds its processors.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum AcpiArg {
+    /// By ACPI only if it can't read the MP table
+    #[default]
+    Auto,
+    /// By ACPI if it can
+    On,
+    /// By the MP table
+    Off,
+}
+
 impl MachineArgs {
     /// How the kernel is entered.
     pub(crate) fn boot_mode(&self) -> BootMode {
         match self.boot {
+            _ if self.kaslr => BootMode::Native,
             Boot::Direct => BootMode::Direct,
             Boot::Native => BootMode::Native,
         }
@@ -73,6 +100,13 @@ impl MachineArgs {
             initramfs,
             append: self.append.clone(),
             boot: self.boot_mode(),
+            kaslr: self.kaslr,
+            acpi: match self.acpi {
+                AcpiArg::Auto => Acpi::Auto,
+                AcpiArg::On => Acpi::On,
+                AcpiArg::Off => Acpi::Off,
+            },
+            seed: self.seed,
             vcpus: self.vcpus,
             memory_mib: self.memory,
             pv_features: self.pv,

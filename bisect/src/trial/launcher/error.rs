@@ -94,19 +94,15 @@ fn kernel_hint(error: &KernelError) -> &'static str {
     match error {
         KernelError::Io { .. } => "check the path and its permissions",
         KernelError::NotAKernel(_)
-        | KernelError::Header(
-            HeaderError::ZImage | HeaderError::ThirtyTwoBit | HeaderError::Version(_),
-        )
+        | KernelError::Header(HeaderError::ZImage | HeaderError::Version(_))
         | KernelError::Elf(ElfError::NotAKernel) => {
-            "give the bzImage that `make` leaves in arch/x86/boot, or an x86-64 vmlinux"
+            "give the bzImage that `make` leaves in arch/x86/boot, or a vmlinux"
         }
         KernelError::Header(HeaderError::NoPayload)
         | KernelError::Payload(PayloadError::UnknownCompression(_)) => {
             "let its own decompressor do it: --boot native"
         }
-        KernelError::Header(HeaderError::No64BitEntry(_)) | KernelError::NativeVmlinux => {
-            "leave out --boot native"
-        }
+        KernelError::NativeVmlinux => "leave out --boot native",
         KernelError::TooLittleMemory { .. } => "give the guest more with --memory",
         KernelError::Memory(_) => "`vmbisect doctor` says what this machine can do",
         KernelError::Header(_) | KernelError::Payload(_) | KernelError::Elf(_) => {

@@ -14,7 +14,7 @@ fn try_all(image: Vec<u8>) {
             if let Ok(loaded) = kernel.load(&memory, boot) {
                 let requirements = kernel.requirements(boot).unwrap();
                 assert!(requirements.start >= 1 << 20);
-                assert!((requirements.start..requirements.end).contains(&loaded.entry));
+                assert!((requirements.start..requirements.end).contains(&loaded.entry.address));
                 assert!(loaded.setup_header.len() <= 0x290 - 0x1f1);
             }
         }
@@ -51,7 +51,7 @@ proptest! {
         if let Ok(kernel) = Kernel::from_bytes(image)
             && let Ok(loaded) = kernel.load(&memory(), Direct)
         {
-            prop_assert_eq!(loaded.entry, BASE);
+            prop_assert_eq!(loaded.entry.address, BASE);
             let original = Kernel::from_bytes(bzimage()).unwrap();
             prop_assert!(super::loaded(&kernel, 0x20_2400) == super::loaded(&original, 0x20_2400));
         }

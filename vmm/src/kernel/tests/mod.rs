@@ -10,8 +10,8 @@ use std::io::Write;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-use self::image::{BzImage, Segment, elf, stored};
-use super::{Kernel, KernelError, Requirements};
+use self::image::{BzImage, Segment, elf, elf32, stored};
+use super::{Entry, EntryMode, Kernel, KernelError, Requirements};
 use crate::BootMode::{Direct, Native};
 
 /// Where images made here are loaded.
@@ -47,7 +47,7 @@ fn direct_boot_loads_segments_and_keeps_the_header() {
     let kernel = Kernel::from_bytes(image.clone()).unwrap();
     let memory = memory();
     let loaded = kernel.load(&memory, Direct).unwrap();
-    assert_eq!(loaded.entry, BASE);
+    assert_eq!(loaded.entry, Entry { address: BASE, mode: EntryMode::Long });
     assert_eq!(loaded.end, BASE + (32 << 20));
     assert_eq!(loaded.setup_header, image[0x1f1..0x26c]);
     let mut data = vec![1; 9001];
@@ -69,14 +69,73 @@ fn native_boot_loads_the_protected_mode_code_where_it_prefers_to_be() {
     let memory = memory();
     let loaded = kernel.load(&memory, Native).unwrap();
     // Aligned up, since it is relocatable.
-    assert_eq!(loaded.entry, BASE + 0x20_0000 + 0x200);
+    let entry = Entry { address: BASE + 0x20_0000 + 0x200, mode: EntryMode::Long };
+    assert_eq!(loaded.entry, entry);
+    // The header says where the code is.
+    assert_eq!(loaded.setup_header[0x214 - 0x1f1..][..4], [0, 0, 0x20, 0x01]);
     let mut code = vec![0; image.len() - 2048];
     memory.read_slice(&mut code, GuestAddress(BASE + 0x20_0000)).unwrap();
     assert_eq!(code, image[2048..]);
 
     template.relocatable = 0;
     let kernel = Kernel::from_bytes(template.build()).unwrap();
-    assert_eq!(kernel.load(&memory, Native).unwrap().entry, BASE + 0x1000 + 0x200);
+    assert_eq!(kernel.load(&memory, Native).unwrap().entry.address, BASE + 0x1000 + 0x200);
+}
+
+#[test]
+fn kernels_without_a_64_bit_entry_are_entered_by_the_32_bit_one() {
+    // A 64-bit kernel from before xloadflags, and a 32-bit one.
+    for (version, xloadflags) in [(0x020b, 1), (0x020f, 0)] {
+        let mut template = BzImage::new(stored(&kernel_elf()));
+        (template.version, template.xloadflags) = (version, xloadflags);
+        let kernel = Kernel::from_bytes(template.build()).unwrap();
+        let loaded = kernel.load(&memory(), Native).unwrap();
+        assert_eq!(loaded.entry, Entry { address: BASE, mode: EntryMode::Protected });
+    }
+}
+
+#[test]
+fn kernels_from_before_init_size_start_where_the_header_says() {
+    let mut template = BzImage::new(stored(&kernel_elf()));
+    (template.version, template.pref_address, template.init_size) = (0x0209, 0, 0);
+    template.alignment = 0x10_0000;
+    let kernel = Kernel::from_bytes(template.build()).unwrap();
+    let native = kernel.requirements(Native).unwrap();
+    assert_eq!((native.start, native.end), (1 << 20, 33 << 20));
+    assert_eq!(kernel.requirements(Direct).unwrap().end, BASE + 0x20_0000 + 9000);
+    let mut damaged = template.build();
+    damaged[0x214..0x218].copy_from_slice(&0x1000_u32.to_le_bytes());
+    image::seal(&mut damaged);
+    let error = Kernel::from_bytes(damaged).unwrap_err();
+    assert!(error.to_string().contains("code32_start is 0x1000"), "{error}");
+}
+
+#[test]
+fn a_32_bit_kernel_is_entered_in_protected_mode() {
+    let text = Segment { address: BASE, data: b"\xfa\xf4\xeb\xfd".repeat(600), size: 2400 };
+    let elf = elf32(BASE as u32, &[text]);
+    let mut template = BzImage::new(stored(&elf));
+    (template.xloadflags, template.initrd_addr_max) = (0, 0x37ff_ffff);
+    for image in [elf, template.build()] {
+        let kernel = Kernel::from_bytes(image).unwrap();
+        let entry = Entry { address: BASE, mode: EntryMode::Protected };
+        assert_eq!(kernel.load(&memory(), Direct).unwrap().entry, entry);
+        assert_eq!(loaded(&kernel, 4), b"\xfa\xf4\xeb\xfd");
+        assert_eq!(kernel.requirements(Direct).unwrap().initrd_addr_max, 0x37ff_ffff);
+    }
+}
+
+#[test]
+fn kernels_that_read_an_mp_table_are_known_by_their_message() {
+    let reads = |message: &[u8]| {
+        let data = [&[0x90; 100], message].concat();
+        let size = data.len() as u64;
+        let elf = elf(BASE, &[Segment { address: BASE, data, size }]);
+        let kernel = Kernel::from_bytes(BzImage::new(stored(&elf)).build()).unwrap();
+        kernel.reads_mp_table().unwrap()
+    };
+    assert!(reads(b"\x016Intel MultiProcessor Specification v1.%d\n\0"));
+    assert!(!reads(b"\x016ACPI: Interpreter enabled\n\0"));
 }
 
 #[test]
@@ -110,7 +169,7 @@ fn vmlinux_is_read_without_what_follows_its_segments() {
     file.as_file().set_len(1 << 40).unwrap();
     let kernel = Kernel::open(file.path()).unwrap();
     let loaded = kernel.load(&memory(), Direct).unwrap();
-    assert_eq!(loaded.entry, BASE);
+    assert_eq!(loaded.entry, Entry { address: BASE, mode: EntryMode::Long });
     assert_eq!(loaded.end, BASE + 0x20_0000 + 9000);
     assert!(loaded.setup_header.is_empty());
     assert!(matches!(kernel.requirements(Native), Err(KernelError::NativeVmlinux)));
