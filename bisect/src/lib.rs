@@ -16,6 +16,7 @@ pub mod import;
 pub mod journal;
 pub mod kernel;
 pub mod lock;
+pub mod maintainers;
 pub mod report;
 mod rng;
 pub mod search;

@@ -28,7 +28,8 @@ use super::{Output, WithHint};
 ///
 /// With --json, the answer is one object: answer (culprit, undecided, not_reproduced,
 /// bad_tip_untestable or good_tip_bad) with its own fields, target, bad, good, candidates, revisions
-/// (each with its standing and tally), hit_rate, useless, trials, build_seconds and trial_seconds.
+/// (each with its standing and tally), hit_rate, useless, trials, build_seconds, trial_seconds and recipients (who to tell: to and cc, with
+/// the reasons).
 ///
 /// Exit status: 0 the culprit was found, 1 none can be named, 2 something went wrong, 130
 /// interrupted.

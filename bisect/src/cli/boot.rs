@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::json;
+use vmbisect::symbols::KernelOffset;
 use vmbisect::temp::TempRoom;
 use vmbisect::trial::{Job, LaunchError, Outcome, Target, TrialEvent, TrialReport};
 use vmm::{Ending, Milestone};
 
-use super::args::{LauncherArgs, MachineArgs, WorkloadArgs};
+use super::args::{Explainer, LauncherArgs, MachineArgs, SymbolsArgs, WorkloadArgs};
 use super::interrupt::{cancel_on_signals, interrupted};
 use super::output::printable;
 use super::{Output, WithHint};
@@ -48,6 +49,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     launcher: LauncherArgs,
+
+    #[command(flatten)]
+    symbols: SymbolsArgs,
 }
 
 /// Runs the subcommand.
@@ -56,9 +60,18 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let (job, _room) = prepare(&args.image, &args.workload, &args.machine)?;
     let job = Job { measure_memory: args.timings, ..job };
 
+    let explainer = args.symbols.open_for(&args.image, output)?;
+
     let selected = args.launcher.select(output)?;
-    let mut on_event = |event| show(&event, output);
-    let report = match selected.launcher.run(&job, &mut on_event, &cancel) {
+    let mut offset = KernelOffset::default();
+    let mut on_event = |event| {
+        if let TrialEvent::Line(line) = &event {
+            offset.push(line.text.as_bytes());
+            offset.push(b"\n");
+        }
+        show(&event, output);
+    };
+    let mut report = match selected.launcher.run(&job, &mut on_event, &cancel) {
         Err(LaunchError::Cancelled) => return Ok(interrupted()),
         Err(error) => return refused(error),
         Ok(report) => report,
@@ -67,6 +80,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         return Err(anyhow::anyhow!("{reason}"))
             .hint("`vmbisect doctor` says what is missing here");
     }
+    for seen in &mut report.crashes {
+        explainer.symbolize(&mut seen.crash, offset.get(), output);
+    }
     if output.json {
         let mut value = serde_json::to_value(&report)?;
         if let Some(object) = value.as_object_mut() {
@@ -74,7 +90,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         }
         output.line(value.to_string());
     } else {
-        summarize(&report, output);
+        summarize(&report, &explainer, output);
         if args.timings {
             timings(&report, output);
         }
@@ -124,7 +140,7 @@ fn show(event: &TrialEvent, output: &Output) {
     }
 }
 
-fn summarize(report: &TrialReport, output: &Output) {
+fn summarize(report: &TrialReport, explainer: &Explainer, output: &Output) {
     output.line("");
     if let Some(machine) = &report.machine {
         output.line(format!("ending: {}", machine.ending));
@@ -138,6 +154,13 @@ fn summarize(report: &TrialReport, output: &Output) {
     for seen in &report.crashes {
         let title = printable(&seen.crash.title);
         output.line(format!("crash: {title} (at {})", seconds(seen.at_us)));
+        if let Some(file) = &seen.crash.guilty_file {
+            output.line(format!("  file to blame: {}", printable(file)));
+        }
+        let told = explainer.recipients(&seen.crash).map(|told| told.to_string());
+        for line in told.unwrap_or_default().lines() {
+            output.line(format!("  {}", printable(line)));
+        }
     }
     if report.crashes.is_empty() {
         output.line("crash: none");

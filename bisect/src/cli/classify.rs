@@ -8,8 +8,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use vmbisect::crash::{Crash, Event, Scanner};
+use vmbisect::maintainers::Recipients;
+use vmbisect::symbols::KernelOffset;
 
+use super::args::{Explainer, SymbolsArgs};
 use super::output::printable;
 use super::{Output, WithHint};
 
@@ -20,11 +24,13 @@ use super::{Output, WithHint};
 #[command(after_help = "\
 With --json, one array a file is printed, of objects with the fields title, alt_titles, kind, frame,
 guilty_file, task, cpu, corrupted (null or the reason), suppressed, panicked, start, end (offsets in
-bytes) and report. The array of a log without a crash is empty.
+bytes), report and, with --kernel-dir, recipients (to and cc, with the reasons). The array of a log
+without a crash is empty.
 
 Examples:
   vmbisect classify console.log
   ssh host dmesg | vmbisect classify --report -
+  vmbisect classify --vmlinux vmlinux --kernel-dir linux console.log
   vmbisect classify --follow /var/log/guest-console.log")]
 pub(crate) struct Args {
     /// Console logs; `-` is standard input
@@ -38,6 +44,18 @@ pub(crate) struct Args {
     /// Go on reading as the file grows, until interrupted
     #[arg(long, short, conflicts_with = "json")]
     follow: bool,
+
+    #[command(flatten)]
+    symbols: SymbolsArgs,
+}
+
+/// A crash, and who to tell of it.
+#[derive(Serialize)]
+struct Found {
+    #[serde(flatten)]
+    crash: Crash,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipients: Option<Recipients>,
 }
 
 /// How often a file that is followed is looked at for more.
@@ -53,10 +71,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         let several = || -> anyhow::Result<()> { bail!("only one log can be followed") };
         several().hint("run one `vmbisect classify --follow` a log")?;
     }
+    let explainer = args.symbols.open(output)?;
     let mut found = false;
     for path in &args.files {
-        let mut printer = Printer { args, output, path, many, crashes: Vec::new() };
-        read(path, args.follow, |event| printer.event(event))
+        let mut printer =
+            Printer { args, output, path, many, explainer: &explainer, crashes: Vec::new() };
+        read(path, args.follow, |event, offset| printer.event(event, offset))
             .with_context(|| format!("can't read the log {}", path.display()))?;
         found |= !printer.crashes.is_empty();
         if output.json {
@@ -66,7 +86,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     Ok(if found { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn read(path: &Path, follow: bool, mut on_event: impl FnMut(Event)) -> anyhow::Result<()> {
+/// Reads a log; what comes with each event is where its kernel was loaded, as far as that is known.
+fn read(path: &Path, follow: bool, mut on_event: impl FnMut(Event, u64)) -> anyhow::Result<()> {
     let mut input: Box<dyn Read> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -74,6 +95,7 @@ fn read(path: &Path, follow: bool, mut on_event: impl FnMut(Event)) -> anyhow::R
         Box::new(file)
     };
     let mut scanner = Scanner::new();
+    let mut offset = KernelOffset::default();
     let mut piece = vec![0; PIECE];
     loop {
         let read = match input.read(&mut piece) {
@@ -88,9 +110,11 @@ fn read(path: &Path, follow: bool, mut on_event: impl FnMut(Event)) -> anyhow::R
             }
             break;
         }
-        scanner.push(&piece[..read]).into_iter().for_each(&mut on_event);
+        offset.push(&piece[..read]);
+        let events = scanner.push(&piece[..read]);
+        events.into_iter().for_each(|event| on_event(event, offset.get()));
     }
-    scanner.finish().into_iter().for_each(on_event);
+    scanner.finish().into_iter().for_each(|event| on_event(event, offset.get()));
     Ok(())
 }
 
@@ -99,28 +123,36 @@ struct Printer<'a> {
     output: &'a Output,
     path: &'a Path,
     many: bool,
+    explainer: &'a Explainer,
     /// Empty where a log is followed, which may go on for ever.
-    crashes: Vec<Crash>,
+    crashes: Vec<Found>,
 }
 
 impl Printer<'_> {
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Event, offset: u64) {
         match event {
-            Event::Sighted(crash) if self.args.follow => self.print(&crash),
+            Event::Sighted(crash) if self.args.follow => self.print(&self.explain(crash, offset)),
             Event::Crash(crash) if !self.args.follow => {
+                let found = self.explain(crash, offset);
                 if !self.output.json {
-                    self.print(&crash);
+                    self.print(&found);
                 }
-                self.crashes.push(crash);
+                self.crashes.push(found);
             }
             Event::Panic { since, at } => {
-                self.crashes.iter_mut().for_each(|crash| crash.note_panic(since, at));
+                self.crashes.iter_mut().for_each(|found| found.crash.note_panic(since, at));
             }
             _ => {}
         }
     }
 
-    fn print(&self, crash: &Crash) {
+    fn explain(&self, mut crash: Crash, offset: u64) -> Found {
+        self.explainer.symbolize(&mut crash, offset, self.output);
+        Found { recipients: self.explainer.recipients(&crash), crash }
+    }
+
+    fn print(&self, found: &Found) {
+        let Found { crash, recipients } = found;
         let mut text = String::new();
         if self.many {
             let _ = write!(text, "{}: ", self.path.display());
@@ -135,6 +167,18 @@ impl Printer<'_> {
         }
         if crash.panicked {
             text.push_str(", the kernel panicked");
+        }
+        if let Some(file) = &crash.guilty_file {
+            let _ = write!(text, "\n  file to blame: {}", printable(file));
+        }
+        let told = recipients.as_ref().map(ToString::to_string).unwrap_or_default();
+        for line in told.lines() {
+            let _ = write!(
+                text,
+                "
+  {}",
+                printable(line)
+            );
         }
         if self.args.report {
             for line in crash.report.lines() {

@@ -20,6 +20,7 @@ mod tracker;
 use serde::{Deserialize, Serialize};
 
 pub use kind::Kind;
+pub(crate) use names::Names;
 pub use scanner::{Event, Scanner};
 
 /// When in a trial a crash was seen.

@@ -5,7 +5,7 @@
 /// Most names are whole, or end or begin with the star; a lookup is a binary search for each of
 /// these, whatever the length of the list.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     whole: Vec<String>,
     /// What names begin with, sorted, none of which begins with another.
     starts: Vec<String>,
@@ -17,13 +17,13 @@ pub(super) struct Names {
 
 impl Names {
     /// The names in a text: words, with `#` at the start of a line that is a comment.
-    pub(super) fn parse(text: &str) -> Names {
+    pub(crate) fn parse(text: &str) -> Names {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         Names::new(lines.flat_map(str::split_ascii_whitespace))
     }
 
     /// These names.
-    pub(super) fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Names {
+    pub(crate) fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Names {
         let mut names = Names::default();
         for name in list {
             let parts: Vec<String> = name.split('*').map(str::to_owned).collect();
@@ -41,7 +41,7 @@ impl Names {
     }
 
     /// Whether a name is in the list.
-    pub(super) fn contains(&self, name: &str) -> bool {
+    pub(crate) fn contains(&self, name: &str) -> bool {
         self.whole.binary_search_by(|whole| whole.as_str().cmp(name)).is_ok()
             || begins(&self.starts, name)
             || !self.ends.is_empty() && begins(&self.ends, &reversed(name))

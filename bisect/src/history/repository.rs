@@ -180,6 +180,37 @@ impl History {
         })
     }
 
+    /// The files that a commit changed relative to its first parent.
+    ///
+    /// # Errors
+    /// Fails if the commit can't be read.
+    pub fn changed_files(&self, id: CommitId) -> Result<Vec<String>, HistoryError> {
+        let commit = self.repo.find_commit(id.oid())?;
+        let parent = commit.parents().next().map(|parent| parent.tree()).transpose()?;
+        let diff = self.repo.diff_tree_to_tree(parent.as_ref(), Some(&commit.tree()?), None)?;
+        let paths = diff.deltas().filter_map(|delta| {
+            let path = delta.new_file().path_bytes().or(delta.old_file().path_bytes())?;
+            Some(String::from_utf8_lossy(path).into_owned())
+        });
+        Ok(paths.collect())
+    }
+
+    /// What a file holds at a commit; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Fails if the repository can't be read.
+    pub fn file(&self, id: CommitId, path: &str) -> Result<Option<Vec<u8>>, HistoryError> {
+        let tree = self.repo.find_commit(id.oid())?.tree()?;
+        match tree.get_path(Path::new(path)) {
+            Ok(entry) => {
+                let object = entry.to_object(&self.repo)?;
+                Ok(object.as_blob().map(|blob| blob.content().to_vec()))
+            }
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn diffstat(&self, commit: &git2::Commit<'_>) -> Result<String, git2::Error> {
         let parent = commit.parents().next().map(|parent| parent.tree()).transpose()?;
         let tree = commit.tree()?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::history::{CommitId, Find, History, HistoryError, Rev};
+use crate::maintainers::Recipients;
 use crate::search::{Verdict, WhyNot};
 use crate::session::{Fold, FoldError, Skip, Tried};
 use crate::trial::Target;
@@ -38,6 +39,9 @@ pub struct Report {
     pub build_seconds: f64,
     /// Wall-clock seconds spent on trials.
     pub trial_seconds: f64,
+    /// Who to tell of the culprit, see [`recipients`](super::recipients).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<Recipients>,
 }
 
 /// The answer.
@@ -197,6 +201,7 @@ impl Report {
             trials: fold.spent(),
             build_seconds: build.as_secs_f64(),
             trial_seconds: trial.as_secs_f64(),
+            recipients: None,
         })
     }
 }

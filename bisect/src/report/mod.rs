@@ -3,7 +3,9 @@
 mod answer;
 mod log;
 mod text;
+mod told;
 
 pub use answer::{Answer, Report, ReportError, RevisionReport, Standing, Suspect};
 pub use log::log;
 pub use text::percent;
+pub use told::recipients;

@@ -18,6 +18,10 @@ impl Display for Report {
         self.write_table(f)?;
         writeln!(f)?;
         self.write_remarks(f)?;
+        if let Some(told) = &self.recipients {
+            writeln!(f, "Who to tell:")?;
+            told.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        }
         writeln!(
             f,
             "{} trials of {} revisions out of {} candidates; {} building, {} in trials.",

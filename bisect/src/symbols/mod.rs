@@ -2,11 +2,14 @@
 //!
 //! [`Symbols`] reads the symbol table of a vmlinux, a module or a `System.map` when it is opened, and
 //! debug information only when a line is asked for, one compilation unit at a time: half a gigabyte
-//! of vmlinux costs some tens of megabytes.
+//! of vmlinux costs some tens of megabytes. A [`Symbolizer`] puts the lines into reports.
 
 mod elf;
 mod error;
 mod lines;
+mod modules;
+mod offset;
+mod report;
 mod system_map;
 mod table;
 
@@ -16,6 +19,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use error::SymbolsError;
+pub use offset::KernelOffset;
+pub use report::{Symbolized, Symbolizer};
 
 use lines::Lines;
 use table::Table;
@@ -90,7 +95,7 @@ impl Symbols {
     }
 
     /// The function that holds an address, which is one as linked: for a kernel that was loaded
-    /// elsewhere, less that offset (`Kernel Offset:` in a panic).
+    /// elsewhere, less its [`KernelOffset`].
     pub fn lookup(&self, address: u64) -> Option<Symbol<'_>> {
         self.table.lookup(address)
     }
@@ -111,6 +116,9 @@ impl Symbols {
 
     /// The functions that the instruction at an address belongs to, innermost first; none where
     /// there is no debug information about it. Give the address of the call, not of the return.
+    ///
+    /// In a module that was not loaded, the first bytes of `.text` and those of `.init.text` have
+    /// the same addresses, so that some of them have no lines.
     pub fn frames(&self, address: u64) -> Vec<Location> {
         match self.lines() {
             Some(Ok(lines)) => {

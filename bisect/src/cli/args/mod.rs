@@ -3,9 +3,11 @@
 mod kernel;
 mod launcher;
 mod machine;
+mod symbols;
 mod workload;
 
 pub(crate) use kernel::{KernelArgs, hinted};
 pub(crate) use launcher::{LauncherArgs, select_hint};
 pub(crate) use machine::MachineArgs;
+pub(crate) use symbols::{Explainer, SymbolsArgs};
 pub(crate) use workload::WorkloadArgs;

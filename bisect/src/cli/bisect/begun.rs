@@ -186,8 +186,12 @@ impl Begun {
             other => told(other, SessionError::hint)?,
         };
         let (fold, history) = (&session.fold, &self.history);
-        let report = Report::new(fold, &verdict, history, &self.header.target)?;
-        let log = report::log(fold, &verdict, history, session.journal.dir())?;
+        let mut report = Report::new(fold, &verdict, history, &self.header.target)?;
+        let mut log = report::log(fold, &verdict, history, session.journal.dir())?;
+        report.recipients = report::recipients(fold, &verdict, history, session.journal.dir());
+        if let Some(told) = &report.recipients {
+            log.push_str(&told.log_lines());
+        }
         Ok(Some((report, log)))
     }
 }
