@@ -10,14 +10,21 @@ use crate::fixture;
 /// # Panics
 /// If the program has not been built, which `cargo test` at the top of the workspace does.
 pub fn vmbisect() -> Command {
-    let test = std::env::current_exe().expect("where this test is");
-    let program: Option<PathBuf> = test.ancestors().nth(2).map(|dir| dir.join("vmbisect"));
-    let program = program.filter(|path| path.is_file());
-    let program = program.expect("vmbisect is not built: run `cargo build` first");
-    let mut command = Command::new(program);
+    let mut command = Command::new(path());
     let cache = fixture::directory().expect("a directory for fixtures").join("cache");
     command.env(vmbisect::cache::CACHE_VARIABLE, cache).env("LC_ALL", "C");
     command
+}
+
+/// Where `vmbisect` is: cargo puts it above tests and examples.
+///
+/// # Panics
+/// If it has not been built.
+pub fn path() -> PathBuf {
+    let test = std::env::current_exe().expect("where this test is");
+    let program: Option<PathBuf> = test.ancestors().nth(2).map(|dir| dir.join("vmbisect"));
+    let program = program.filter(|path| path.is_file());
+    program.expect("vmbisect is not built: run `cargo build` first")
 }
 
 /// What a command printed and how it ended.
