@@ -109,38 +109,76 @@ impl Graph {
         set
     }
 
-    /// Steps from `rev` to every revision along parent edges in either direction; `u32::MAX`
-    /// where there is no way.
-    pub fn distances(&self, children: &[Vec<Rev>], rev: Rev) -> Vec<u32> {
-        let mut distance = vec![u32::MAX; self.revisions];
-        let mut queue = std::collections::VecDeque::from([rev]);
-        if let Some(start) = distance.get_mut(rev as usize) {
-            *start = 0;
+    /// Revisions with their steps from `rev` along parent edges in either direction, nearest first,
+    /// up to `most` steps.
+    pub fn distances(&self, children: &Children, rev: Rev, most: u32) -> Vec<(Rev, u32)> {
+        let mut seen = vec![false; self.revisions];
+        let mut found = Vec::new();
+        if let Some(seen) = seen.get_mut(rev as usize) {
+            *seen = true;
+            found.push((rev, 0));
         }
-        while let Some(at) = queue.pop_front() {
-            let here = distance.get(at as usize).copied().unwrap_or(u32::MAX);
-            let up = children.get(at as usize).map(Vec::as_slice).unwrap_or_default();
-            for &next in self.parents(at).iter().chain(up) {
-                if let Some(far @ &mut u32::MAX) = distance.get_mut(next as usize) {
-                    *far = here.saturating_add(1);
-                    queue.push_back(next);
+        let mut next = 0;
+        while let Some(&(at, steps)) = found.get(next) {
+            next += 1;
+            if steps == most {
+                break;
+            }
+            for &near in self.parents(at).iter().chain(children.of(at)) {
+                if let Some(seen) = seen.get_mut(near as usize).filter(|seen| !**seen) {
+                    *seen = true;
+                    found.push((near, steps + 1));
                 }
             }
         }
-        distance
+        found
     }
 
     /// For every revision, the candidates that it is a parent of.
-    pub fn children(&self) -> Vec<Vec<Rev>> {
-        let mut children = vec![Vec::new(); self.revisions];
-        for child in 0..self.candidates() as Rev {
-            for &parent in self.parents(child) {
-                if let Some(of_parent) = children.get_mut(parent as usize) {
-                    of_parent.push(child);
-                }
+    pub fn children(&self) -> Children {
+        // Offsets by counting, then each edge to its place.
+        let mut offsets = vec![0u32; self.revisions + 1];
+        for &parent in &self.parents {
+            if let Some(count) = offsets.get_mut(parent as usize + 1) {
+                *count += 1;
             }
         }
-        children
+        let mut sum = 0;
+        for offset in &mut offsets {
+            sum += *offset;
+            *offset = sum;
+        }
+        let (mut free, mut children) = (offsets.clone(), vec![0; self.parents.len()]);
+        for child in 0..self.candidates() as Rev {
+            for &parent in self.parents(child) {
+                let Some(free) = free.get_mut(parent as usize) else { continue };
+                if let Some(slot) = children.get_mut(*free as usize) {
+                    *slot = child;
+                }
+                *free += 1;
+            }
+        }
+        Children { offsets, children }
+    }
+}
+
+/// Who is whose child: the edges of a [`Graph`] the other way round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Children {
+    offsets: Vec<u32>,
+    children: Vec<Rev>,
+}
+
+impl Children {
+    /// The candidates that a revision is a parent of, oldest first.
+    pub fn of(&self, rev: Rev) -> &[Rev] {
+        let rev = rev as usize;
+        match (self.offsets.get(rev), self.offsets.get(rev + 1)) {
+            (Some(&from), Some(&to)) => {
+                self.children.get(from as usize..to as usize).unwrap_or_default()
+            }
+            _ => &[],
+        }
     }
 }
 
@@ -198,8 +236,10 @@ mod tests {
     #[test]
     fn distances_go_both_ways() {
         let graph = merged();
-        let distances = graph.distances(&graph.children(), 3);
-        assert_eq!(distances, [3, 2, 1, 0, 1, 2, 2]);
+        let children = graph.children();
+        assert_eq!(children.of(6), [0, 2]);
+        let distances = graph.distances(&children, 3, 2);
+        assert_eq!(distances, [(3, 0), (2, 1), (4, 1), (6, 2), (1, 2), (5, 2)]);
     }
 
     #[test]

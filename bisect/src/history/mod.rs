@@ -13,6 +13,6 @@ mod repository;
 pub use candidates::Candidates;
 pub use error::HistoryError;
 pub use find::Find;
-pub use graph::{AncestorSet, Graph, Rev};
+pub use graph::{AncestorSet, Children, Graph, Rev};
 pub use id::CommitId;
 pub use repository::{CommitText, History};

@@ -25,13 +25,23 @@
 
 mod ancestry;
 mod belief;
+mod chains;
+mod class;
+mod evidence;
+mod forecast;
 mod gain;
 mod model;
 mod next;
+mod partition;
+mod prior;
 mod rates;
+mod shortlist;
+mod testability;
 
 pub(crate) use ancestry::ancestor_sums;
 pub use belief::{Belief, HitRate};
+pub(crate) use chains::Chains;
 pub use model::{Limits, Model};
 pub use next::{Action, Costs, Purpose, Verdict, WhyNot, next};
+pub use prior::Prior;
 pub use rates::Tally;

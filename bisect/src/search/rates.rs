@@ -24,12 +24,13 @@ impl Tally {
     }
 }
 
-/// Points of the grid over the hit rate.
+/// Points of the grid over the hit rate, and over the false rate.
 pub(super) const HIT_POINTS: usize = 32;
+pub(super) const FALSE_POINTS: usize = 6;
 
 /// False rates, with the density of Beta(1/2, 50) on a logarithmic scale: about 1 %, learned from
 /// what is believed good.
-const FALSE_RATES: [f64; 6] = [0.000_3, 0.001, 0.003, 0.01, 0.03, 0.06];
+const FALSE_RATES: [f64; FALSE_POINTS] = [0.000_3, 0.001, 0.003, 0.01, 0.03, 0.06];
 
 /// Trials for which the products below are tabled.
 const TABLED: u32 = 512;
@@ -39,56 +40,68 @@ const TABLED: u32 = 512;
 pub(super) struct Rates {
     outlier: f64,
     /// Hit rates, rising.
-    pub(super) hit: Vec<f64>,
+    pub(super) hit: [f64; HIT_POINTS],
     /// False rates, rising.
-    pub(super) false_: Vec<f64>,
+    pub(super) false_: [f64; FALSE_POINTS],
     ln_rising: Vec<f64>,
     ln_factorial: Vec<f64>,
     /// Weight of (hit rate, false rate), by hit rate and then by false rate; sums to 1.
-    pub(super) weight: Vec<Vec<f64>>,
+    pub(super) weight: [[f64; FALSE_POINTS]; HIT_POINTS],
+}
+
+/// What some trials of one image say at each of `N` rates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AtRates<const N: usize> {
+    /// Logarithm of the probability of this sequence of trials.
+    pub(super) ln: [f64; N],
+    /// Given the trials, probability that the image follows a rate of its own.
+    pub(super) odd: [f64; N],
 }
 
 impl Rates {
     /// Jeffreys' prior over hit rates: even in the arc sine of the root. A hit rate has to be
     /// twice the false rate to be called one.
     pub(super) fn new(outlier: f64) -> Rates {
-        let hit: Vec<f64> = (0..HIT_POINTS)
-            .map(|i| {
-                let angle = (i as f64 + 0.5) / HIT_POINTS as f64 * std::f64::consts::FRAC_PI_2;
-                angle.sin().powi(2)
-            })
-            .collect();
+        let hit: [f64; HIT_POINTS] = std::array::from_fn(|i| {
+            let angle = (i as f64 + 0.5) / HIT_POINTS as f64 * std::f64::consts::FRAC_PI_2;
+            angle.sin().powi(2)
+        });
         let density = |q: f64| q.sqrt() * (1.0 - q).powi(49);
-        let mut weight: Vec<Vec<f64>> = hit
-            .iter()
-            .map(|&p| FALSE_RATES.map(|q| if p > 2.0 * q { density(q) } else { 0.0 }).to_vec())
-            .collect();
+        let mut weight =
+            hit.map(|p| FALSE_RATES.map(|q| if p > 2.0 * q { density(q) } else { 0.0 }));
         let total: f64 = weight.iter().flatten().sum();
         weight.iter_mut().flatten().for_each(|w| *w /= total);
         Rates {
             outlier,
             hit,
-            false_: FALSE_RATES.to_vec(),
+            false_: FALSE_RATES,
             ln_rising: ln_products(0.5),
             ln_factorial: ln_products(1.0),
             weight,
         }
     }
 
-    /// Logarithm of the probability of this sequence of trials of one image, at each of `rates`.
-    pub(super) fn ln_likelihoods(&self, rates: &[f64], tally: Tally) -> Vec<f64> {
+    /// What these trials of one image say at each of `rates`.
+    pub(super) fn likelihoods<const N: usize>(&self, rates: &[f64; N], tally: Tally) -> AtRates<N> {
         if tally.trials() == 0 {
-            return vec![0.0; rates.len()];
+            return AtRates { ln: [0.0; N], odd: [self.outlier; N] };
         }
         let (hits, clean) = (f64::from(tally.hits), f64::from(tally.clean));
         let odd = self.outlier.ln() + self.ln_any_rate(tally);
         let follows = (-self.outlier).ln_1p();
-        let at = |&rate: &f64| {
+        let ln = rates.map(|rate| {
             let common = follows + hits * rate.ln() + clean * (-rate).ln_1p();
             let (high, low) = if common > odd { (common, odd) } else { (odd, common) };
             high + (low - high).exp().ln_1p()
-        };
-        rates.iter().map(at).collect()
+        });
+        AtRates { ln, odd: ln.map(|ln| (odd - ln).exp()) }
+    }
+
+    /// Probability that `more` trials stay clean, under a rate of which nothing is known but these
+    /// trials.
+    pub(super) fn clean_at_any_rate(&self, tally: Tally, more: u32) -> f64 {
+        let after = tally.plus(Tally { hits: 0, clean: more });
+        (self.ln_any_rate(after) - self.ln_any_rate(tally)).exp()
     }
 
     /// Logarithm of the probability of a sequence under a rate of which nothing is known
@@ -138,7 +151,7 @@ mod tests {
                 .map(|hits| {
                     let tally = Tally { hits, clean: 6 - hits };
                     let ways = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0][hits as usize];
-                    ways * rates.ln_likelihoods(&[rate], tally)[0].exp()
+                    ways * rates.likelihoods(&[rate], tally).ln[0].exp()
                 })
                 .sum();
             assert!((total - 1.0).abs() < 1e-12, "{total}");
@@ -149,6 +162,17 @@ mod tests {
     fn long_sequences_do_not_underflow() {
         let rates = Rates::new(0.01);
         let tally = Tally { hits: 5000, clean: 5000 };
-        assert!(rates.ln_likelihoods(&[0.001], tally)[0].is_finite());
+        assert!(rates.likelihoods(&[0.001], tally).ln[0].is_finite());
+    }
+    #[test]
+    fn what_is_to_come_is_what_was_plus_more() {
+        let rates = Rates::new(0.02);
+        let (before, more) = (Tally { hits: 2, clean: 3 }, Tally { hits: 0, clean: 4 });
+        let was = rates.likelihoods(&[0.3], before);
+        let will = rates.likelihoods(&[0.3], before.plus(more));
+        let direct = (will.ln[0] - was.ln[0]).exp();
+        let odd = was.odd[0];
+        let mixed = (1.0 - odd) * 0.7f64.powi(4) + odd * rates.clean_at_any_rate(before, 4);
+        assert!((direct - mixed).abs() < 1e-12, "{direct} {mixed}");
     }
 }

@@ -4,7 +4,7 @@ use super::Answer;
 use crate::cancel::Cancel;
 use crate::history::{Graph, Rev};
 use crate::rng::Rng;
-use crate::search::ancestor_sums;
+use crate::search::{Chains, ancestor_sums};
 use crate::simulate::world::Lab;
 
 /// What `git bisect` says to do next.
@@ -22,9 +22,10 @@ pub(super) enum Pick {
 #[derive(Debug)]
 pub(super) struct Halving<'a> {
     graph: &'a Graph,
+    chains: Chains,
     bad: Rev,
     /// 1 for what may be the culprit still, else 0.
-    left: Vec<[f64; 1]>,
+    left: Vec<f64>,
     skipped: Vec<bool>,
     rng: Rng,
 }
@@ -35,8 +36,9 @@ impl<'a> Halving<'a> {
         let candidates = graph.candidates();
         Some(Halving {
             graph,
+            chains: Chains::new(graph),
             bad: graph.bad_tip()?,
-            left: vec![[1.0]; candidates],
+            left: vec![1.0; candidates],
             skipped: vec![false; candidates],
             rng: Rng::new(candidates as u64),
         })
@@ -45,13 +47,13 @@ impl<'a> Halving<'a> {
     /// The revision that halves what is left best. If that was skipped, one further down the list
     /// of the best, by chance but rather near its top.
     pub(super) fn pick(&mut self) -> Pick {
-        let total: f64 = self.left.iter().flatten().sum();
-        let reach = ancestor_sums(self.graph, &self.left);
-        let is_left = |rev: Rev| self.left.get(rev as usize).is_some_and(|left| left[0] > 0.0);
+        let total: f64 = self.left.iter().sum();
+        let reach = ancestor_sums(&self.chains, &self.left);
+        let is_left = |rev: Rev| self.left.get(rev as usize).is_some_and(|&left| left > 0.0);
         let mut ranked: Vec<(Rev, f64)> = (0..)
             .zip(&reach)
             .filter(|&(rev, _)| rev != self.bad && is_left(rev))
-            .map(|(rev, [reach])| (rev, reach.min(total - reach)))
+            .map(|(rev, &reach)| (rev, reach.min(total - reach)))
             .collect();
         if ranked.is_empty() {
             return Pick::Found(self.bad);
@@ -89,7 +91,7 @@ impl<'a> Halving<'a> {
         let ancestors = self.graph.ancestors(rev);
         for (rev, left) in (0..).zip(&mut self.left) {
             if ancestors.contains(rev) != contained {
-                *left = [0.0];
+                *left = 0.0;
             }
         }
     }
