@@ -316,7 +316,8 @@ impl Belief {
             class.bad.push(split.bad);
             Some(class)
         };
-        self.classes = self.partition.split(rev, self.model.find).into_iter().filter_map(parted).collect();
+        self.classes =
+            self.partition.split(rev, self.model.find).into_iter().filter_map(parted).collect();
         self.evidence.add(&self.graph, &self.rates, rev)
     }
 

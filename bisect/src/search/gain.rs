@@ -109,9 +109,8 @@ impl<'a> Gain<'a> {
         let beyond = (partition.outside_class() as usize, belief.outside());
         for (&rev, mut inside) in revs.iter().zip(inside) {
             // Older than the range is bad everywhere.
-            match (belief.model.find, inside.get_mut(beyond.0)) {
-                (Find::Cause, Some(sum)) => *sum += beyond.1,
-                _ => {}
+            if let (Find::Cause, Some(sum)) = (belief.model.find, inside.get_mut(beyond.0)) {
+                *sum += beyond.1;
             }
             let mut mean = Forecast::default();
             for (([good, bad], class), inside) in
