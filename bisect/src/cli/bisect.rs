@@ -22,14 +22,17 @@ use super::{Output, WithHint};
 /// Finds the commit that brought in a crash: builds and boots revisions between a good and a bad
 /// one, and weighs what their trials show until one commit is likely enough to be the culprit.
 ///
+/// Without a good revision, releases before the bad one are tried from new to old until one is good.
+///
 /// Only the target counts for or against a revision. Other crashes, failed boots and revisions that
 /// do not build are counted and reported, and say nothing. Everything that happens is kept in the
 /// state directory; an interrupted bisection goes on with --resume.
 ///
 /// With --json, the answer is one object: answer (culprit, undecided, not_reproduced,
-/// bad_tip_untestable or good_tip_bad) with its own fields, target, bad, good, candidates, revisions
-/// (each with its standing and tally), hit_rate, useless, trials, build_seconds, trial_seconds and recipients (who to tell: to and cc, with
-/// the reasons).
+/// bad_tip_untestable, good_tip_untestable or good_tip_bad) with its own fields, find, target, bad,
+/// good, candidates, revisions (each with its standing and tally), hit_rate, useless, titles (each
+/// with its rate by revision), contradictions, trials, build_seconds, trial_seconds and recipients
+/// (who to tell: to and cc, with the reasons).
 ///
 /// Exit status: 0 the culprit was found, 1 none can be named, 2 something went wrong, 130
 /// interrupted.
@@ -45,8 +48,9 @@ use super::{Output, WithHint};
   vmbisect bisect --resume"
 )]
 pub(crate) struct Args {
-    /// A revision without the bug, older than the bad one; may be given several times. With --find
-    /// fix, the newer one [default: HEAD]
+    /// A revision without the bug, older than the bad one; may be given several times [default: the
+    /// newest release before --bad that turns out to be without it]. With --find fix, the newer one
+    /// [default: HEAD]
     #[arg(long, value_name = "REV", required_unless_present_any = ["resume", "bad"])]
     #[arg(requires = "BaseArgs", requires = "target", help_heading = "Range")]
     pub(crate) good: Vec<String>,
@@ -86,6 +90,11 @@ pub(crate) struct Args {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     bad_trials: u32,
 
+    /// In the end, revert the answer on top of the newer end of the range and try whether that
+    /// undoes it
+    #[arg(long, help_heading = "Session")]
+    revert: bool,
+
     /// Write the log here, too; it is in the state directory in any case
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     pub(crate) log: Option<PathBuf>,
@@ -122,8 +131,8 @@ impl From<FindArg> for Find {
 }
 
 /// What may be said anew when a bisection goes on; the rest is as it was begun.
-const WITH_RESUME: [&str; 9] =
-    ["resume", "repo", "state", "log", "max_trials", "json", "quiet", "help", "version"];
+const WITH_RESUME: [&str; 10] =
+    ["resume", "repo", "state", "log", "max_trials", "revert", "json", "quiet", "help", "version"];
 
 fn only_some_with_resume(arg: clap::Arg) -> clap::Arg {
     match WITH_RESUME.contains(&arg.get_id().as_str()) {

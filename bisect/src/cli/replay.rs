@@ -214,6 +214,7 @@ fn replayed(log: &BisectLog, fold: &Fold, target: Target, confidence: f64) -> Re
 /// What to test next, in words.
 fn next(log: &BisectLog, fold: &Fold) -> String {
     match fold.next() {
+        Step::Revert { .. } => "nothing, the culprit is known".into(),
         Step::Plan { rev, .. }
         | Step::Skip { rev, .. }
         | Step::Build { rev }
@@ -233,6 +234,7 @@ fn next(log: &BisectLog, fold: &Fold) -> String {
         Step::Done(Verdict::NotReproduced | Verdict::BadTipUntestable) => {
             "the bad end, which has not shown it".into()
         }
+        Step::Done(Verdict::GoodTipUntestable) => "an older good end".into(),
         Step::Done(Verdict::GoodTipBad { .. }) => "an older good end, this one is bad".into(),
         Step::GiveUp { reason, .. } => reason,
     }

@@ -92,6 +92,12 @@ pub enum HistoryError {
     /// No good revision was given.
     #[error("no good revision was given")]
     NoGood,
+    /// No good revision was given, and there is no release to try.
+    #[error("no good revision was given, and no release tag (v*) is an ancestor of {bad:?}")]
+    NoRelease {
+        /// The bad revision.
+        bad: CommitId,
+    },
     /// The repository can't be read.
     #[error("can't read the history")]
     Git(#[from] git2::Error),
@@ -138,6 +144,10 @@ impl HistoryError {
                     .into()
             }
             HistoryError::NoGood => "say where the bug was not there yet: --good REV".into(),
+            HistoryError::NoRelease { .. } => {
+                "say where the bug was not there yet: --good REV; or get the tags: git fetch --tags"
+                    .into()
+            }
             HistoryError::Git(_) => "git fsck says whether the repository is whole".into(),
         }
     }

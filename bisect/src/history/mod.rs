@@ -8,11 +8,15 @@ mod error;
 mod find;
 mod graph;
 mod id;
+mod releases;
 mod repository;
+mod revert;
 
 pub use candidates::Candidates;
 pub use error::HistoryError;
 pub use find::Find;
 pub use graph::{AncestorSet, Children, Graph, Rev};
 pub use id::CommitId;
+pub use releases::Release;
 pub use repository::{CommitText, History};
+pub use revert::{ByHand, Revert};

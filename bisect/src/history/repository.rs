@@ -7,7 +7,8 @@ use git2::{ErrorCode, Oid, Repository, Sort};
 
 use super::{Candidates, CommitId, Find, HistoryError};
 
-/// A repository whose history is read; nothing in it is changed.
+/// A repository whose history is read. Nothing in it is changed; a revert adds objects that no
+/// branch leads to.
 pub struct History {
     repo: Repository,
 }
@@ -44,6 +45,29 @@ impl History {
             }
         })?;
         Ok(History { repo })
+    }
+
+    pub(super) fn repo(&self) -> &Repository {
+        &self.repo
+    }
+
+    /// Names of all tags `v*`.
+    pub(super) fn tag_names(&self) -> Result<Vec<String>, HistoryError> {
+        let names = self.repo.tag_names(Some("v*"))?;
+        Ok(names.iter().flatten().flatten().map(str::to_owned).collect())
+    }
+
+    /// When a commit was made, in seconds since 1970.
+    pub(super) fn commit_seconds(&self, id: CommitId) -> Result<i64, HistoryError> {
+        Ok(self.repo.find_commit(id.oid())?.time().seconds())
+    }
+
+    /// Whether a commit is among the ancestors of another.
+    ///
+    /// # Errors
+    /// Fails if a commit can't be read.
+    pub fn is_ancestor(&self, ancestor: CommitId, of: CommitId) -> Result<bool, HistoryError> {
+        Ok(self.repo.graph_descendant_of(of.oid(), ancestor.oid())?)
     }
 
     /// The repository's own directory: `.git`, or that of the main checkout for a worktree.

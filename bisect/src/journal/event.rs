@@ -70,6 +70,13 @@ pub enum Stage {
 pub enum Event {
     /// The bisection went on after an interruption.
     Resumed,
+    /// No good revision was given, and this release is taken for one until it shows the bug.
+    Good {
+        /// The commit.
+        commit: CommitId,
+        /// The tag.
+        name: String,
+    },
     /// It was decided to try a revision.
     Planned {
         /// Which.
@@ -136,6 +143,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<PathBuf>,
     },
+    /// The answer was reverted at the newer end of the range, or could not be.
+    Reverted {
+        /// The answer.
+        culprit: CommitId,
+        /// The commit that has the revert.
+        commit: Option<CommitId>,
+        /// Why there is none.
+        failure: Option<String>,
+    },
     /// The host failed; nothing was learned.
     Infra {
         /// The revision.
@@ -145,4 +161,20 @@ pub enum Event {
         /// How.
         reason: String,
     },
+}
+
+impl Event {
+    /// The revision that was tried, or is to be.
+    pub fn commit(&self) -> Option<CommitId> {
+        match self {
+            Event::Planned { commit, .. }
+            | Event::Skipped { commit, .. }
+            | Event::Built { commit, .. }
+            | Event::BuildFailed { commit, .. }
+            | Event::Trial { commit, .. } => Some(*commit),
+            Event::Resumed | Event::Good { .. } | Event::Reverted { .. } | Event::Infra { .. } => {
+                None
+            }
+        }
+    }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::ending::{self, Contradiction, MergeReport, RevertReport, TitleReport};
+use super::ending_text;
 use crate::history::{CommitId, Find, History, HistoryError, Rev};
 use crate::maintainers::Recipients;
 use crate::search::{Verdict, WhyNot};
@@ -33,6 +35,10 @@ pub struct Report {
     pub hit_rate: [f64; 3],
     /// Trials that told nothing, over all revisions, by what was seen instead.
     pub useless: BTreeMap<String, u32>,
+    /// Titles that trials ended with, by revision.
+    pub titles: Vec<TitleReport>,
+    /// What was measured and does not fit the answer.
+    pub contradictions: Vec<Contradiction>,
     /// Trials of every kind.
     pub trials: u64,
     /// Wall-clock seconds spent on builds.
@@ -56,6 +62,10 @@ pub enum Answer {
         signature: Option<String>,
         /// Its parents that could not be shown to be without the bug or, of a fix, to have it.
         unconfirmed: Vec<Suspect>,
+        /// If it is a merge: what its sides are, and what was done by hand in it.
+        merge: Option<MergeReport>,
+        /// What came of reverting it, if that was asked for.
+        revert: Option<RevertReport>,
     },
     /// The evidence does not suffice.
     Undecided {
@@ -72,9 +82,21 @@ pub enum Answer {
         clean: u32,
         /// Above this the hit rate can hardly lie (95 %).
         hit_rate_below: f64,
+        /// For a few hit rates: the clean trials after which it can hardly be that high (95 %).
+        trials_to_exclude: [(f64, u32); 3],
+        /// What showed there instead, and how often.
+        instead: BTreeMap<String, u32>,
     },
     /// The bad end can't be built, does not boot or always dies of something else first.
     BadTipUntestable {
+        /// Why it does not build, if it does not.
+        build_failure: Option<String>,
+        /// What showed there instead, and how often.
+        instead: BTreeMap<String, u32>,
+    },
+    /// No good revision was given, and no release without the bug could be found: the oldest one
+    /// can't be tested.
+    GoodTipUntestable {
         /// Why it does not build, if it does not.
         build_failure: Option<String>,
     },
@@ -84,6 +106,8 @@ pub enum Answer {
         probability: f64,
         /// Whether a good end builds to the same image as the bad one.
         same_image: bool,
+        /// Whether it is the oldest release, tried because no good revision was given.
+        oldest_release: bool,
     },
 }
 
@@ -189,7 +213,7 @@ impl Report {
         let rate = fold.belief().hit_rate();
         let (build, trial) = fold.times();
         Ok(Report {
-            answer: answer(fold, verdict, &suspect)?,
+            answer: answer(fold, verdict, history)?,
             find: fold.find(),
             target: target.clone(),
             bad: suspect(bad)?,
@@ -198,6 +222,8 @@ impl Report {
             revisions,
             hit_rate: [rate.mean, rate.low, rate.high],
             useless,
+            titles: ending::titles(fold),
+            contradictions: ending::contradictions(fold),
             trials: fold.spent(),
             build_seconds: build.as_secs_f64(),
             trial_seconds: trial.as_secs_f64(),
@@ -206,11 +232,9 @@ impl Report {
     }
 }
 
-fn answer(
-    fold: &Fold,
-    verdict: &Verdict,
-    suspect: &dyn Fn(Rev) -> Result<Suspect, ReportError>,
-) -> Result<Answer, ReportError> {
+fn answer(fold: &Fold, verdict: &Verdict, history: &History) -> Result<Answer, ReportError> {
+    let suspect = |rev| suspect(fold, history, rev);
+    let instead = |tried: Option<&Tried>| tried.map(Tried::useless).unwrap_or_default();
     let at_bad = fold.bad_end().and_then(|end| fold.of(end));
     Ok(match verdict {
         Verdict::Culprit { rev, unconfirmed, .. } => Answer::Culprit {
@@ -220,6 +244,8 @@ fn answer(
                 .and_then(|tried| tried.image.as_ref())
                 .map(|image| image.signature.clone()),
             unconfirmed: unconfirmed.iter().map(|&rev| suspect(rev)).collect::<Result<_, _>>()?,
+            merge: MergeReport::new(fold, history, *rev, unconfirmed)?,
+            revert: RevertReport::new(fold, *rev),
         },
         Verdict::Undecided { why, remaining } => Answer::Undecided {
             why: *why,
@@ -230,23 +256,36 @@ fn answer(
             let clean = at_bad.map_or(0, |tried| tried.tally().clean);
             // The rate at which as many clean trials in a row would be a chance of 5 %.
             let hit_rate_below = 1.0 - 0.05_f64.powf(1.0 / f64::from(clean.max(1)));
-            Answer::NotReproduced { clean, hit_rate_below }
+            Answer::NotReproduced {
+                clean,
+                hit_rate_below,
+                trials_to_exclude: ending_text::rates_to_exclude(),
+                instead: instead(at_bad),
+            }
         }
         Verdict::BadTipUntestable => Answer::BadTipUntestable {
             build_failure: at_bad.and_then(|tried| tried.build_failure.clone()),
+            instead: instead(at_bad),
+        },
+        Verdict::GoodTipUntestable => Answer::GoodTipUntestable {
+            build_failure: fold
+                .good_ends()
+                .first()
+                .and_then(|&end| fold.of(end)?.build_failure.clone()),
         },
         Verdict::GoodTipBad { probability } => {
             let same = fold.bad_end().map(|end| fold.same_image(end)).unwrap_or_default();
             let good = fold.good_ends();
             Answer::GoodTipBad {
                 probability: *probability,
+                oldest_release: fold.picked_good(),
                 same_image: same.iter().any(|tried| good.contains(&tried.rev)),
             }
         }
     })
 }
 
-fn suspect(fold: &Fold, history: &History, rev: Rev) -> Result<Suspect, ReportError> {
+pub(super) fn suspect(fold: &Fold, history: &History, rev: Rev) -> Result<Suspect, ReportError> {
     let commit = fold.commit(rev)?;
     let title = history.title(commit)?;
     Ok(Suspect { commit, title, probability: fold.belief().probability(rev) })

@@ -129,6 +129,10 @@ impl Log<'_> {
                     self.line(commit.to_string());
                 }
             }
+            Verdict::GoodTipUntestable => {
+                self.totals();
+                self.line("error: the oldest tested release can't be built, booted or tested");
+            }
             Verdict::NotReproduced | Verdict::BadTipUntestable => {
                 self.totals();
                 self.line("error: the crash wasn't reproduced on the original commit");

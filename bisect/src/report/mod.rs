@@ -1,11 +1,14 @@
 //! The answer, for people, for programs, and as a log in the form of syzbot's.
 
 mod answer;
+mod ending;
+mod ending_text;
 mod log;
 mod text;
 mod told;
 
 pub use answer::{Answer, Report, ReportError, RevisionReport, Standing, Suspect};
+pub use ending::{Contradiction, MergeReport, RevertReport, RevertResult, Seen, Side, TitleReport};
 pub use log::log;
 pub use text::percent;
 pub use told::recipients;

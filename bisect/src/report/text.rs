@@ -1,7 +1,9 @@
 //! The answer for people.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
+use super::ending_text::trials_to_believe;
 use super::{Answer, Report, RevisionReport, Standing, Suspect};
 use crate::history::Find;
 use crate::search::WhyNot;
@@ -38,7 +40,7 @@ impl Report {
     fn write_answer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = describe(&self.target);
         match &self.answer {
-            Answer::Culprit { culprit, unconfirmed, .. } => {
+            Answer::Culprit { culprit, unconfirmed, merge, revert, .. } => {
                 let first = match self.find {
                     Find::Cause => "first bad commit:",
                     Find::Fix => "first fixed commit:",
@@ -46,7 +48,9 @@ impl Report {
                 writeln!(f, "{first} {} {}", culprit.commit, culprit.title)?;
                 let width = first.len();
                 writeln!(f, "{:<width$} {}", "probability:", percent(culprit.probability))?;
-                unconfirmed.iter().try_for_each(|parent| self.write_unconfirmed(f, parent))
+                unconfirmed.iter().try_for_each(|parent| self.write_unconfirmed(f, parent))?;
+                merge.iter().try_for_each(|merge| self.write_merge(f, merge))?;
+                revert.iter().try_for_each(|revert| self.write_revert(f, revert))
             }
             Answer::Undecided { why, remaining, outside } => {
                 let reason = match why {
@@ -65,9 +69,10 @@ impl Report {
                 if remaining.len() > LISTED {
                     writeln!(f, "  and {} more", remaining.len() - LISTED)?;
                 }
-                writeln!(f, "  {:>7}  none of the candidates", percent(*outside))
+                writeln!(f, "  {:>7}  none of the candidates", percent(*outside))?;
+                self.write_way_on(f)
             }
-            Answer::NotReproduced { clean, hit_rate_below } => {
+            Answer::NotReproduced { clean, hit_rate_below, instead, .. } => {
                 writeln!(
                     f,
                     "{target} did not show at the bad revision {}: {clean} clean trials.",
@@ -78,34 +83,51 @@ impl Report {
                     "If it shows there at all, then in fewer than {} of the trials.",
                     percent(*hit_rate_below)
                 )?;
+                writeln!(f, "To rule out a rate takes {}.", trials_to_believe())?;
+                write_instead(f, instead)?;
                 writeln!(
                     f,
                     "hint: give it more time or vCPUs or a workload that provokes it, or more of \
-                     --bad-trials; another title (--crash) would be listed below"
+                     --bad-trials"
                 )
             }
-            Answer::BadTipUntestable { build_failure: Some(reason) } => {
+            Answer::BadTipUntestable { build_failure: Some(reason), .. } => {
                 writeln!(f, "The bad revision {} does not build:", line(&self.bad))?;
                 reason.lines().try_for_each(|line| writeln!(f, "  {line}"))
             }
-            Answer::BadTipUntestable { build_failure: None } => {
+            Answer::BadTipUntestable { build_failure: None, instead } => {
                 writeln!(
                     f,
                     "{target} could not show at the bad revision {}: no trial got that far.",
                     line(&self.bad)
                 )?;
+                write_instead(f, instead)?;
+                writeln!(f, "hint: `vmbisect boot` shows the console")
+            }
+            Answer::GoodTipUntestable { build_failure } => {
                 writeln!(
                     f,
-                    "hint: what came first is listed below; `vmbisect boot` shows the console"
-                )
+                    "No release without the bug was found: the oldest, {}, can't be tested.",
+                    self.good.first().map(line).unwrap_or_default()
+                )?;
+                for reason in build_failure.iter().flat_map(|reason| reason.lines()) {
+                    writeln!(f, "  {reason}")?;
+                }
+                writeln!(f, "hint: say where the bug was not there yet: --good REV")
             }
             Answer::GoodTipBad { same_image: true, .. } => writeln!(
                 f,
                 "The good and the bad revision build to the same image: with this configuration, \
                  nothing that changed between them is built."
             ),
-            Answer::GoodTipBad { probability, same_image: false } => {
+            Answer::GoodTipBad { probability, same_image: false, oldest_release } => {
                 match self.find {
+                    Find::Cause if *oldest_release => writeln!(
+                        f,
+                        "{target} shows in every release down to the oldest one, {}: it is older.\n\
+                         hint: an older revision may be good all the same: --good REV",
+                        self.good.first().map(line).unwrap_or_default()
+                    )?,
                     Find::Cause => writeln!(
                         f,
                         "{target} shows at a good revision too: it is older.\n\
@@ -182,8 +204,18 @@ impl Report {
                 writeln!(f, "  {count:>4} x {what}")?;
             }
         }
-        Ok(())
+        self.write_titles(f)?;
+        self.write_contradictions(f)
     }
+}
+
+/// What showed at the bad end instead of the target.
+fn write_instead(f: &mut fmt::Formatter<'_>, instead: &BTreeMap<String, u32>) -> fmt::Result {
+    if instead.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "Other things showed there, which --crash TITLE would look for:")?;
+    instead.iter().try_for_each(|(what, count)| writeln!(f, "  {count:>4} x {what}"))
 }
 
 /// What is looked for, as the subject of a sentence.
@@ -234,7 +266,7 @@ fn remark(revision: &RevisionReport) -> String {
     remark
 }
 
-fn line(suspect: &Suspect) -> String {
+pub(super) fn line(suspect: &Suspect) -> String {
     format!("{} {}", suspect.commit.short(), suspect.title)
 }
 

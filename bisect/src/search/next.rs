@@ -27,6 +27,8 @@ pub enum Purpose {
     GoodTip,
     /// Whether a branch already had the bug where it left the line that has it.
     MergeBase,
+    /// Whether reverting the culprit undoes what it did.
+    Revert,
     /// To narrow down the candidates.
     Search,
     /// Whether the likely culprit shows it or, where it is the likely fix, does not.
@@ -76,6 +78,8 @@ pub enum Verdict {
     NotReproduced,
     /// The bad end can't be built, does not boot or always dies of something else first.
     BadTipUntestable,
+    /// No good end was given, and the one that was picked can't be tested.
+    GoodTipUntestable,
     /// The bug is in a good end too.
     GoodTipBad {
         /// Posterior probability that the bug is older than the range, or not fixed in it.

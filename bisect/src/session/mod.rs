@@ -8,11 +8,17 @@ mod fold;
 mod kernel;
 mod mean;
 mod presence;
+mod releases;
+mod reverted;
 mod run;
+mod step;
 mod tried;
 mod work;
 
-pub use fold::{Fold, FoldError, Step};
+pub use fold::Fold;
+pub use releases::Releases;
+pub use reverted::Reverted;
 pub use run::{Progress, Session, SessionError};
+pub use step::{FoldError, Step};
 pub use tried::{Image, Skip, Trial, Tried};
 pub use work::{Build, BuildFault, BuildOutcome};

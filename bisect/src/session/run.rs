@@ -1,14 +1,15 @@
 //! Live work.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::work::{Finished, Message, run_batch};
-use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Step};
+use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Releases, Step};
 use crate::cancel::Cancel;
 use crate::crash::Crash;
-use crate::history::{CommitId, Rev};
+use crate::history::{CommitId, History, HistoryError, Rev, Revert};
 use crate::journal::{Event, Journal, JournalError, Record, Stage};
 use crate::kernel::BuildError;
 use crate::search::Verdict;
@@ -22,6 +23,12 @@ const CONSOLES: usize = 8;
 pub struct Session<'a> {
     /// What is known; the records of the journal have been applied.
     pub fold: Fold,
+    /// These records.
+    pub records: Vec<Record>,
+    /// Where the range comes from.
+    pub history: &'a History,
+    /// Where no good revision was given: the releases to try next.
+    pub releases: Option<Releases>,
     /// Where what happens is kept.
     pub journal: Journal,
     /// Who builds.
@@ -59,6 +66,9 @@ pub enum SessionError {
     /// The journal does not belong to these candidates.
     #[error(transparent)]
     Fold(#[from] FoldError),
+    /// The repository can't be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The host failed again and again.
     #[error("the host failed {}, three times in a row: {reason}", match stage {
         Stage::Build => "to build",
@@ -94,6 +104,7 @@ impl SessionError {
                 "the repository or the revisions are not those that the journal was begun with"
                     .into()
             }
+            SessionError::History(error) => error.hint(),
             SessionError::Host { .. } => {
                 "see to the host (`vmbisect doctor`), then go on with --resume".into()
             }
@@ -117,6 +128,31 @@ impl Session<'_> {
         watch: &mut dyn FnMut(&Fold, Progress<'_>),
     ) -> Result<Verdict, SessionError> {
         loop {
+            let verdict = self.search(watch)?;
+            let go_on = matches!(verdict, Verdict::GoodTipBad { .. } | Verdict::GoodTipUntestable);
+            let older = self.releases.as_mut().filter(|_| go_on).and_then(Iterator::next);
+            let Some(release) = older else { return Ok(verdict) };
+            let event = Event::Good { commit: release.commit, name: release.name };
+            self.record(event, watch)?;
+            self.begin_at(release.commit)?;
+        }
+    }
+
+    /// Takes another good end. What was measured counts as before.
+    fn begin_at(&mut self, good: CommitId) -> Result<(), SessionError> {
+        let bad = self.fold.bad_end().map(|end| self.fold.commit(end)).transpose()?;
+        let candidates = self.history.candidates(&[good], bad.unwrap_or(good))?;
+        self.fold = self.fold.anew(Arc::new(candidates));
+        self.records.iter().try_for_each(|record| self.fold.apply(record))?;
+        Ok(())
+    }
+
+    /// Works until the range has an answer.
+    fn search(
+        &mut self,
+        watch: &mut dyn FnMut(&Fold, Progress<'_>),
+    ) -> Result<Verdict, SessionError> {
+        loop {
             if self.cancel.is_cancelled() {
                 return Err(SessionError::Cancelled);
             }
@@ -131,12 +167,31 @@ impl Session<'_> {
                     let (commit, base) = (self.fold.commit(rev)?, self.fold.commit(base)?);
                     self.record(Event::Skipped { commit, base, why }, watch)?;
                 }
+                Step::Revert { rev } => {
+                    let event = self.revert(rev)?;
+                    self.record(event, watch)?;
+                }
                 Step::Build { rev } => self.build(rev, watch)?,
                 Step::Trials { rev, trials } => self.trials(rev, trials, watch)?,
                 Step::GiveUp { stage, reason } => return Err(SessionError::Host { stage, reason }),
                 Step::Done(verdict) => return Ok(verdict),
             }
         }
+    }
+
+    /// Reverts the answer at the newer end of the range. That it can't be done is an answer too.
+    fn revert(&self, rev: Rev) -> Result<Event, SessionError> {
+        let newest = self.fold.candidates().graph().bad_tip().unwrap_or(rev);
+        let (culprit, newest) = (self.fold.commit(rev)?, self.fold.commit(newest)?);
+        let (commit, failure) = match self.history.revert(culprit, newest) {
+            Ok(Revert::Made(commit)) => (Some(commit), None),
+            Ok(Revert::Conflicts(files)) => {
+                (None, Some(format!("it conflicts with later changes of {}", files.join(", "))))
+            }
+            Ok(Revert::Nothing) => (None, Some("nothing of it is left there".into())),
+            Err(error) => (None, Some(with_causes(&error))),
+        };
+        Ok(Event::Reverted { culprit, commit, failure })
     }
 
     fn build(
@@ -263,6 +318,7 @@ impl Session<'_> {
         let record = self.journal.append(event)?;
         self.fold.apply(&record)?;
         watch(&self.fold, Progress::Recorded(&record));
+        self.records.push(record);
         Ok(())
     }
 }

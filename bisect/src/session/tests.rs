@@ -275,8 +275,18 @@ fn run(tree: &Tree, world: &World, state: &Path) -> Ended {
         Err(error) => panic!("{error}"),
     };
     let cancel = world.cancel.clone();
-    let mut session =
-        Session { fold, journal, builder: world, launcher: world, job: job(), cancel };
+    let history = tree.history();
+    let mut session = Session {
+        fold,
+        records: Vec::new(),
+        history: &history,
+        releases: None,
+        journal,
+        builder: world,
+        launcher: world,
+        job: job(),
+        cancel,
+    };
     let result = session.run(&mut |_, _| {});
     Ended { result, fold: session.fold }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::history::{CommitId, Rev};
+use crate::journal::Event;
 use crate::search::Tally;
 use crate::trial::Outcome;
 
@@ -66,7 +67,29 @@ pub struct Trial {
     pub report: Option<PathBuf>,
 }
 
+impl Image {
+    /// The image that an event speaks of.
+    pub(super) fn of(event: &Event) -> Option<Image> {
+        match event.clone() {
+            Event::Built { signature, image: path, compiler, cached, .. } => {
+                Some(Image { signature, path, compiler, cached })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Trial {
+    /// The trial that an event speaks of.
+    pub(super) fn of(event: &Event) -> Option<Trial> {
+        match event.clone() {
+            Event::Trial { outcome, crashes, boot, seconds, console, report, .. } => {
+                Some(Trial { outcome, crashes, boot, seconds, console, report })
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it says nothing about the target.
     pub fn is_useless(&self) -> bool {
         self.tally().trials() == 0

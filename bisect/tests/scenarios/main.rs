@@ -3,5 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // clippy knows only test functions for tests
 
+mod cause;
+mod ends;
 mod fix;
+mod misled;
+mod one_revision;
 mod world;

@@ -10,7 +10,7 @@ use vmbisect::history::{CommitId, Find, History};
 use vmbisect::journal::{Header, Journal};
 use vmbisect::report::Report;
 use vmbisect::search::{Limits, Model, Verdict};
-use vmbisect::session::{Build, BuildFault, BuildOutcome, Fold, Session, SessionError};
+use vmbisect::session::{Build, BuildFault, BuildOutcome, Fold, Releases, Session, SessionError};
 use vmbisect::trial::{Job, LaunchError, Launcher, Outcome, Target, TrialEvent, TrialReport};
 
 /// What is looked for.
@@ -26,7 +26,7 @@ pub(crate) struct Repo {
 impl Repo {
     /// One without a commit.
     pub(crate) fn empty() -> Repo {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = room();
         let git = Repository::init(dir.path()).unwrap();
         Repo { dir, git, by_title: BTreeMap::new() }
     }
@@ -74,7 +74,7 @@ impl Repo {
     pub(crate) fn commit(&mut self, title: &str, parents: &[&str]) -> CommitId {
         let time = Time::new(1_600_000_000 + 60 * self.by_title.len() as i64, 0);
         let author = Signature::new("A U Thor", "author@example.org", &time).unwrap();
-        // A file of its own, so that any commit can be reverted.
+        // A file of its own, so that any commit can be reverted; a merge has those of its parents.
         let parents: Vec<_> =
             parents.iter().map(|of| self.git.find_commit(self.by_title[*of]).unwrap()).collect();
         let mut tree = self
@@ -86,13 +86,26 @@ impl Repo {
                 tree.insert(entry.name_bytes(), entry.id(), entry.filemode()).unwrap();
             }
         }
-        let blob = self.git.blob(title.as_bytes()).unwrap();
-        tree.insert(title, blob, 0o100_644).unwrap();
+        if parents.len() < 2 {
+            let blob = self.git.blob(title.as_bytes()).unwrap();
+            tree.insert(title, blob, 0o100_644).unwrap();
+        }
         let tree = self.git.find_tree(tree.write().unwrap()).unwrap();
         let parents: Vec<_> = parents.iter().collect();
         let oid = self.git.commit(None, &author, &author, title, &tree, &parents).unwrap();
         self.by_title.insert(title.to_owned(), oid);
         oid.into()
+    }
+
+    /// A commit that changes the file another one brought.
+    pub(crate) fn rewrite(&mut self, title: &str, parent: &str, file: &str, contents: &str) {
+        let parent = self.git.find_commit(self.by_title[parent]).unwrap();
+        let mut tree = self.git.treebuilder(Some(&parent.tree().unwrap())).unwrap();
+        tree.insert(file, self.git.blob(contents.as_bytes()).unwrap(), 0o100_644).unwrap();
+        let tree = self.git.find_tree(tree.write().unwrap()).unwrap();
+        let author = Signature::new("A U Thor", "author@example.org", &parent.time()).unwrap();
+        let oid = self.git.commit(None, &author, &author, title, &tree, &[&parent]).unwrap();
+        self.by_title.insert(title.to_owned(), oid);
     }
 
     /// Commits on top of one another, the first of them on top of `from`.
@@ -151,10 +164,15 @@ pub(crate) struct World<'a> {
     /// Commits that do not build.
     pub(crate) broken: BTreeSet<String>,
     /// What their images share a signature with.
-    pub(crate) same_as: BTreeMap<String, String>,
+    same_as: BTreeMap<String, String>,
     /// Builds until now.
     pub(crate) builds: Mutex<Vec<String>>,
     images: tempfile::TempDir,
+}
+
+/// A directory in memory, where that is to be had: a journal waits for the disk at every line.
+fn room() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Where trials run.
@@ -166,6 +184,10 @@ struct Lab {
 
 pub(crate) fn hit() -> Outcome {
     Outcome::Hit { title: TARGET.into() }
+}
+
+pub(crate) fn foreign(title: &str) -> Outcome {
+    Outcome::Foreign { title: title.into() }
 }
 
 pub(crate) fn no_boot() -> Outcome {
@@ -183,7 +205,7 @@ impl<'a> World<'a> {
             broken: BTreeSet::new(),
             same_as: BTreeMap::new(),
             builds: Mutex::default(),
-            images: tempfile::tempdir().unwrap(),
+            images: room(),
         }
     }
 
@@ -200,23 +222,65 @@ impl<'a> World<'a> {
         })
     }
 
+    /// The title of a commit, which may be one that was made on the way.
+    fn title(&self, commit: CommitId) -> String {
+        self.repo.history().title(commit).unwrap()
+    }
+
+    /// Gives all of these the image of the first.
+    pub(crate) fn same_image(mut self, titles: &[&str]) -> World<'a> {
+        self.same_as.extend(titles.iter().map(|title| ((*title).into(), titles[0].into())));
+        self
+    }
+
     pub(crate) fn tried(&self, title: &str) -> u32 {
         self.lab.trials.lock().unwrap().get(title).copied().unwrap_or(0)
     }
 
     /// Bisects from a good to a bad end.
     pub(crate) fn bisect(&self, find: Find, good: &str, bad: &str) -> Ended<'a> {
-        let (older, newer) = find.range(&[self.repo.id(good)], self.repo.id(bad));
-        let history = self.repo.history();
+        let good = self.repo.id(good);
+        self.run(find, Some(good), bad, |fold| fold)
+    }
+
+    /// Bisects from a good to a bad end, and reverts the answer.
+    pub(crate) fn bisect_and_revert(&self, find: Find, good: &str, bad: &str) -> Ended<'a> {
+        let good = self.repo.id(good);
+        self.run(find, Some(good), bad, Fold::with_revert)
+    }
+
+    /// Bisects where only a bad revision is known.
+    pub(crate) fn bisect_from(&self, bad: &str) -> Ended<'a> {
+        self.run(Find::Cause, None, bad, Fold::with_picked_good)
+    }
+
+    fn run(
+        &self,
+        find: Find,
+        good: Option<CommitId>,
+        bad: &str,
+        options: fn(Fold) -> Fold,
+    ) -> Ended<'a> {
+        let (history, bad) = (self.repo.history(), self.repo.id(bad));
+        let mut releases = match good {
+            None => Some(Releases::before(&history, bad, None).unwrap()),
+            Some(_) => None,
+        };
+        let picked = releases.as_mut().and_then(Iterator::next).map(|release| release.commit);
+        let good: Vec<CommitId> = good.or(picked).into_iter().collect();
+        let (older, newer) = find.range(&good, bad);
         let older: Vec<CommitId> =
             older.iter().map(|&tip| history.base(find, tip, newer).unwrap()).collect();
         let candidates = Arc::new(history.candidates(&older, newer).unwrap());
         let limits = Limits { trials: 600, ..Limits::default() };
         let model = Model { find, ..Model::new(0.95) };
-        let state = tempfile::tempdir().unwrap();
-        let header = self.header(find, &[self.repo.id(good)], self.repo.id(bad));
+        let state = room();
+        let header = self.header(find, &good, bad);
         let mut session = Session {
-            fold: Fold::new(candidates, model, limits, 2),
+            fold: options(Fold::new(candidates, model, limits, 2)),
+            records: Vec::new(),
+            history: &history,
+            releases,
             journal: Journal::create(state.path(), &header).unwrap(),
             builder: self,
             launcher: &self.lab,
@@ -291,15 +355,16 @@ impl Build for World<'_> {
         _: &mut dyn FnMut(&str),
         _: &Cancel,
     ) -> Result<BuildOutcome, BuildFault> {
-        let title = self.repo.title(commit);
+        let title = self.title(commit);
         self.builds.lock().unwrap().push(title.clone());
         if self.broken.contains(&title) {
             let (reason, log) = ("fork.c:1: error: no".into(), PathBuf::from("build.log"));
             return Ok(BuildOutcome::Failed { reason, log, seconds: 60.0, cached: false });
         }
         let path = self.images.path().join(&title);
-        std::fs::write(&path, "kernel").unwrap();
+        // What runs is the image, whatever the commit.
         let signature = self.same_as.get(&title).unwrap_or(&title);
+        std::fs::write(&path, signature).unwrap();
         Ok(BuildOutcome::Image {
             signature: format!("signature of {signature}"),
             path,
@@ -332,7 +397,8 @@ impl Launcher for Lab {
             *count += 1;
             *count - 1
         };
-        let report = TrialReport::without_machine((self.shows)(title, nth));
+        let runs = std::fs::read_to_string(&job.kernel).unwrap();
+        let report = TrialReport::without_machine((self.shows)(&runs, nth));
         on_event(TrialEvent::Done(Box::new(report.clone())));
         Ok(report)
     }

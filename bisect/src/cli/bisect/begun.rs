@@ -9,12 +9,12 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use vmbisect::cancel::Cancel;
-use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError};
+use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError, Release};
 use vmbisect::journal::{Event, Header, Journal, JournalError, Record, now_ms};
 use vmbisect::kernel::Builder;
 use vmbisect::report::{self, Report};
 use vmbisect::search::{Limits, Model};
-use vmbisect::session::{Fold, Session, SessionError};
+use vmbisect::session::{Fold, Releases, Session, SessionError};
 use vmbisect::trial::launcher::Selected;
 
 use super::progress::Progress;
@@ -48,7 +48,13 @@ impl Begun {
     ) -> anyhow::Result<Begun> {
         let find = args.find.into();
         let (good, bad) = range(find, args, &history, output)?;
-        let candidates = candidates(&history, find, &good, bad)?;
+        let picked = match good.is_empty() {
+            true => Some(first_release(&history, bad)?),
+            false => None,
+        };
+        let picked_good: Vec<CommitId> = picked.iter().map(|release| release.commit).collect();
+        let from = if picked.is_some() { &picked_good } else { &good };
+        let candidates = candidates(&history, find, from, bad)?;
         let config = args.kernel.build_config()?.key();
         let builder = args.kernel.builder()?;
         let archive = args.workload.prepare()?;
@@ -67,7 +73,14 @@ impl Begun {
             directory: std::env::current_dir().context("can't find the current directory")?,
             config,
         };
-        let journal = told(Journal::create(state, &header), JournalError::hint)?;
+        let mut journal = told(Journal::create(state, &header), JournalError::hint)?;
+        let mut records = Vec::new();
+        if let Some(Release { commit, name, .. }) = picked {
+            output.note(format!(
+                "no good revision was given: taking {name} for one, until it shows the bug"
+            ));
+            records.push(told(journal.append(Event::Good { commit, name }), JournalError::hint)?);
+        }
         let begun = Begun {
             args: args.clone(),
             history,
@@ -76,7 +89,7 @@ impl Begun {
             selected,
             header,
             journal,
-            records: Vec::new(),
+            records,
             initramfs: state.join(INITRAMFS),
         };
         begun.keep_initramfs(&archive)?;
@@ -91,7 +104,8 @@ impl Begun {
             .hint("paths on the command line that began this bisection start from there")?;
         let args = match Cli::try_parse_from(&header.arguments).map(|cli| cli.command) {
             Ok(Command::Bisect(begun)) => {
-                Args { max_trials: args.max_trials.or(begun.max_trials), ..*begun }
+                let revert = args.revert || begun.revert;
+                Args { max_trials: args.max_trials.or(begun.max_trials), revert, ..*begun }
             }
             Ok(_) | Err(_) => {
                 let (dir, version) = (state.display(), &header.vmbisect);
@@ -107,7 +121,9 @@ impl Begun {
                 .hint("what was measured does not hold for it: begin anew with --state DIR");
         }
         let history = told(History::open(&header.repo), HistoryError::hint)?;
-        let candidates = candidates(&history, header.find, &header.good, header.bad)?;
+        let picked: Vec<CommitId> = picked_good(&records).into_iter().collect();
+        let good = if header.good.is_empty() { &picked } else { &header.good };
+        let candidates = candidates(&history, header.find, good, header.bad)?;
         let initramfs = state.join(INITRAMFS);
         let archive = if initramfs.exists() { None } else { Some(args.workload.prepare()?) };
         let builder = args.kernel.builder()?;
@@ -165,6 +181,16 @@ impl Begun {
             limits,
             u32::try_from(machines).unwrap_or(u32::MAX),
         );
+        let mut releases = None;
+        if self.header.good.is_empty() {
+            let (bad, tried) = (self.header.bad, picked_good(&self.records));
+            let left = Releases::before(&self.history, bad, tried);
+            releases = Some(told(left, HistoryError::hint)?);
+            fold = fold.with_picked_good();
+        }
+        if self.args.revert {
+            fold = fold.with_revert();
+        }
         for record in &self.records {
             told(fold.apply(record), |_| {
                 "the journal was begun with other revisions: begin anew with --state DIR".into()
@@ -173,6 +199,9 @@ impl Begun {
         let mut progress = Progress::new(output, &self.history, &fold);
         let mut session = Session {
             fold,
+            records: self.records,
+            history: &self.history,
+            releases,
             job: machine.job(PathBuf::new(), self.initramfs, self.header.target.clone()),
             journal: self.journal,
             builder: &self.builder,
@@ -251,4 +280,18 @@ fn candidates(
 ) -> anyhow::Result<Candidates> {
     let (older, newer) = find.range(good, bad);
     told(history.candidates(&older, newer), HistoryError::hint)
+}
+
+/// The release to take for good where none was given.
+fn first_release(history: &History, bad: CommitId) -> anyhow::Result<Release> {
+    let mut releases = told(Releases::before(history, bad, None), HistoryError::hint)?;
+    told(releases.next().ok_or(HistoryError::NoRelease { bad }), HistoryError::hint)
+}
+
+/// The release that was taken for good last.
+fn picked_good(records: &[Record]) -> Option<CommitId> {
+    records.iter().rev().find_map(|record| match record.event {
+        Event::Good { commit, .. } => Some(commit),
+        _ => None,
+    })
 }

@@ -1,13 +1,13 @@
 //! What a bisection is doing, line by line on standard error.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use vmbisect::history::{CommitId, History, Rev};
 use vmbisect::journal::{Event, Stage};
-use vmbisect::search::Purpose;
-use vmbisect::session::{self, Fold, Skip, Step};
+use vmbisect::search::{Purpose, Tally};
+use vmbisect::session::{self, Fold, Skip, Step, Tried};
 use vmbisect::trial::{Outcome, TrialEvent};
 
 use crate::cli::Output;
@@ -23,6 +23,8 @@ pub(super) struct Progress<'a> {
     bar: ProgressBar,
     titles: HashMap<CommitId, String>,
     started: Instant,
+    /// Other titles that were seen where the target was not.
+    drifted: HashSet<String>,
     /// What is being built or tried, for the line that is redrawn.
     doing: String,
 }
@@ -37,6 +39,7 @@ impl<'a> Progress<'a> {
             bar,
             titles: HashMap::new(),
             started: Instant::now(),
+            drifted: HashSet::new(),
             doing: String::new(),
         };
         progress.note(format!(
@@ -100,11 +103,7 @@ impl<'a> Progress<'a> {
                 self.note(format!("{} does not build: {reason}", commit.short()));
             }
             Event::Trial { commit, outcome, boot, seconds, .. } => {
-                let tally = fold
-                    .candidates()
-                    .rev(*commit)
-                    .map(|rev| fold.belief().tally(rev))
-                    .unwrap_or_default();
+                let tally = self.drifts(fold, *commit, outcome);
                 self.note(format!(
                     "{} {}{}, {seconds:.1} s ({} of {} hit)",
                     commit.short(),
@@ -133,8 +132,41 @@ impl<'a> Progress<'a> {
                 let (short, base) = (commit.short(), base.short());
                 self.note(format!("{short} tells nothing of a fix: it left at {base}, {why}"));
             }
+            Event::Good { commit, name } => {
+                let short = commit.short();
+                self.note(format!(
+                    "now {name} ({short}) is taken for good, until it shows the bug"
+                ));
+            }
+            Event::Reverted { culprit, failure: Some(reason), .. } => {
+                self.note(format!("{} can't be reverted: {reason}", culprit.short()));
+            }
+            Event::Reverted { culprit, commit, .. } => {
+                let commit = commit.map(|commit| commit.short()).unwrap_or_default();
+                self.note(format!("{} is reverted by {commit}", culprit.short()));
+            }
             Event::Planned { .. } | Event::Resumed => {}
         }
+    }
+
+    /// Says at once when another title shows where the target does not, and gives what the trials
+    /// of the revision told.
+    fn drifts(&mut self, fold: &Fold, commit: CommitId, outcome: &Outcome) -> Tally {
+        let tried = fold.tried_revisions().iter().find(|tried| tried.commit == commit);
+        let own = tried.map(Tried::tally).unwrap_or_default();
+        let rev = fold.candidates().rev(commit);
+        let tally = rev.map(|rev| fold.belief().tally(rev)).filter(|tally| tally.trials() > 0);
+        if let Outcome::Foreign { title } = outcome
+            && own.hits == 0
+            && Some(commit) != fold.bad_end().and_then(|end| fold.candidates().id(end))
+            && self.drifted.insert(title.clone())
+        {
+            self.note(format!(
+                "{title:?} shows here instead of the target. It counts neither for nor against a \
+                 revision; what follows for it is told by: vmbisect replay STATE --crash {title:?}"
+            ));
+        }
+        tally.unwrap_or(own)
     }
 
     /// How far the answer has been narrowed down.
@@ -151,7 +183,7 @@ impl<'a> Progress<'a> {
     }
 
     fn name(&mut self, fold: &Fold, rev: Rev) -> String {
-        let Some(commit) = fold.candidates().id(rev) else { return String::new() };
+        let Ok(commit) = fold.commit(rev) else { return String::new() };
         let history = self.history;
         let title =
             self.titles.entry(commit).or_insert_with(|| history.title(commit).unwrap_or_default());
@@ -175,6 +207,7 @@ fn word(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::BadTip => ", the bad revision",
         Purpose::GoodTip => ", a good revision",
+        Purpose::Revert => ", the answer reverted at the newer end",
         Purpose::MergeBase => ", where a branch left, to see whether the branch had the bug at all",
         Purpose::Search => "",
         Purpose::ConfirmCulprit => ", the likely answer",

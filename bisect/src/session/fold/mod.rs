@@ -1,17 +1,18 @@
 //! What a session knows: a fold over the records of its journal.
 
+mod end;
+mod fix;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
-
 use super::mean::Mean;
-use super::presence::{Found, Presence, Present};
-use super::{Image, Skip, Trial, Tried};
+use super::presence::Presence;
+use super::{FoldError, Image, Reverted, Skip, Step, Trial, Tried};
 use crate::history::{Candidates, CommitId, Find, Rev};
 use crate::journal::{Event, Record, Stage};
-use crate::search::{Action, Belief, Costs, Limits, Model, Purpose, Tally, Verdict, next};
+use crate::search::{Action, Belief, Costs, Limits, Model, Purpose, Verdict, next};
 use crate::trial::Outcome;
 
 /// A build takes this long until one was measured.
@@ -26,19 +27,23 @@ const HOST_FAILURES: u32 = 3;
 /// How many times as often the bad end is tried as other revisions while other crashes come first.
 const BAD_TIP_PATIENCE: u32 = 4;
 
-/// How many times as many clean trials as of others are asked of a merge base: a whole branch is
-/// ruled out by it.
-const MERGE_BASE_CARE: u32 = 2;
+/// Probability that a release has a bug that a later revision has.
+const PICKED_GOOD_IS_BAD: f64 = 0.3;
 
 /// What a session knows.
 #[derive(Clone, Debug)]
 pub struct Fold {
     candidates: Arc<Candidates>,
-    find: Find,
+    model: Model,
     belief: Belief,
     presence: Option<Presence>,
     limits: Limits,
     machines: u32,
+    /// Whether the good end was picked among the releases, and not given.
+    picked: bool,
+    /// Whether the answer is to be reverted in the end.
+    reverting: bool,
+    reverted: Option<Reverted>,
     tried: Vec<Tried>,
     index: HashMap<Rev, usize>,
     plan: Option<Plan>,
@@ -60,67 +65,6 @@ struct Plan {
     purpose: Purpose,
 }
 
-/// What to do now.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Record that this revision is to be tried.
-    Plan {
-        /// The revision.
-        rev: Rev,
-        /// How many trials.
-        trials: u32,
-        /// Why.
-        purpose: Purpose,
-    },
-    /// Record that this revision says nothing of a fix, whatever its trials would show.
-    Skip {
-        /// The revision.
-        rev: Rev,
-        /// Where its branch left.
-        base: Rev,
-        /// Why.
-        why: Skip,
-    },
-    /// Build it.
-    Build {
-        /// The revision.
-        rev: Rev,
-    },
-    /// Run trials of it.
-    Trials {
-        /// The revision.
-        rev: Rev,
-        /// How many.
-        trials: u32,
-    },
-    /// Stop: the host failed too often, last with this.
-    GiveUp {
-        /// At what.
-        stage: Stage,
-        /// How.
-        reason: String,
-    },
-    /// Stop: this is the answer.
-    Done(Verdict),
-}
-
-/// Why a record can't be applied.
-#[derive(Debug, Error)]
-pub enum FoldError {
-    /// It speaks of a commit outside the range.
-    #[error("the journal speaks of {commit}, which is neither a candidate nor a good tip")]
-    UnknownCommit {
-        /// The commit.
-        commit: CommitId,
-    },
-    /// A number stands for no revision of the range.
-    #[error("there is no revision number {rev} in the range")]
-    UnknownRevision {
-        /// The number.
-        rev: Rev,
-    },
-}
-
 impl Fold {
     /// A session in which nothing has happened yet. `machines` trials run at a time.
     pub fn new(candidates: Arc<Candidates>, model: Model, limits: Limits, machines: u32) -> Fold {
@@ -128,11 +72,14 @@ impl Fold {
         let presence = Presence::new(model.find, candidates.graph());
         Fold {
             candidates,
-            find: model.find,
+            model,
             belief,
             presence,
             limits,
             machines,
+            picked: false,
+            reverting: false,
+            reverted: None,
             tried: Vec::new(),
             index: HashMap::new(),
             plan: None,
@@ -147,6 +94,24 @@ impl Fold {
         }
     }
 
+    /// The same, with a good end that was picked among the releases: it may well have the bug.
+    pub fn with_picked_good(self) -> Fold {
+        let model = Model { outside: PICKED_GOOD_IS_BAD, ..self.model };
+        let fold = Fold::new(self.candidates, model, self.limits, self.machines);
+        Fold { picked: true, reverting: self.reverting, ..fold }
+    }
+
+    /// The same, which reverts its answer in the end.
+    pub fn with_revert(self) -> Fold {
+        Fold { reverting: true, ..self }
+    }
+
+    /// One in which nothing has happened yet, of another range.
+    pub fn anew(&self, candidates: Arc<Candidates>) -> Fold {
+        let fold = Fold::new(candidates, self.model, self.limits, self.machines);
+        Fold { picked: self.picked, reverting: self.reverting, ..fold }
+    }
+
     /// Takes in what happened.
     ///
     /// # Errors
@@ -154,27 +119,33 @@ impl Fold {
     pub fn apply(&mut self, record: &Record) -> Result<(), FoldError> {
         let elapsed = record.at_ms.saturating_sub(self.last_ms);
         self.last_ms = record.at_ms;
+        if let Some(commit) = record.event.commit()
+            && self.reverted.as_ref().is_some_and(|reverted| reverted.is(commit))
+        {
+            return self.apply_reverted(&record.event, elapsed);
+        }
         match &record.event {
             Event::Resumed => {
                 // Whoever resumes has seen to the host.
                 self.host_failures = 0;
             }
+            Event::Good { .. } => {}
+            Event::Reverted { culprit, commit, failure } => {
+                let (culprit, rev) = (self.rev(*culprit)?, self.reverted_rev());
+                let tried = commit.map(|commit| Tried::new(rev, commit));
+                self.reverted = Some(Reverted { culprit, failure: failure.clone(), tried });
+            }
             Event::Planned { commit, trials, purpose } => {
                 let rev = self.rev(*commit)?;
                 self.plan = Some(Plan { rev, left: *trials, purpose: *purpose });
             }
-            Event::Built { commit, signature, image, compiler, seconds, cached } => {
+            Event::Built { commit, signature, seconds, .. } => {
                 self.build_ms += elapsed;
                 self.host_failures = 0;
                 let at = self.tried(*commit)?;
                 self.builds.add(*seconds);
                 if let Some(tried) = self.tried.get_mut(at) {
-                    tried.image = Some(Image {
-                        signature: signature.clone(),
-                        path: image.clone(),
-                        compiler: compiler.clone(),
-                        cached: *cached,
-                    });
+                    tried.image = Image::of(&record.event);
                 }
                 self.belief.built(self.rev(*commit)?, Some(signature));
                 if self.shares_trials(at) {
@@ -201,17 +172,11 @@ impl Fold {
                     self.belief.rule_out(rev);
                 }
             }
-            Event::Trial { commit, outcome, crashes, boot, seconds, console, report } => {
+            Event::Trial { commit, .. } => {
                 self.trial_ms += elapsed;
-                let trial = Trial {
-                    outcome: outcome.clone(),
-                    crashes: crashes.clone(),
-                    boot: *boot,
-                    seconds: *seconds,
-                    console: console.clone(),
-                    report: report.clone(),
-                };
-                self.apply_trial(*commit, trial)?;
+                if let Some(trial) = Trial::of(&record.event) {
+                    self.apply_trial(*commit, trial)?;
+                }
             }
             Event::Infra { stage, reason, .. } => {
                 match stage {
@@ -254,63 +219,6 @@ impl Fold {
         Ok(())
     }
 
-    /// Takes in what one more trial told, which is among those tried already.
-    fn weigh(&mut self, rev: Rev, at: usize, told: Tally) {
-        if told.trials() == 0 {
-            return self.belief.observe_useless(rev, 1);
-        }
-        let graph = self.candidates.graph();
-        let held_back = |presence: &Presence| presence.of(graph, rev) != Present::Yes;
-        if !self.presence.as_ref().is_some_and(held_back) {
-            return self.belief.observe(rev, told);
-        }
-        // Without the bug to begin with, a clean trial does not speak for a fix.
-        let own = self.tried.get(at).map(Tried::tally).unwrap_or_default();
-        if own.hits > 0 {
-            self.found(rev, Found::Shows);
-            self.take_in_what_was_held_back();
-        } else if !graph.is_candidate(rev) && own.clean >= self.merge_base_trials() {
-            self.found(rev, Found::Lacks);
-            self.belief.untestable(rev);
-            self.plan = None;
-        }
-    }
-
-    fn take_in_what_was_held_back(&mut self) {
-        let Some(presence) = &self.presence else { return };
-        let graph = self.candidates.graph();
-        for tried in &self.tried {
-            let (own, known) = (tried.tally(), self.belief.own_tally(tried.rev));
-            if known.trials() == 0
-                && own.trials() > 0
-                && presence.of(graph, tried.rev) == Present::Yes
-            {
-                self.belief.observe(tried.rev, own);
-            }
-        }
-    }
-
-    /// Clean trials after which a merge base counts as without the bug.
-    fn merge_base_trials(&self) -> u32 {
-        let best = self.belief.best().map_or(0, |(rev, _)| rev);
-        self.belief.clean_trials_needed(best, self.limits.clean).saturating_mul(MERGE_BASE_CARE)
-    }
-
-    fn found(&mut self, rev: Rev, found: Found) {
-        if let Some(presence) = &mut self.presence {
-            presence.found(rev, found);
-        }
-    }
-
-    /// Nothing can be learned from trials of a revision.
-    fn give_up_on(&mut self, rev: Rev) {
-        self.belief.untestable(rev);
-        if !self.candidates.graph().is_candidate(rev) && !self.lacks_bug(rev) {
-            self.found(rev, Found::Untestable);
-        }
-        self.plan = None;
-    }
-
     /// What to do now; the same after the same records.
     pub fn next(&self) -> Step {
         if let Some((stage, reason)) = &self.host_failure
@@ -325,46 +233,34 @@ impl Fold {
                 false => Step::Build { rev: plan.rev },
             };
         }
+        let untestable = |&end: &Rev| self.belief.is_untestable(end);
+        if self.picked && self.good_ends().iter().all(untestable) {
+            return Step::Done(Verdict::GoodTipUntestable);
+        }
         match next(&self.belief, &self.costs(), &self.limits, self.spent) {
             Action::Test { rev, trials, purpose } => self.plan(rev, trials, purpose),
-            Action::Done(verdict) => Step::Done(verdict),
-        }
-    }
-
-    /// What to do so that a revision can be tried.
-    fn plan(&self, rev: Rev, trials: u32, purpose: Purpose) -> Step {
-        let Some(presence) = &self.presence else { return Step::Plan { rev, trials, purpose } };
-        match presence.of(self.candidates.graph(), rev) {
-            Present::Yes => Step::Plan { rev, trials, purpose },
-            Present::Try(base) => {
-                let clean = self.of(base).map_or(0, |tried| tried.tally().clean);
-                let lacks = self.merge_base_trials().saturating_sub(clean).max(1);
-                let trials = lacks.min(self.machines());
-                Step::Plan { rev: base, trials, purpose: Purpose::MergeBase }
-            }
-            Present::No(base) => Step::Skip { rev, base, why: Skip::Lacks },
-            Present::Unknown(base) => Step::Skip { rev, base, why: Skip::Unknown },
+            Action::Done(verdict) => self.end(verdict),
         }
     }
 
     /// Which commit is looked for.
     pub fn find(&self) -> Find {
-        self.find
+        self.model.find
+    }
+
+    /// Whether the good end was picked among the releases, and not given.
+    pub fn picked_good(&self) -> bool {
+        self.picked
     }
 
     /// The end of the range that shows the bug.
     pub fn bad_end(&self) -> Option<Rev> {
-        self.find.bad_end(self.candidates.graph())
+        self.model.find.bad_end(self.candidates.graph())
     }
 
     /// The ends of the range that do not.
     pub fn good_ends(&self) -> Vec<Rev> {
-        self.find.good_ends(self.candidates.graph())
-    }
-
-    /// Whether a merge base was found to be older than the bug whose fix is looked for.
-    pub fn lacks_bug(&self, rev: Rev) -> bool {
-        self.presence.as_ref().is_some_and(|presence| presence.lacks(rev))
+        self.model.find.good_ends(self.candidates.graph())
     }
 
     /// The candidates.
@@ -384,7 +280,11 @@ impl Fold {
 
     /// What became of a revision.
     pub fn of(&self, rev: Rev) -> Option<&Tried> {
-        self.index.get(&rev).and_then(|&at| self.tried.get(at))
+        let reverted = self.reverted.as_ref().and_then(|reverted| reverted.tried.as_ref());
+        match self.index.get(&rev) {
+            Some(&at) => self.tried.get(at),
+            None => reverted.filter(|tried| tried.rev == rev),
+        }
     }
 
     /// The other tried revisions with the image of this one.
@@ -438,7 +338,8 @@ impl Fold {
     /// # Errors
     /// Fails if there is no such revision in the range.
     pub fn commit(&self, rev: Rev) -> Result<CommitId, FoldError> {
-        self.candidates.id(rev).ok_or(FoldError::UnknownRevision { rev })
+        let tried = || self.of(rev).map(|tried| tried.commit);
+        self.candidates.id(rev).or_else(tried).ok_or(FoldError::UnknownRevision { rev })
     }
 
     fn rev(&self, commit: CommitId) -> Result<Rev, FoldError> {

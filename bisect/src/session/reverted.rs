@@ -1,0 +1,36 @@
+//! The answer reverted at the newer end of the range: whether that undoes it.
+
+use super::Tried;
+use crate::history::{CommitId, Rev};
+use crate::search::Limits;
+
+/// The answer, reverted at the newer end of the range.
+#[derive(Clone, Debug)]
+pub struct Reverted {
+    /// What is reverted.
+    pub culprit: Rev,
+    /// Why it can't be, if it can't.
+    pub failure: Option<String>,
+    /// What became of it, if it could be made.
+    pub tried: Option<Tried>,
+}
+
+impl Reverted {
+    /// Whether this is the commit that has the revert.
+    pub(super) fn is(&self, commit: CommitId) -> bool {
+        self.tried.as_ref().is_some_and(|tried| tried.commit == commit)
+    }
+
+    /// Trials that it lacks until it is known whether the bug shows, where so many clean ones say
+    /// that it does not.
+    pub(super) fn lacks(&self, needed: u32, limits: &Limits) -> u32 {
+        let Some(tried) = &self.tried else { return 0 };
+        let told = tried.tally();
+        let useless = tried.trials.iter().filter(|trial| trial.is_useless()).count();
+        let hopeless = told.trials() == 0 && useless >= limits.useless as usize;
+        match tried.build_failure.is_some() || hopeless || told.hits > 0 {
+            true => 0,
+            false => needed.saturating_sub(told.clean),
+        }
+    }
+}
