@@ -11,6 +11,7 @@ mod id;
 mod releases;
 mod repository;
 mod revert;
+mod rewritten;
 
 pub use candidates::Candidates;
 pub use error::HistoryError;

@@ -1,8 +1,10 @@
 //! Other tools' logs: what they tested and saw, as the events that a session of ours would have
 //! recorded.
 
+mod log;
 mod order;
-mod syzbot;
+mod parse;
 
+pub use log::{BisectLog, ImportError, Run, Tested, Word};
 pub use order::implied_order;
-pub use syzbot::{BisectLog, ImportError, Run, Tested, Word, parse};
+pub use parse::parse;

@@ -12,14 +12,18 @@ const MOST: u64 = 2_000_000;
 ///
 /// git says at each step how many revisions would be left if the one it picked were good. Together
 /// with what it was told, that gives most positions; where one is lost, git has picked the middle.
-/// Commits that the log does not name get names that only count them.
+/// Commits that the log does not name get names that only count them. Our own logs say of each
+/// commit which candidate it is; with merges in the range that is one of several orders.
 pub fn implied_order(log: &BisectLog) -> Candidates {
+    if let Some((top, named)) = stated_order(log) {
+        return line(log, top, &named);
+    }
     let picked: Vec<(CommitId, Word, Option<u64>)> = log
         .tested
         .iter()
         .filter(|tested| Some(tested.commit) != log.bad && !log.good.contains(&tested.commit))
         .filter_map(|tested| Some((tested.commit, tested.word?, tested.left.map(u64::from))))
-        .filter(|(_, word, _)| *word != Word::Skip)
+        .filter(|(_, word, left)| *word != Word::Skip || left.is_some())
         .collect();
     let mut named = BTreeMap::new();
     let (mut below, mut size) = (0, size(&picked));
@@ -31,12 +35,15 @@ pub fn implied_order(log: &BisectLog) -> Candidates {
             None => self::size(picked.get(at + 1..).unwrap_or_default()),
         };
         let rank = rank.clamp(1, size.saturating_sub(1).max(1));
-        named.insert(below + rank, *commit);
-        if *word == Word::Good {
-            below += rank;
-            size = size.saturating_sub(rank);
-        } else {
-            size = rank;
+        named.entry(below + rank).or_insert(*commit);
+        match word {
+            Word::Good => {
+                below += rank;
+                size = size.saturating_sub(rank);
+            }
+            Word::Bad => size = rank,
+            // It is where it is, and nothing is narrowed down.
+            Word::Skip => {}
         }
     }
     named.extend(log.bad.map(|bad| (top, bad)));
@@ -49,12 +56,24 @@ fn size(picked: &[(CommitId, Word, Option<u64>)]) -> u64 {
     picked.iter().rev().fold(1, |after, (_, word, left)| {
         let size = match (word, left) {
             // The later candidates are those below the picked one, itself included.
-            (Word::Bad | Word::Skip, Some(left)) => after + left + 1,
+            (Word::Bad, Some(left)) => after + left + 1,
+            (Word::Skip, Some(left)) => after.max(left + 2),
             (Word::Good, Some(left)) => 2 * (left + 1),
             (_, None) => after + 1,
         };
         size.min(MOST)
     })
+}
+
+/// The order that the log states, if it does so of every commit but the older ends.
+fn stated_order(log: &BisectLog) -> Option<(u64, BTreeMap<u64, CommitId>)> {
+    let inside = log.tested.iter().filter(|tested| !log.good.contains(&tested.commit));
+    let places: Vec<(CommitId, (u32, u32))> =
+        inside.map(|tested| Some((tested.commit, tested.position?))).collect::<Option<_>>()?;
+    let (_, (_, top)) = places.first()?;
+    let top = u64::from(*top).min(MOST);
+    let named = places.iter().map(|(commit, (at, _))| (u64::from(*at).clamp(1, top), *commit));
+    Some((top, named.collect()))
 }
 
 fn line(log: &BisectLog, top: u64, named: &BTreeMap<u64, CommitId>) -> Candidates {

@@ -51,29 +51,26 @@ impl Journal {
     pub fn open(dir: &Path) -> Result<(Journal, Header, Vec<Record>), JournalError> {
         let mut journal = Journal::lock(dir, false)?;
         let contents = journal.contents()?;
-        let whole = contents.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        let mut lines = contents.get(..whole).unwrap_or_default().split_inclusive(|&b| b == b'\n');
-        let Some(first) = lines.next() else {
-            return Err(JournalError::Missing { dir: dir.to_owned() });
-        };
-        let header = journal.header(first)?;
-        journal.length = first.len() as u64;
-        let mut records = Vec::new();
-        let mut lines = lines.enumerate().peekable();
-        while let Some((at, line)) = lines.next() {
-            match serde_json::from_slice(line) {
-                Ok(record) => {
-                    records.push(record);
-                    journal.length += line.len() as u64;
-                }
-                // The end of a file may be torn in other ways than by being cut off.
-                Err(_) if lines.peek().is_none() => break,
-                Err(source) => return Err(journal.corrupt(at + 2, source)),
-            }
-        }
-        let cut = journal.file.set_len(journal.length);
+        let (header, records, length) = parse(&contents, dir)?;
+        journal.length = length;
+        let cut = journal.file.set_len(length);
         cut.map_err(|source| JournalError::Write { path: journal.path.clone(), source })?;
         Ok((journal, header, records))
+    }
+
+    /// Reads the journal in `dir`, also while another process is at work there, and changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Fails if there is none, or if it is damaged elsewhere than at its end.
+    pub fn read(dir: &Path) -> Result<(Header, Vec<Record>), JournalError> {
+        let path = dir.join(Journal::NAME);
+        let contents = std::fs::read(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => JournalError::Missing { dir: dir.to_owned() },
+            _ => JournalError::Read { path, source },
+        })?;
+        let (header, records, _) = parse(&contents, dir)?;
+        Ok((header, records))
     }
 
     /// Appends an event; when this returns, it is on disk.
@@ -139,21 +136,6 @@ impl Journal {
         Ok(contents)
     }
 
-    fn header(&self, line: &[u8]) -> Result<Header, JournalError> {
-        let value: serde_json::Value =
-            serde_json::from_slice(line).map_err(|source| self.corrupt(1, source))?;
-        let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        if found != u64::from(Header::FORMAT) {
-            let known = Header::FORMAT;
-            return Err(JournalError::Format { path: self.path.clone(), found, known });
-        }
-        serde_json::from_value(value).map_err(|source| self.corrupt(1, source))
-    }
-
-    fn corrupt(&self, line: usize, source: serde_json::Error) -> JournalError {
-        JournalError::Corrupt { path: self.path.clone(), line, source }
-    }
-
     fn write_line(&mut self, line: &impl Serialize) -> Result<(), JournalError> {
         let length = self.length;
         let written = (|| -> io::Result<u64> {
@@ -177,6 +159,39 @@ impl Journal {
             }
         }
     }
+}
+
+/// What a journal is about, what happened, and how many of its bytes say so.
+fn parse(contents: &[u8], dir: &Path) -> Result<(Header, Vec<Record>, u64), JournalError> {
+    let path = || dir.join(Journal::NAME);
+    let corrupt = |line, source| JournalError::Corrupt { path: path(), line, source };
+    let whole = contents.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let mut lines = contents.get(..whole).unwrap_or_default().split_inclusive(|&b| b == b'\n');
+    let Some(first) = lines.next() else {
+        return Err(JournalError::Missing { dir: dir.to_owned() });
+    };
+    let value: serde_json::Value =
+        serde_json::from_slice(first).map_err(|source| corrupt(1, source))?;
+    let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if found != u64::from(Header::FORMAT) {
+        return Err(JournalError::Format { path: path(), found, known: Header::FORMAT });
+    }
+    let header = serde_json::from_value(value).map_err(|source| corrupt(1, source))?;
+    let mut length = first.len() as u64;
+    let mut records = Vec::new();
+    let mut lines = lines.enumerate().peekable();
+    while let Some((at, line)) = lines.next() {
+        match serde_json::from_slice(line) {
+            Ok(record) => {
+                records.push(record);
+                length += line.len() as u64;
+            }
+            // The end of a file may be torn in other ways than by being cut off.
+            Err(_) if lines.peek().is_none() => break,
+            Err(source) => return Err(corrupt(at + 2, source)),
+        }
+    }
+    Ok((header, records, length))
 }
 
 /// Waits until what was made in a directory is still there after a power cut.

@@ -145,7 +145,7 @@ pub struct Seen {
 }
 
 /// Every title that trials ended with, the most frequent one first.
-pub(super) fn titles(fold: &Fold) -> Vec<TitleReport> {
+pub fn titles(fold: &Fold) -> Vec<TitleReport> {
     let mut titles: BTreeMap<(&str, bool), Vec<Seen>> = BTreeMap::new();
     for tried in fold.tried_revisions() {
         let of = u32::try_from(tried.trials.len()).unwrap_or(u32::MAX);
@@ -202,7 +202,7 @@ pub enum Contradiction {
 }
 
 /// What was measured and does not fit.
-pub(super) fn contradictions(fold: &Fold) -> Vec<Contradiction> {
+pub fn contradictions(fold: &Fold) -> Vec<Contradiction> {
     let enough = fold.clean_trials_needed();
     let mut found = Vec::new();
     for tried in fold.tried_revisions() {

@@ -116,36 +116,6 @@ impl Report {
         writeln!(f, "What follows for another title: vmbisect replay STATE --crash TITLE")
     }
 
-    pub(super) fn write_contradictions(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for contradiction in &self.contradictions {
-            match contradiction {
-                Contradiction::HitOfGood { commit, hits, trials } => writeln!(
-                    f,
-                    "Does not fit: {} showed the target in {hits} of {trials} trials, and all else \
-                     says that it is without the bug. Either the title has two causes (narrow it \
-                     down with --crash), or the workload is not what it was.",
-                    commit.short()
-                )?,
-                Contradiction::CleanOfBad { commit, trials } => writeln!(
-                    f,
-                    "Does not fit: none of {trials} trials of {} showed the target, and all else \
-                     says that it has the bug. Something there may hide it; look at what it differs \
-                     in.",
-                    commit.short()
-                )?,
-                Contradiction::SameImage { shows, lacks } => writeln!(
-                    f,
-                    "Does not fit: {} and {} are the same image, and only the first showed the \
-                     target. It shows so rarely, or depends on the host; more trials (--max-trials) \
-                     tell.",
-                    shows.short(),
-                    lacks.short()
-                )?,
-            }
-        }
-        Ok(())
-    }
-
     /// What can be done where there is no answer.
     pub(super) fn write_way_on(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Answer::Undecided { why, remaining, .. } = &self.answer else { return Ok(()) };
@@ -168,6 +138,29 @@ impl Report {
             }
         }
     }
+}
+
+/// What was measured and does not fit, a sentence each, with what it may mean.
+pub fn doubts(contradictions: &[Contradiction]) -> impl Iterator<Item = String> {
+    contradictions.iter().map(|contradiction| match contradiction {
+        Contradiction::HitOfGood { commit, hits, trials } => format!(
+            "Does not fit: {} showed the target in {hits} of {trials} trials, and all else says \
+             that it is without the bug. Either the title has two causes (narrow it down with \
+             --crash), or the workload is not what it was.",
+            commit.short()
+        ),
+        Contradiction::CleanOfBad { commit, trials } => format!(
+            "Does not fit: none of {trials} trials of {} showed the target, and all else says that \
+             it has the bug. Something there may hide it; look at what it differs in.",
+            commit.short()
+        ),
+        Contradiction::SameImage { shows, lacks } => format!(
+            "Does not fit: {} and {} are the same image, and only the first showed the target. It \
+             shows rarely, or depends on the host; more trials (--max-trials) tell.",
+            shows.short(),
+            lacks.short()
+        ),
+    })
 }
 
 /// Clean trials after which a hit rate is ruled out (95 %), for a few rates.

@@ -12,7 +12,7 @@ use super::{ReportError, Standing};
 use crate::history::{CommitText, Find, History, Rev};
 use crate::search::Verdict;
 use crate::session::{Fold, Tried};
-use crate::trial::Outcome;
+use crate::trial::{Outcome, Target};
 
 /// The log of a bisection in the form that syzbot publishes. `dir` is where the journal is.
 ///
@@ -22,9 +22,13 @@ pub fn log(
     fold: &Fold,
     verdict: &Verdict,
     history: &History,
+    target: &Target,
     dir: &Path,
 ) -> Result<String, ReportError> {
     let mut log = Log { fold, history, dir, text: String::new() };
+    if let Ok(target) = serde_json::to_string(target) {
+        log.line(format!("# target: {target}"));
+    }
     log.trials()?;
     log.answer(verdict)?;
     Ok(log.text)
@@ -90,6 +94,11 @@ impl Log<'_> {
             }
             None => self.line(format!("testing commit {}", tried.commit)),
         }
+        // Nothing else in the log says where it is; git's own bisection would have counted.
+        let candidates = self.fold.candidates();
+        if candidates.graph().is_candidate(tried.rev) {
+            self.line(format!("# candidate {} of {}", tried.rev + 1, candidates.len()));
+        }
         if let Some(reason) = &tried.build_failure {
             self.line(format!("failed building {}: {reason}", tried.commit));
         }
@@ -104,6 +113,7 @@ impl Log<'_> {
         match runs.split_first() {
             None => {}
             Some((first, others)) if others.iter().all(|other| other == first) => {
+                self.line(format!("# runs: {}", runs.len()));
                 self.line(format!("all runs: {first}"));
             }
             Some(_) => {

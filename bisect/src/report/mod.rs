@@ -8,7 +8,11 @@ mod text;
 mod told;
 
 pub use answer::{Answer, Report, ReportError, RevisionReport, Standing, Suspect};
-pub use ending::{Contradiction, MergeReport, RevertReport, RevertResult, Seen, Side, TitleReport};
+pub use ending::{
+    Contradiction, MergeReport, RevertReport, RevertResult, Seen, Side, TitleReport,
+    contradictions, titles,
+};
+pub use ending_text::doubts;
 pub use log::log;
-pub use text::percent;
+pub use text::{describe, percent};
 pub use told::recipients;

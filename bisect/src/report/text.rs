@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
-use super::ending_text::trials_to_believe;
+use super::ending_text::{doubts, trials_to_believe};
 use super::{Answer, Report, RevisionReport, Standing, Suspect};
 use crate::history::Find;
 use crate::search::WhyNot;
@@ -205,7 +205,7 @@ impl Report {
             }
         }
         self.write_titles(f)?;
-        self.write_contradictions(f)
+        doubts(&self.contradictions).try_for_each(|doubt| writeln!(f, "{doubt}"))
     }
 }
 
@@ -219,7 +219,7 @@ fn write_instead(f: &mut fmt::Formatter<'_>, instead: &BTreeMap<String, u32>) ->
 }
 
 /// What is looked for, as the subject of a sentence.
-fn describe(target: &Target) -> String {
+pub fn describe(target: &Target) -> String {
     match target {
         Target::Crash(titles) => {
             titles.iter().map(|title| format!("{title:?}")).collect::<Vec<_>>().join(" or ")

@@ -9,6 +9,7 @@ mod kernel;
 mod mean;
 mod presence;
 mod releases;
+mod retarget;
 mod reverted;
 mod run;
 mod step;
@@ -17,6 +18,7 @@ mod work;
 
 pub use fold::Fold;
 pub use releases::Releases;
+pub use retarget::retarget;
 pub use reverted::Reverted;
 pub use run::{Progress, Session, SessionError};
 pub use step::{FoldError, Step};

@@ -215,9 +215,10 @@ impl Begun {
             other => told(other, SessionError::hint)?,
         };
         let (fold, history) = (&session.fold, &self.history);
-        let mut report = Report::new(fold, &verdict, history, &self.header.target)?;
-        let mut log = report::log(fold, &verdict, history, session.journal.dir())?;
-        report.recipients = report::recipients(fold, &verdict, history, session.journal.dir());
+        let (target, dir) = (&self.header.target, session.journal.dir());
+        let mut report = Report::new(fold, &verdict, history, target)?;
+        let mut log = report::log(fold, &verdict, history, target, dir)?;
+        report.recipients = report::recipients(fold, &verdict, history, dir);
         if let Some(told) = &report.recipients {
             log.push_str(&told.log_lines());
         }

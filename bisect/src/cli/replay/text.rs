@@ -1,0 +1,119 @@
+//! What follows from the evidence, for people.
+
+use std::collections::BTreeMap;
+
+use vmbisect::history::Find;
+use vmbisect::import::Word;
+use vmbisect::report::{describe, percent};
+
+use super::evidence::Order;
+use super::replayed::{Remaining, Replayed};
+use crate::cli::Output;
+
+impl Replayed {
+    pub(super) fn print(&self, output: &Output) {
+        let order = match self.order {
+            Order::Repository => "",
+            Order::Stated => {
+                ", in the order that the log states; if there are merges among them, --repo DIR \
+                 knows better"
+            }
+            Order::Implied => ", in the order that the log implies",
+        };
+        output.line(format!("{} candidates{order}", self.candidates));
+        output.line(format!("looking for: {}", describe(&self.target)));
+        output.line("");
+        self.print_tested(output);
+        output.line("");
+        let what = match self.find {
+            Find::Cause => "culprit",
+            Find::Fix => "fix",
+        };
+        match (&self.named, &self.why_not) {
+            (Some(commit), _) => {
+                let probability = percent(commit.probability);
+                output.line(format!("{what}: {} at {probability}", named(commit)));
+            }
+            (None, why) => {
+                let why = why.as_deref().unwrap_or_default();
+                output.line(format!("no {what} can be named: {why}"));
+            }
+        }
+        if let Some(blamed) = &self.blamed {
+            let probability = percent(blamed.probability);
+            output.line(format!("recorded {what}: {} at {probability}", named(blamed)));
+        }
+        self.print_remaining(output);
+        self.print_foreign(output);
+        for line in vmbisect::report::doubts(&self.contradictions) {
+            output.line(line);
+        }
+        output.line(format!("next: {}", self.next));
+    }
+
+    fn print_tested(&self, output: &Output) {
+        output.line("commit        recorded   hits  trials  has the bug");
+        for tested in &self.tested {
+            let word = match tested.recorded {
+                Some(Word::Bad) => "bad",
+                Some(Word::Good) => "good",
+                Some(Word::Skip) => "skip",
+                None => "",
+            };
+            let foreign: u32 = tested.foreign.values().sum();
+            output.line(format!(
+                "{}  {word:<9}  {:>4}  {:>6}  {:>11}{}{}{}",
+                tested.commit.short(),
+                tested.hits,
+                tested.trials,
+                percent(tested.probability_bad),
+                if tested.contradicts { "  CONTRADICTS THE RECORD" } else { "" },
+                if foreign > 0 { format!("  ({foreign} told nothing)") } else { String::new() },
+                if tested.build_failure.is_some() { "  (does not build)" } else { "" },
+            ));
+        }
+    }
+
+    fn print_remaining(&self, output: &Output) {
+        let others = &self.unnamed_remaining;
+        output.line(format!("{} commits remain:", self.remaining.len() + others.commits));
+        for remaining in &self.remaining {
+            output.line(format!("  {:>8}  {}", percent(remaining.probability), named(remaining)));
+        }
+        if others.commits > 0 {
+            output.line(format!(
+                "  {:>8}  {} others, together",
+                percent(others.probability),
+                others.commits
+            ));
+        }
+        output.line(format!("  {:>8}  none of the candidates", percent(self.outside)));
+    }
+
+    /// What came first instead, and how often by revision.
+    fn print_foreign(&self, output: &Output) {
+        let mut useless: BTreeMap<&str, u32> = BTreeMap::new();
+        for (what, count) in self.tested.iter().flat_map(|tested| &tested.foreign) {
+            *useless.entry(what).or_insert(0) += count;
+        }
+        if useless.is_empty() {
+            return;
+        }
+        output.line("seen and not blamed on anyone:");
+        for (what, count) in useless {
+            output.line(format!("  {count:>4} x {what}"));
+            let title = self.titles.iter().find(|title| title.title == what && !title.target);
+            for seen in title.iter().flat_map(|title| &title.seen) {
+                let (commit, trials, of) = (seen.commit.short(), seen.trials, seen.of);
+                output.line(format!("         {commit}: {trials} of {of} trials"));
+            }
+        }
+    }
+}
+
+fn named(commit: &Remaining) -> String {
+    match &commit.title {
+        Some(title) => format!("{} {title}", commit.commit.short()),
+        None => commit.commit.short(),
+    }
+}

@@ -1,0 +1,256 @@
+//! `vmbisect replay`: other tools' logs and our own evidence, weighed again.
+
+#![allow(clippy::unwrap_used)] // clippy knows only test functions themselves for tests
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use git2::{Oid, Repository, Signature, Time};
+use serde_json::Value;
+use vmbisect::history::{CommitId, Find};
+use vmbisect::journal::{Event, Header, Journal};
+use vmbisect::search::Purpose;
+use vmbisect::trial::{Outcome, Target};
+
+const KVM_WAIT: &str = "WARNING in kvm_wait";
+const IO_SQ_THREAD: &str = "WARNING: still has locks held in io_sq_thread";
+
+/// Runs it, and gives its exit status and what it said.
+fn replay(arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmbisect"));
+    let output = command.arg("replay").args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn answer(arguments: &[&str]) -> (i32, Value) {
+    let (status, said, error) = replay(&[&["--json"], arguments].concat());
+    (status, serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{error}")))
+}
+
+/// By commit: what git had left, crashes and failed boots out of how many runs, git's verdict; the
+/// facts of syzbot's bisection of `WARNING in kvm_wait`.
+const STEPS: [(&str, u32, usize, usize, usize, &str); 14] = [
+    ("d99676af540c", 5932, 1, 3, 10, "bad"),
+    ("f9d58de23152", 3717, 0, 0, 20, "good"),
+    ("de1617578849", 1854, 3, 8, 20, "bad"),
+    ("4a037ad5d115", 929, 1, 5, 20, "bad"),
+    ("582cd91f69de", 451, 0, 0, 20, "good"),
+    ("3f6ec19f2d05", 247, 0, 0, 20, "good"),
+    ("85e853c5ec84", 125, 0, 0, 20, "good"),
+    ("c5e6fc08feb2", 73, 0, 0, 20, "good"),
+    ("9eef02334505", 33, 1, 12, 20, "bad"),
+    ("62137364e3e8", 19, 1, 6, 20, "bad"),
+    ("997acaf6b4b5", 9, 0, 4, 20, "good"),
+    ("7f82e631d236", 4, 0, 7, 20, "good"),
+    ("b38085ba6024", 2, 1, 5, 20, "bad"),
+    ("c8cc7e853192", 0, 2, 5, 20, "bad"),
+];
+
+fn full(short: &str) -> String {
+    format!("{short}{}", "0".repeat(28))
+}
+
+fn syzbot_log() -> String {
+    let (bad, good) = (full("81b1d39fd39a"), full("f40ddce88593"));
+    let mut log = format!(
+        "bisecting cause commit starting from {bad}\n\
+         testing commit {bad} with gcc (GCC) 10.2.1 20210217\nkernel signature: a\n\
+         all runs: crashed: {IO_SQ_THREAD}\ntesting release v5.11\n\
+         testing commit {good} with gcc (GCC) 10.2.1 20210217\nkernel signature: b\n\
+         all runs: OK\n# git bisect start {bad} {good}\n"
+    );
+    for (short, left, crashed, boot, runs, word) in STEPS {
+        let commit = full(short);
+        let signature = if word == "bad" && left < 3 { "same" } else { short };
+        let step = format!(
+            "Bisecting: {left} revisions left to test after this (roughly 3 steps)\n\
+             [{commit}] title of {short}\n\ntesting commit {commit} with gcc (GCC) 10.2.1\n\
+             kernel signature: {signature}\n"
+        );
+        log.push_str(&step);
+        match crashed + boot {
+            0 => log.push_str("all runs: OK\n"),
+            _ => (0..runs).for_each(|run| {
+                let what = match run {
+                    _ if run < crashed => format!("crashed: {KVM_WAIT}"),
+                    _ if run >= runs - boot => format!("boot failed: {KVM_WAIT}"),
+                    _ => "OK".into(),
+                };
+                writeln!(log, "run #{run}: {what}").unwrap();
+            }),
+        }
+        if left == 5932 {
+            log.push_str("reproducer seems to be flaky\n");
+        }
+        writeln!(log, "# git bisect {word} {commit}").unwrap();
+    }
+    writeln!(log, "{} is the first bad commit", full("c8cc7e853192")).unwrap();
+    log
+}
+
+#[test]
+fn the_log_that_vmbisect_was_made_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bisect.txt");
+    std::fs::write(&path, syzbot_log()).unwrap();
+    let log = path.to_str().unwrap();
+
+    let (status, answer) = answer(&[log, "--crash", KVM_WAIT]);
+    assert_eq!(status, 1, "{answer:#}");
+    let of = |commit: &str| {
+        let tested = answer["tested"].as_array().unwrap();
+        tested.iter().find(|it| it["commit"] == full(commit)).unwrap().clone()
+    };
+    let introduced = of("997acaf6b4b5");
+    assert!(introduced["probability_bad"].as_f64().unwrap() > 0.95, "{introduced:#}");
+    assert_eq!(
+        (&introduced["recorded"], &introduced["contradicts"]),
+        (&"good".into(), &true.into())
+    );
+    assert_eq!(of("7f82e631d236")["contradicts"], true);
+    assert_eq!(answer["blamed"]["commit"], full("c8cc7e853192"));
+    assert!(answer["blamed"]["probability"].as_f64().unwrap() < 1e-3, "{answer:#}");
+    // It, and the nine commits before it that were not tested.
+    assert_eq!(answer["remaining"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["remaining"][0]["commit"], full("997acaf6b4b5"));
+    assert_eq!(answer["unnamed_remaining"]["commits"], 9);
+
+    let (status, said, _) = replay(&[log]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("no culprit can be named: 10 trials of 1 revisions showed it"), "{said}");
+    let foreign: usize = STEPS.iter().map(|it| it.2 + it.3).sum();
+    assert!(said.contains(&format!("{foreign} x {KVM_WAIT}")), "{said}");
+    assert!(said.contains("997acaf6b4b5: 4 of 20 trials"), "{said}");
+    assert!(said.contains("d99676af540c: 4 of 10 trials"), "{said}");
+}
+
+/// A line of ten commits, "0" the oldest, on a branch; `salt` makes other commits of the same
+/// titles.
+fn repository(dir: &Path, salt: &str) -> Vec<CommitId> {
+    let repo = Repository::init(dir).unwrap();
+    let mut line: Vec<Oid> = Vec::new();
+    for title in 0..10 {
+        let time = Time::new(1_600_000_000 + 60 * title, 0);
+        let author = Signature::new("A U Thor", "author@example.org", &time).unwrap();
+        let mut tree = repo.treebuilder(None).unwrap();
+        let blob = repo.blob(format!("{salt}{title}").as_bytes()).unwrap();
+        tree.insert("file", blob, 0o100_644).unwrap();
+        let tree = repo.find_tree(tree.write().unwrap()).unwrap();
+        let parent = line.last().map(|&oid| repo.find_commit(oid).unwrap());
+        let parents: Vec<_> = parent.iter().collect();
+        let title = format!("commit {title}");
+        line.push(repo.commit(Some("HEAD"), &author, &author, &title, &tree, &parents).unwrap());
+    }
+    line.into_iter().map(CommitId::from).collect()
+}
+
+/// The state directory of a bisection of WARNING in a, which came in with 6; 3 to 5 say WARNING in
+/// b, which came in with 3.
+fn state(dir: &Path, repo: &Path, line: &[CommitId]) {
+    let header = Header {
+        format: Header::FORMAT,
+        vmbisect: "0".into(),
+        at_ms: 0,
+        repo: repo.into(),
+        find: Find::Cause,
+        good: vec![line[0]],
+        bad: line[9],
+        target: Target::Crash(vec!["WARNING in a".into()]),
+        confidence: 0.95,
+        arguments: Vec::new(),
+        directory: repo.into(),
+        config: String::new(),
+    };
+    let mut journal = Journal::create(dir, &header).unwrap();
+    for at in [9, 0, 5, 2, 3, 6] {
+        let commit = line[at];
+        journal.append(Event::Planned { commit, trials: 8, purpose: Purpose::Search }).unwrap();
+        for _ in 0..8 {
+            let (outcome, crashes) = match at {
+                6.. => (Outcome::Hit { title: "WARNING in a".into() }, vec!["WARNING in a".into()]),
+                3.. => {
+                    (Outcome::Foreign { title: "WARNING in b".into() }, vec!["WARNING in b".into()])
+                }
+                _ => (Outcome::Clean, Vec::new()),
+            };
+            let (boot, seconds, console, report) = (false, 1.0, None, None);
+            journal
+                .append(Event::Trial { commit, outcome, crashes, boot, seconds, console, report })
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn each_title_of_our_own_bisection_has_its_own_belief() {
+    let (repo, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let line = repository(repo.path(), "");
+    state(dir.path(), repo.path(), &line);
+    let before = std::fs::read(dir.path().join("journal.jsonl")).unwrap();
+    let state = dir.path().to_str().unwrap();
+
+    let (status, answer_a) = answer(&[state]);
+    assert_eq!(status, 1, "{answer_a:#}");
+    let among = |answer: &Value| -> BTreeSet<String> {
+        let remaining = answer["remaining"].as_array().unwrap();
+        remaining.iter().map(|it| it["title"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(among(&answer_a), ["3", "4", "5", "6"].map(|n| format!("commit {n}")).into());
+    let (status, answer_b) = answer(&[state, "--crash", "WARNING in b"]);
+    assert_eq!(status, 0, "{answer_b:#}");
+    assert_eq!(answer_b["named"]["title"], "commit 3");
+    // Also while it is at work, and nothing is changed.
+    let _held = Journal::open(dir.path()).unwrap();
+    assert_eq!(answer(&[state]).0, 1);
+    assert_eq!(std::fs::read(dir.path().join("journal.jsonl")).unwrap(), before);
+}
+
+#[test]
+fn a_repository_that_was_rewritten_since() {
+    let (repo, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (line, rewritten) = (repository(repo.path(), "old"), repository(other.path(), "new"));
+    let named = |word: &str, at: usize| format!("# {word}: [{}] commit {at}\n", line[at]);
+    let log = format!(
+        "{}{}git bisect start '{}' '{}'\n{}git bisect bad {}\n{}git bisect good {}\n",
+        named("bad", 9),
+        named("good", 0),
+        line[9],
+        line[0],
+        named("bad", 5),
+        line[5],
+        named("good", 4),
+        line[4]
+    );
+    let path = repo.path().join("log");
+    std::fs::write(&path, log).unwrap();
+    let path = path.to_str().unwrap();
+    for (dir, line) in [(&repo, &line), (&other, &rewritten)] {
+        let (_, answer) = answer(&[path, "--repo", dir.path().to_str().unwrap()]);
+        assert_eq!(answer["best"]["commit"], line[5].to_string(), "{answer:#}");
+        assert_eq!(answer["order"], "repository");
+    }
+    let (_, _, notes) = replay(&[path, "--repo", other.path().to_str().unwrap()]);
+    assert!(notes.contains("has the same title and stands for it"), "{notes}");
+    // Titles that nobody has: a word, and what to do.
+    let alien = tempfile::tempdir().unwrap();
+    Repository::init(alien.path()).unwrap();
+    let (status, _, error) = replay(&[path, "--repo", alien.path().to_str().unwrap()]);
+    assert_eq!(status, 2);
+    assert!(error.contains("no commit named") && error.contains("\nhint: "), "{error}");
+}
+
+#[test]
+fn what_is_no_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (status, _, error) = replay(&[dir.path().to_str().unwrap()]);
+    assert_eq!(status, 2);
+    assert!(error.contains("no bisection in"), "{error}");
+    let path = dir.path().join("text");
+    std::fs::write(&path, "hello\n").unwrap();
+    let (status, _, error) = replay(&[path.to_str().unwrap()]);
+    assert_eq!(status, 2);
+    assert!(error.contains("is not a bisection log") && error.contains("\nhint: "), "{error}");
+}
