@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::INIT;
 use crate::cpio::{CpioError, Writer};
 use crate::shared::arguments;
+use crate::{INIT, INIT_I386, INIT_I386_PATH};
 
 /// Most bytes of a workload's argument list, one byte for the end of each argument included.
 pub const MAX_ARGUMENT_BYTES: usize = arguments::MAX_BYTES;
@@ -89,7 +89,11 @@ impl Initramfs {
         entries.insert("dev/console".to_owned(), Entry::Character(0o600, 5, 1));
         entries.insert("dev/null".to_owned(), Entry::Character(0o666, 1, 3));
         entries.insert("init".to_owned(), Entry::File(0o755, INIT.to_vec()));
-        Initramfs { base: Vec::new(), entries, arguments: Vec::new() }
+        let archive = Initramfs { base: Vec::new(), entries, arguments: Vec::new() };
+        match INIT_I386.is_empty() {
+            true => archive,
+            false => archive.file(INIT_I386_PATH, 0o755, INIT_I386),
+        }
     }
 
     /// Puts an initramfs of somebody else's in front: its files are there as well, and where both

@@ -18,6 +18,13 @@ mod init;
 /// PID 1: a static x86-64 ELF executable that needs nothing else in the guest.
 pub const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
+/// PID 1 for kernels that run no 64-bit programs: a static i386 ELF executable. Empty if the C compiler
+/// that this was built with makes none.
+pub const INIT_I386: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init-i386"));
+
+/// Where [`INIT_I386`] lies in the archive: what such a kernel is told by `rdinit=`.
+pub const INIT_I386_PATH: &str = "/vmbisect/init-i386";
+
 /// A workload in C that fights over a spinlock: `spinlock [SECONDS [THREADS]]`, 10 seconds and 8
 /// threads if not given, exit status 0. Needs POSIX threads and nothing of the kernel beyond
 /// `CONFIG_FUTEX`.

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use guest_init::protocol::{Report, fact};
+use guest_init::{INIT, INIT_I386};
 use tempfile::TempDir;
 
 const NONCE: &str = "c0ffee";
@@ -53,7 +54,7 @@ fn unshare() -> Result<Command, String> {
 }
 
 /// A root directory with PID 1, a shell and an argument block in it.
-fn root(block: Option<&[u8]>) -> TempDir {
+fn root(init: &[u8], block: Option<&[u8]>) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     let put = |name: &str, content: &[u8]| {
         let path = root.path().join(name);
@@ -61,7 +62,7 @@ fn root(block: Option<&[u8]>) -> TempDir {
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     };
-    put("init", guest_init::INIT);
+    put("init", init);
     put("dev/null", b"");
     put("not-a-program", b"\x7fELX");
     if let Some(block) = block {
@@ -107,12 +108,31 @@ fn run_in(root: &Path, command_line: &str, preparation: &str) -> Option<Run> {
 
 /// Runs PID 1 with this argument block.
 fn run(block: &[u8]) -> Option<Run> {
-    let root = root(Some(block));
+    let root = root(INIT, Some(block));
     run_in(root.path(), "quiet vmbisect.nonce=c0ffee", "")
 }
 
 fn shell(line: &str) -> Option<Run> {
-    run(format!("/bin/sh\0-c\0{line}\0").as_bytes())
+    run(&shell_block(line))
+}
+
+fn shell_block(line: &str) -> Vec<u8> {
+    format!("/bin/sh\0-c\0{line}\0").into_bytes()
+}
+
+/// Runs the PID 1 of 32-bit kernels with this argument block.
+fn run_i386(block: &[u8]) -> Option<Run> {
+    if INIT_I386.is_empty() {
+        eprintln!("skipped: the C compiler made no i386 program");
+        return None;
+    }
+    let root = root(INIT_I386, Some(block));
+    let run = run_in(root.path(), "vmbisect.nonce=no quiet vmbisect.nonce=c0ffee", "")?;
+    if run.output.contains("Exec format error") {
+        eprintln!("skipped: this host's kernel runs no i386 programs");
+        return None;
+    }
+    Some(run)
 }
 
 #[test]
@@ -185,7 +205,7 @@ fn what_can_not_be_run_is_a_failure_with_its_reason() {
         let Some(run) = run(block) else { return };
         assert!(run.failure().contains(reason), "{}", run.output);
     }
-    let root = root(None);
+    let root = root(INIT, None);
     let Some(run) = run_in(root.path(), "vmbisect.nonce=c0ffee", "") else { return };
     assert!(
         run.failure().contains("can't read /vmbisect/workload: no such file"),
@@ -196,7 +216,7 @@ fn what_can_not_be_run_is_a_failure_with_its_reason() {
 
 #[test]
 fn without_a_nonce_nothing_runs() {
-    let root = root(Some(b"/bin/sh\0-c\0echo it runs\0"));
+    let root = root(INIT, Some(b"/bin/sh\0-c\0echo it runs\0"));
     let Some(run) = run_in(root.path(), "quiet", "") else { return };
     assert_eq!(run.reports, []);
     assert!(run.output.contains("vmbisect-agent: - fail no vmbisect.nonce"), "{}", run.output);
@@ -205,7 +225,7 @@ fn without_a_nonce_nothing_runs() {
 
 #[test]
 fn a_fault_in_pid_1_is_reported() {
-    let root = root(Some(b""));
+    let root = root(INIT, Some(b""));
     // Less stack than it needs: a real SIGSEGV, and a handler that has to do without the stack.
     let Some(run) = run_in(root.path(), "vmbisect.nonce=c0ffee", "ulimit -s 100") else { return };
     assert!(run.output.contains("fail PID 1 got SIGSEGV"), "{}", run.output);
@@ -234,4 +254,39 @@ fn facts_are_those_of_this_kernel() {
     let mask = mask.trim().rsplit(' ').next().unwrap();
     let cpus: u32 = mask.chars().map(|digit| digit.to_digit(16).unwrap().count_ones()).sum();
     assert_eq!(find(fact::CPUS), Some(cpus.to_string().as_str()));
+}
+
+#[test]
+fn on_i386_workloads_are_run_and_their_status_reported() {
+    for (line, status) in [("echo it runs; exit 77", 77), ("kill -KILL $$", 137)] {
+        let Some(run) = run_i386(&shell_block(line)) else { return };
+        let steps = [&Report::Init, &Report::Start, &Report::Exit(status)];
+        assert_eq!(run.steps(), steps, "{}", run.output);
+        assert_eq!(run.status.signal(), Some(1), "{:?}", run.status);
+        assert_eq!(run.output.contains("it runs\n"), status == 77, "{}", run.output);
+    }
+    let Some(run) = run_i386(b"") else { return };
+    assert_eq!(run.steps(), [&Report::Init, &Report::Exit(0)], "{}", run.output);
+}
+
+#[test]
+fn on_i386_what_can_not_be_run_is_a_failure() {
+    for (block, reason) in [
+        (&b"/bin/no-such-program\0"[..], "can't execute the workload"),
+        (b"/not-a-program\0", "not a program for i386"),
+        (b"/bin/sh\0-c", "can't use /vmbisect/workload"),
+        (&[b'a'; 70_000], "can't use /vmbisect/workload"),
+    ] {
+        let Some(run) = run_i386(block) else { return };
+        assert!(run.failure().contains(reason), "{}", run.output);
+    }
+}
+
+#[test]
+fn on_i386_the_facts_are_the_same() {
+    let facts = |run: Run| -> Vec<_> {
+        run.reports.into_iter().filter(|report| matches!(report, Report::Fact { .. })).collect()
+    };
+    let (Some(one), Some(other)) = (run(b""), run_i386(b"")) else { return };
+    assert_eq!(facts(one), facts(other));
 }

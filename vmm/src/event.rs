@@ -57,6 +57,14 @@ pub struct Summary {
     /// The paravirtual features that the guest was shown, read back from KVM.
     #[serde(default)]
     pub pv_features: PvFeatures,
+    /// CPU features that the host's KVM offers and that were hidden from the guest, see
+    /// [`CpuFacts::hidden`](crate::CpuFacts::hidden).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
+    /// Whether the guest's spinlocks are paravirtual, read from its memory when it had ended. Nothing
+    /// without the symbols of its kernel, for a 32-bit kernel, or if the host ended the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pv_spinlocks: Option<bool>,
     /// What the agent said about the guest; keys are in `guest_init::protocol::fact`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
@@ -90,6 +98,8 @@ impl Summary {
             console_bytes: 0,
             vcpu_cpu_us: 0,
             pv_features: PvFeatures::NONE,
+            hidden: Vec::new(),
+            pv_spinlocks: None,
             facts: BTreeMap::new(),
             vcpus: Vec::new(),
             silent_us: 0,

@@ -32,8 +32,8 @@ pub struct CpuFacts {
     /// Those that the guest is shown. Without [`PvFeatures::pv_unhalt`] among them no kernel turns
     /// its paravirtual spinlocks on.
     pub pv_shown: PvFeatures,
-    /// CPU features that the host's KVM has but that were hidden, since a guest could not really
-    /// use them.
+    /// CPU features that the host's KVM offers but that were hidden, since a guest could not really
+    /// use them: names as /proc/cpuinfo has them.
     pub hidden: Vec<String>,
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn make(
     let mut facts = CpuFacts {
         pv_offered: cpuid::pv_features(&supported),
         pv_shown: config.pv_features,
-        hidden: if wanted.hide_xsave { vec!["xsave".to_owned()] } else { Vec::new() },
+        hidden: cpuid::hidden(&supported, &wanted).into_iter().map(str::to_owned).collect(),
     };
     let mut posted_ring = None;
     let mut vcpus = Vec::with_capacity(usize::from(config.vcpus));
@@ -136,7 +136,7 @@ pub(crate) fn make(
         memory,
         posted: posted_ring,
         start,
-        pv_features: facts.pv_shown,
+        facts: facts.clone(),
     };
     Ok((supervisor, facts))
 }

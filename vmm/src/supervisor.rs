@@ -21,7 +21,7 @@ use crate::queue::Queue;
 use crate::sync::lock;
 use crate::vcpu::Vcpu;
 use crate::watch::{Ended, LAST_LOOK, Watch};
-use crate::{Ending, MachineEvent, PvFeatures, Summary};
+use crate::{CpuFacts, Ending, MachineEvent, Summary};
 
 /// How long a guest that hangs may take to answer NMIs, and how long it may be silent meanwhile.
 const NMI_PATIENCE: Duration = Duration::from_secs(3);
@@ -47,7 +47,7 @@ pub(crate) struct Supervisor {
     /// Where writes to the serial port are put aside, and what rings when that is to be looked at.
     pub(crate) posted: Option<(PostedRing, TimerFd)>,
     pub(crate) start: Instant,
-    pub(crate) pv_features: PvFeatures,
+    pub(crate) facts: CpuFacts,
 }
 
 impl Supervisor {
@@ -56,7 +56,8 @@ impl Supervisor {
         let mut last_words = LastWords {
             queue: self.queue.clone(),
             summary: Summary {
-                pv_features: self.pv_features,
+                pv_features: self.facts.pv_shown,
+                hidden: self.facts.hidden,
                 ..Summary::new(Ending::VmmError { reason: "the supervisor died".into() })
             },
         };
@@ -139,7 +140,9 @@ fn look_back(
     let all_rest = at_rest.len() == crew.len();
     if all_rest {
         vcpus = at_rest;
-        summary.kernel_log = Some(forensics::examine(memory.guest(), symbols, &mut vcpus));
+        let found = forensics::examine(memory.guest(), symbols, &mut vcpus);
+        summary.kernel_log = Some(found.log);
+        summary.pv_spinlocks = found.pv_spinlocks;
     }
     if all_rest && matches!(summary.ending, Ending::Hang { .. }) {
         let aside = Arc::new(Aside::default());

@@ -151,6 +151,10 @@ fn summarize(report: &TrialReport, explainer: &Explainer, output: &Output) {
     if let Some(on) = report.pv_spinlocks {
         output.line(format!("PV spinlocks: {}", if on { "on" } else { "off" }));
     }
+    if let Some(machine) = report.machine.as_ref().filter(|machine| !machine.hidden.is_empty()) {
+        let hidden = machine.hidden.join(" ");
+        output.line(format!("hidden from the guest, which could not use it here: {hidden}"));
+    }
     for seen in &report.crashes {
         let title = printable(&seen.crash.title);
         output.line(format!("crash: {title} (at {})", seconds(seen.at_us)));

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use guest_init::INIT_I386_PATH;
 use guest_init::protocol::NONCE_PARAMETER;
 
 use super::Job;
@@ -25,13 +26,16 @@ const BASE: &str = "console=ttyS0 earlyprintk=ttyS0 loglevel=7 printk.time=1 pan
 /// A kernel that reads the MP table is spared ACPI, which is most of what a distribution's kernel
 /// does before its drivers, and keeps the timer and the interrupt controllers that hardware-reduced
 /// ACPI takes from it.
-pub(super) fn command_line(nonce: &str, job: &Job, by_acpi: bool) -> String {
+pub(super) fn command_line(nonce: &str, job: &Job, by_acpi: bool, is_32_bit: bool) -> String {
     let mut line = BASE.to_owned();
     if !by_acpi {
         line.push_str(" acpi=off");
     }
     if !job.kaslr {
         line.push_str(" nokaslr");
+    }
+    if is_32_bit {
+        line.push_str(&format!(" rdinit={INIT_I386_PATH}"));
     }
     line.push_str(&format!(" {NONCE_PARAMETER}={nonce}"));
     if !job.append.trim().is_empty() {
@@ -57,16 +61,16 @@ mod tests {
     #[test]
     fn the_users_part_comes_last() {
         let job = |append: &str| Job { append: append.into(), ..job() };
-        let line = command_line("c0ffee", &job(" nopvspin loglevel=4 "), false);
+        let line = command_line("c0ffee", &job(" nopvspin loglevel=4 "), false, false);
         assert!(line.ends_with(" vmbisect.nonce=c0ffee nopvspin loglevel=4"), "{line}");
         assert!(!line.contains("  "), "{line}");
-        assert!(command_line("c0ffee", &job(""), false).ends_with("nonce=c0ffee"));
+        assert!(command_line("c0ffee", &job(""), false, true).ends_with("nonce=c0ffee"));
     }
 
     #[test]
     fn acpi_and_kaslr_are_off_unless_they_are_wanted() {
         let has = |kaslr, by_acpi| {
-            let line = command_line("c0ffee", &Job { kaslr, ..job() }, by_acpi);
+            let line = command_line("c0ffee", &Job { kaslr, ..job() }, by_acpi, false);
             let has = |word| line.split(' ').any(|parameter| parameter == word);
             (has("nokaslr"), has("acpi=off"))
         };

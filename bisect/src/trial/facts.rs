@@ -58,6 +58,12 @@ impl Facts {
             _ => {}
         }
     }
+
+    /// Takes in what the guest's memory says about its spinlocks, which is what they do whatever was
+    /// printed about it.
+    pub(super) fn memory(&mut self, pv_spinlocks: Option<bool>) {
+        self.pv_spinlocks = pv_spinlocks.or(self.pv_spinlocks);
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +99,15 @@ mod tests {
         assert_eq!(seen, Facts { cpus_online: Some(4), pv_spinlocks: None });
         seen.agent(&said(&[("cpus", "3"), ("pv-spinlocks", "enabled")]));
         assert_eq!(seen, Facts { cpus_online: Some(3), pv_spinlocks: Some(true) });
+    }
+
+    #[test]
+    fn memory_knows_best() {
+        let mut seen = facts(&["kvm-guest: PV spinlocks enabled"]);
+        seen.memory(None);
+        assert_eq!(seen.pv_spinlocks, Some(true));
+        seen.memory(Some(false));
+        assert_eq!(seen.pv_spinlocks, Some(false));
     }
 
     #[test]

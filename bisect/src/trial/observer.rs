@@ -87,6 +87,7 @@ impl<'a> Observer<'a> {
         // The first in the log is the first that happened, whichever got its title first.
         self.crashes.sort_by_key(|seen| seen.crash.start);
         self.facts.agent(&summary.facts);
+        self.facts.memory(summary.pv_spinlocks);
         let Facts { cpus_online, pv_spinlocks } = self.facts;
         let outcome = decide(&Evidence {
             target: &self.job.target,

@@ -44,6 +44,9 @@ pub(super) fn run_trial(
     if cancel.is_cancelled() {
         return Err(LaunchError::Cancelled);
     }
+    if kernel.is_32_bit().unwrap_or(false) && guest_init::INIT_I386.is_empty() {
+        return Err(LaunchError::NoInit32(job.kernel.clone()));
+    }
     let memory = job.memory_mib.saturating_mul(1 << 20);
     // Where the host has no thread for it, it has none for the machine either, and says so there.
     let sampler = job.measure_memory.then(|| Sampler::start(memory).ok()).flatten();
@@ -90,7 +93,7 @@ fn config(
     Ok(MachineConfig {
         boot: job.boot,
         initramfs: Some(initramfs),
-        command_line: command_line(&nonce, job, by_acpi),
+        command_line: command_line(&nonce, job, by_acpi, kernel.is_32_bit().unwrap_or(false)),
         vcpus: job.vcpus,
         memory: job.memory_mib.saturating_mul(1 << 20),
         pv_features: job.pv_features,

@@ -6,9 +6,9 @@ use std::process::{Command, Output};
 use std::{fs, io};
 
 use guest_init::initramfs::{Initramfs, InitramfsError};
-use object::Endianness;
-use object::elf::{EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PT_INTERP};
+use object::elf::{EM_386, EM_X86_64, ET_DYN, ET_EXEC, FileHeader32, FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Endianness, FileKind};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -55,8 +55,8 @@ pub enum WorkloadError {
         #[source]
         source: io::Error,
     },
-    /// The program is not one that an x86-64 Linux executes.
-    #[error("{path} is not an x86-64 ELF executable ({reason}); a script runs with --run")]
+    /// The program is not one that an x86 Linux executes.
+    #[error("{path} is not an x86 ELF executable ({reason}); a script runs with --run")]
     NotExecutable {
         /// Which file.
         path: PathBuf,
@@ -194,12 +194,22 @@ fn check_executable(path: &Path, program: &[u8]) -> Result<(), WorkloadError> {
     }
 }
 
-/// The dynamic linker that an x86-64 executable wants, if any; else why it is none.
+/// The dynamic linker that an executable wants, if any; else why it is none. An i386 one is for 32-bit
+/// kernels, and for 64-bit ones that run it (CONFIG_IA32_EMULATION).
 fn interpreter(program: &[u8]) -> Result<Option<String>, String> {
-    let header = FileHeader64::<Endianness>::parse(program).map_err(|error| error.to_string())?;
+    match FileKind::parse(program) {
+        Ok(FileKind::Elf32) => interpreter_of::<FileHeader32<Endianness>>(program),
+        _ => interpreter_of::<FileHeader64<Endianness>>(program),
+    }
+}
+
+fn interpreter_of<H: FileHeader<Endian = Endianness>>(
+    program: &[u8],
+) -> Result<Option<String>, String> {
+    let header = H::parse(program).map_err(|error| error.to_string())?;
     let endian = header.endian().map_err(|error| error.to_string())?;
     let machine = header.e_machine(endian);
-    if machine != EM_X86_64 {
+    if machine != EM_X86_64 && machine != EM_386 {
         return Err(format!("its ELF machine number is {machine}"));
     }
     let kind = header.e_type(endian);

@@ -1,10 +1,17 @@
 //! What the kernel log tells that the console may not show: a `quiet` kernel still logs.
 
+/// What `__pv_init_lock_hash()` in kernel/locking/qspinlock_paravirt.h logs.
+const HASH_TABLE: &[u8] = b"PV qspinlock hash table entries";
+
 /// Whether the kernel says that it uses KVM's paravirt spinlocks, if it says anything.
 ///
 /// The words are those of `kvm_spinlock_init()` in arch/x86/kernel/kvm.c: `PV spinlocks enabled`
-/// or, where something keeps them off, `PV spinlocks disabled` and the reason.
+/// or, where something keeps them off, `PV spinlocks disabled` and the reason. Kernels from 4.2 to
+/// 5.8 only say that they made the hash table that these locks need.
 pub(crate) fn pv_spinlocks(log: &[u8]) -> Option<bool> {
+    if log.split(|&byte| byte == b'\n').any(|line| after(line, HASH_TABLE).is_some()) {
+        return Some(true);
+    }
     let line = log.split(|&byte| byte == b'\n').find_map(|line| after(line, b"PV spinlocks "))?;
     if line.starts_with(b"enabled") {
         Some(true)
@@ -42,6 +49,10 @@ mod tests {
         );
         assert_eq!(pv_spinlocks(b"kvm-guest: PV spinlocks\n"), None);
         assert_eq!(pv_spinlocks(b""), None);
+        assert_eq!(
+            pv_spinlocks(b"<6>[    0.010000] PV qspinlock hash table entries: 256 (order: 0)\n"),
+            Some(true)
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! memory       physical memory, and what page tables make of it
 //! unwind       registers and a stack to a backtrace
 //! printk       the kernel's own log
+//! pv_lock      whether its spinlocks are paravirtual
 //! symbols      where things lie in this kernel
 //! ```
 //!
@@ -14,12 +15,14 @@
 mod hang;
 mod memory;
 mod printk;
+mod pv_lock;
 mod symbols;
 mod unwind;
 mod vcpu_state;
 
 pub use memory::{AddressSpace, Paging, PhysicalMemory};
 pub use printk::{KernelLog, LogError, LogRecord, LogSource, read as read_kernel_log};
+pub use pv_lock::pv_spinlocks;
 pub use symbols::KernelSymbols;
 pub use unwind::{Code, Frame, FrameSource, backtrace};
 pub use vcpu_state::{MpState, Registers, VcpuState};
@@ -44,12 +47,19 @@ pub fn slide(space: &AddressSpace<'_>, symbols: &KernelSymbols) -> u64 {
     slides.into_iter().find(is_there).unwrap_or(0)
 }
 
-/// Reads a machine at rest: gives each vCPU its backtrace, and the kernel's log.
+/// What was read from a machine at rest.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    pub(crate) log: Result<KernelLog, LogError>,
+    pub(crate) pv_spinlocks: Option<bool>,
+}
+
+/// Reads a machine at rest, and gives each vCPU its backtrace.
 pub(crate) fn examine(
     memory: &dyn PhysicalMemory,
     symbols: &KernelSymbols,
     vcpus: &mut [VcpuState],
-) -> Result<KernelLog, LogError> {
+) -> Findings {
     // The kernel's part is the same for all of them.
     let Some(paging) = vcpus
         .iter()
@@ -57,7 +67,7 @@ pub(crate) fn examine(
         .map(|vcpu| vcpu.registers.paging())
         .find(|paging| AddressSpace::new(memory, *paging).is_readable())
     else {
-        return Err(LogError::PageTables);
+        return Findings { log: Err(LogError::PageTables), pv_spinlocks: None };
     };
     let space = AddressSpace::new(memory, paging);
     let slide = slide(&space, symbols);
@@ -66,5 +76,8 @@ pub(crate) fn examine(
         let own = AddressSpace::new(memory, vcpu.registers.paging());
         vcpu.backtrace = backtrace(&own, &code, &vcpu.registers);
     }
-    read_kernel_log(&space, symbols, slide)
+    Findings {
+        log: read_kernel_log(&space, symbols, slide),
+        pv_spinlocks: pv_spinlocks(&space, symbols, slide),
+    }
 }

@@ -14,6 +14,13 @@ pub struct KernelSymbols(BTreeMap<String, u64>);
 impl KernelSymbols {
     /// The names that are of use.
     pub const NAMES: &'static [&'static str] = &[
+        // The table of the spinlocks' functions, and what can be in it.
+        "pv_lock_ops",
+        "pv_ops_lock",
+        "pv_ops",
+        "native_queued_spin_lock_slowpath",
+        "__pv_queued_spin_lock_slowpath",
+        "queued_spin_lock_slowpath",
         // The log.
         "prb",
         "log_buf",

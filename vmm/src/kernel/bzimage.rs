@@ -31,6 +31,9 @@ const CODE32_START: usize = 0x214;
 const ROOM_FACTOR: u64 = 8;
 const LEAST_ROOM: u64 = 32 << 20;
 
+/// The optional header's magic in PE32.
+const PE32: [u8; 2] = [0x0b, 0x01];
+
 /// More than any protected-mode code: nothing is read from a file beyond it.
 const MAX_SYSSIZE: u64 = 512 << 20;
 
@@ -175,13 +178,16 @@ impl BzImage {
         crc_without(&[]) == u32::MAX || crc_without(&self.signature_fields()) == u32::MAX
     }
 
-    /// What a signature for secure boot changes in an image that is finished: in the EFI stub's
-    /// PE32+ header, the checksum and the entry of the certificate table.
+    /// What a signature for secure boot changes in an image that is finished: in the header of the
+    /// EFI stub, PE32+ of a 64-bit kernel and PE32 of a 32-bit one, the checksum and the entry of the
+    /// certificate table.
     fn signature_fields(&self) -> [Range<usize>; 2] {
         let pe = self.image.get(0x3c..).and_then(<[u8]>::first_chunk);
         let pe = pe.map_or(0, |offset| u32::from_le_bytes(*offset) as usize);
         let optional_header = pe.saturating_add(24);
-        [64..68, 144..152].map(|Range { start, end }| {
+        let magic = self.image.get(optional_header..).and_then(<[u8]>::first_chunk);
+        let certificates = if magic == Some(&PE32) { 128 } else { 144 };
+        [64..68, certificates..certificates + 8].map(|Range { start, end }| {
             optional_header.saturating_add(start)..optional_header.saturating_add(end)
         })
     }
@@ -232,6 +238,11 @@ impl BzImage {
         if self.header.version >= 0x020a { u64::from(self.header.init_size) } else { 0 }
     }
 
+    /// Whether it is a 64-bit kernel with a 64-bit entry point; nothing where the header does not say.
+    pub(super) fn is_64_bit(&self) -> Option<bool> {
+        (self.header.version >= 0x020c).then_some(self.header.xloadflags & XLF_KERNEL_64 != 0)
+    }
+
     /// Where the kernel runs if it is loaded where it prefers to be.
     fn runtime_start(&self) -> u64 {
         let alignment = self.header.kernel_alignment;
@@ -260,8 +271,7 @@ impl BzImage {
             0 => LEAST_ROOM.max(length.saturating_mul(ROOM_FACTOR)),
             size => size.max(length),
         };
-        let long = self.header.version >= 0x020c && self.header.xloadflags & XLF_KERNEL_64 != 0;
-        let entry = match long {
+        let entry = match self.is_64_bit().unwrap_or(false) {
             true => Entry { address: start + ENTRY_64, mode: EntryMode::Long },
             false => Entry { address: start, mode: EntryMode::Protected },
         };

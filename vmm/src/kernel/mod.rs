@@ -6,6 +6,19 @@
 //! checked, and no size in it makes this module allocate more than the file really holds, or than
 //! a kernel can be.
 //!
+//! # What is booted
+//! | image | entered |
+//! | --- | --- |
+//! | bzImage, boot protocol 2.08 (Linux 2.6.26) and newer, any of the seven compressions | [`BootMode::Direct`]: its payload, at the ELF file's entry point, in the mode of its code |
+//! | bzImage, 2.06 (2.6.22) and newer | [`BootMode::Native`]: its decompressor, by the 64-bit entry point where XLF_KERNEL_64 says that there is one (2.12, 3.8), else by the 32-bit one |
+//! | vmlinux, x86-64 and i386 | as with direct boot |
+//!
+//! Direct boot wants no memory beyond the kernel's own segments and, as far as the header names it,
+//! init_size from its runtime start on. Native boot puts the code at pref_address, aligned to
+//! kernel_alignment if it is relocatable; before 2.10, at code32_start. The initrd lies below
+//! initrd_addr_max, and a command line longer than cmdline_size is refused.
+//!
+//! # How images are read
 //! The header is read through linux-loader's definition of `struct setup_header`. Its loaders are
 //! not used: `BzImage::load` looks at neither the boot flag, nor XLF_KERNEL_64, nor init_size, nor
 //! pref_address, and copies whatever follows the kernel in the file as well; `Elf::load` accepts
@@ -260,6 +273,25 @@ impl Kernel {
             Image::BzImage { image, .. } => Ok(Some(Compression::of(image.payload()?)?)),
             Image::Vmlinux(_) => Ok(None),
         }
+    }
+
+    /// Whether it is a 32-bit kernel, which runs no 64-bit programs.
+    ///
+    /// A bzImage from before boot protocol 2.12 (Linux 3.8) does not say so; its payload is decompressed
+    /// to find out.
+    ///
+    /// # Errors
+    /// Fails if there is no payload to look at, or a damaged one.
+    pub fn is_32_bit(&self) -> Result<bool, KernelError> {
+        let mode = match &self.image {
+            Image::BzImage { image, program } => match image.is_64_bit() {
+                Some(true) => EntryMode::Long,
+                Some(false) => EntryMode::Protected,
+                None => decompressed(image, program)?.mode(),
+            },
+            Image::Vmlinux(program) => program.mode(),
+        };
+        Ok(mode == EntryMode::Protected)
     }
 
     /// Whether the kernel can read an MP table (CONFIG_X86_MPPARSE), judged by the message that its

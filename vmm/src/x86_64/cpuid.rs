@@ -9,30 +9,18 @@ use std::arch::x86_64::__cpuid;
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 use thiserror::Error;
 
+use super::features::{Feature, NEEDS_XSAVE, NEVER_SHOWN};
 use crate::PvFeatures;
 
 const KVM_FEATURES: u32 = 0x4000_0001;
 
 // Leaf 1 ECX.
-const FMA: u32 = 1 << 12;
-const PDCM: u32 = 1 << 15;
 const TSC_DEADLINE: u32 = 1 << 24;
-const XSAVE: u32 = 1 << 26;
-const OSXSAVE: u32 = 1 << 27;
-const AVX: u32 = 1 << 28;
-const F16C: u32 = 1 << 29;
 const HYPERVISOR: u32 = 1 << 31;
 // Leaf 1 EDX.
 const HTT: u32 = 1 << 28;
-
-// Leaf 7 subleaf 0, what needs XSAVE: AVX2, AVX-512 in all its parts, MPX; PKU, VAES, VPCLMULQDQ
-// and the AVX-512 parts of ECX; those of EDX with AMX.
-const LEAF_7_EBX_XSAVE: u32 = 1 << 5 | 1 << 14 | 0xd003_0000 | 1 << 21 | 0x1c00_0000;
-const LEAF_7_ECX_XSAVE: u32 = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 6 | 0x1e00 | 1 << 14;
-const LEAF_7_EDX_XSAVE: u32 = 0b1100 | 1 << 8 | 1 << 22 | 1 << 23 | 1 << 24 | 1 << 25;
 // Leaf 0x80000001 ECX.
 const CMP_LEGACY: u32 = 1 << 1;
-const XOP_LWP_FMA4: u32 = 1 << 11 | 1 << 15 | 1 << 16;
 
 /// Level types of leaf 0xB ECX.
 const LEVEL_THREAD: u32 = 1 << 8;
@@ -68,6 +56,18 @@ pub(crate) fn pv_features(leaves: &CpuId) -> PvFeatures {
 pub(crate) fn physical_address_bits(leaves: &CpuId) -> u32 {
     let leaf = leaves.as_slice().iter().find(|leaf| leaf.function == 0x8000_0008);
     leaf.map_or(36, |leaf| leaf.eax & 0xff).clamp(32, 52)
+}
+
+/// Names of what the host's KVM offers and `wanted` hides from the guest, as /proc/cpuinfo has them.
+pub(crate) fn hidden(supported: &CpuId, wanted: &Wanted) -> Vec<&'static str> {
+    let offered = |feature: &&Feature| supported.as_slice().iter().any(|leaf| feature.is_in(leaf));
+    hidden_features(wanted).filter(offered).map(|feature| feature.name).collect()
+}
+
+/// What no guest is shown, and what this one is not.
+fn hidden_features(wanted: &Wanted) -> impl Iterator<Item = &'static Feature> {
+    let xsave: &[Feature] = if wanted.hide_xsave { NEEDS_XSAVE } else { &[] };
+    NEVER_SHOWN.iter().chain(xsave)
 }
 
 /// Whether this host's own CPU is emulated by QEMU's TCG, as it is when virtualization is nested in
@@ -110,7 +110,13 @@ pub(crate) fn for_vcpu(supported: &CpuId, wanted: &Wanted, id: u8) -> Result<Cpu
         }
     }
     if wanted.hide_xsave {
-        hide_xsave(&mut leaves);
+        leaves.retain(|leaf| !(leaf.function == 0xd && leaf.index > 0));
+        for leaf in leaves.iter_mut().filter(|leaf| leaf.function == 0xd) {
+            (leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) = (0, 0, 0, 0);
+        }
+    }
+    for feature in hidden_features(wanted) {
+        leaves.iter_mut().for_each(|leaf| feature.clear(leaf));
     }
     CpuId::from_entries(&leaves).map_err(|_| CpuidError)
 }
@@ -123,7 +129,7 @@ fn adjust(leaf: &mut kvm_cpuid_entry2, wanted: &Wanted, id: u32, width: u32) {
             // KVM_GET_SUPPORTED_CPUID never names the TSC deadline timer (KVM api.rst), which a
             // capability does. A guest without it gives up its APIC timer where that fails
             // verification.
-            leaf.ecx = leaf.ecx & !PDCM | HYPERVISOR | TSC_DEADLINE;
+            leaf.ecx |= HYPERVISOR | TSC_DEADLINE;
             set_bit(&mut leaf.edx, HTT, vcpus > 1);
         }
         0x4 if leaf.eax & 0x1f != 0 => {
@@ -162,25 +168,6 @@ fn adjust(leaf: &mut kvm_cpuid_entry2, wanted: &Wanted, id: u32, width: u32) {
 /// core's own.
 fn cache_sharing(eax: u32, width: u32) -> u32 {
     if eax >> 5 & 0b111 >= 3 { (1 << width) - 1 } else { 0 }
-}
-
-/// Takes XSAVE away with all that can't be without it.
-fn hide_xsave(leaves: &mut Vec<kvm_cpuid_entry2>) {
-    leaves.retain(|leaf| !(leaf.function == 0xd && leaf.index > 0));
-    for leaf in leaves {
-        match (leaf.function, leaf.index) {
-            (0x1, _) => leaf.ecx &= !(XSAVE | OSXSAVE | AVX | FMA | F16C),
-            (0x7, 0) => {
-                leaf.ebx &= !LEAF_7_EBX_XSAVE;
-                leaf.ecx &= !LEAF_7_ECX_XSAVE;
-                leaf.edx &= !LEAF_7_EDX_XSAVE;
-            }
-            (0x7, _) => (leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) = (0, 0, 0, 0),
-            (0xd, _) => (leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) = (0, 0, 0, 0),
-            (0x8000_0001, _) => leaf.ecx &= !XOP_LWP_FMA4,
-            _ => {}
-        }
-    }
 }
 
 fn set_bit(word: &mut u32, bit: u32, on: bool) {
@@ -270,13 +257,24 @@ mod tests {
     fn timer_is_shown_and_xsave_as_wanted() {
         let leaves = for_vcpu(&supported(), &WANTED, 0).unwrap();
         assert_ne!(leaf(&leaves, 1, 0).ecx & TSC_DEADLINE, 0);
-        assert_ne!(leaf(&leaves, 1, 0).ecx & XSAVE, 0);
-        assert_eq!(leaf(&leaves, 1, 0).ecx & PDCM, 0);
+        assert_ne!(leaf(&leaves, 1, 0).ecx & (1 << 26), 0);
+        assert_eq!(leaf(&leaves, 1, 0).ecx & (1 << 15), 0);
+        assert_eq!(hidden(&supported(), &WANTED), ["pdcm"]);
 
         let leaves = for_vcpu(&supported(), &Wanted { hide_xsave: true, ..WANTED }, 0).unwrap();
-        assert_eq!(leaf(&leaves, 1, 0).ecx & (XSAVE | OSXSAVE | AVX), 0);
+        assert_eq!(leaf(&leaves, 1, 0).ecx & (7 << 26), 0);
         assert_eq!(leaf(&leaves, 0xd, 0).eax, 0);
         assert_eq!(leaf(&leaves, 7, 0).ebx & (1 << 5), 0);
         assert!(!leaves.as_slice().iter().any(|leaf| leaf.function == 0xd && leaf.index > 0));
+        let hidden = hidden(&supported(), &Wanted { hide_xsave: true, ..WANTED });
+        assert_eq!(hidden[..4], ["pdcm", "xsave", "osxsave", "avx"]);
+        assert!(hidden.contains(&"pku") && !hidden.contains(&"fma4"), "{hidden:?}");
+        assert_eq!(shown_xsave(&leaves), Vec::<&str>::new());
+    }
+
+    /// Names of the features among `leaves` that need XSAVE.
+    fn shown_xsave(leaves: &CpuId) -> Vec<&'static str> {
+        let shown = |feature: &&Feature| leaves.as_slice().iter().any(|leaf| feature.is_in(leaf));
+        NEEDS_XSAVE.iter().filter(shown).map(|feature| feature.name).collect()
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod acpi;
 pub(crate) mod boot_params;
 pub(crate) mod cpuid;
+pub(crate) mod features;
 pub(crate) mod gdt;
 pub(crate) mod lapic;
 pub(crate) mod layout;

@@ -43,6 +43,12 @@ pub enum LaunchError {
         /// What to do about it.
         hint: String,
     },
+    /// A 32-bit kernel, and no PID 1 for it.
+    #[error(
+        "{0} is a 32-bit kernel, for which this vmbisect has no PID 1: the C compiler that it was built \
+         with makes no 32-bit programs"
+    )]
+    NoInit32(PathBuf),
     /// The emulator's outer machine can't be prepared.
     #[error("can't prepare the outer machine")]
     Tcg(#[from] TcgError),
@@ -72,7 +78,8 @@ impl LaunchError {
             LaunchError::Start(
                 StartError::TooLittleMemory { .. }
                 | StartError::InitramfsTooLarge { .. }
-                | StartError::MemorySize { .. },
+                | StartError::MemorySize { .. }
+                | StartError::MoreThanHost { .. },
             ) => "give the guest another amount of memory with --memory",
             LaunchError::Start(StartError::CommandLineTooLong { .. }) => "shorten --append",
             LaunchError::Start(StartError::Vcpus { .. }) => "give another number with --vcpus",
@@ -80,6 +87,7 @@ impl LaunchError {
                 "give a kernel that has KVM and virtio with --outer-kernel and --outer-modules"
             }
             LaunchError::Tcg(TcgError::GuestTooLarge { .. }) => "give the guest less with --memory",
+            LaunchError::NoInit32(_) => "build vmbisect with a C compiler that knows -m32 (CC)",
             LaunchError::Refused { hint, .. } => hint,
             LaunchError::Start(_) | LaunchError::Tcg(_) => {
                 "`vmbisect doctor` says what this machine can do"

@@ -91,6 +91,7 @@ fn kernels_without_a_64_bit_entry_are_entered_by_the_32_bit_one() {
         let kernel = Kernel::from_bytes(template.build()).unwrap();
         let loaded = kernel.load(&memory(), Native).unwrap();
         assert_eq!(loaded.entry, Entry { address: BASE, mode: EntryMode::Protected });
+        assert_eq!(kernel.is_32_bit().unwrap(), xloadflags == 0);
     }
 }
 
@@ -122,6 +123,7 @@ fn a_32_bit_kernel_is_entered_in_protected_mode() {
         assert_eq!(kernel.load(&memory(), Direct).unwrap().entry, entry);
         assert_eq!(loaded(&kernel, 4), b"\xfa\xf4\xeb\xfd");
         assert_eq!(kernel.requirements(Direct).unwrap().initrd_addr_max, 0x37ff_ffff);
+        assert!(kernel.is_32_bit().unwrap());
     }
 }
 

@@ -107,17 +107,21 @@ fn headers_that_cannot_be_booted_are_told_apart() {
 
 #[test]
 fn a_signature_is_no_damage() {
-    let mut image = bzimage();
-    image[..2].copy_from_slice(b"MZ");
-    image[0x3c] = 0x40;
-    image::seal(&mut image);
-    // The PE checksum and the certificate table's place and size.
-    image[0x40 + 24 + 64..][..4].copy_from_slice(&[1, 2, 3, 4]);
-    image[0x40 + 24 + 144..][..8].copy_from_slice(&[5, 6, 7, 8, 9, 10, 11, 12]);
-    assert!(Kernel::from_bytes(image.clone()).is_ok());
-    image[0x40 + 24 + 152] = 1;
-    let error = Kernel::from_bytes(image).unwrap_err();
-    assert!(matches!(error, KernelError::Header(HeaderError::Checksum)));
+    // PE32+ and PE32, and where each has the entry of its certificate table.
+    for (magic, certificates) in [(0x020b_u16, 144), (0x010b, 128)] {
+        let mut image = bzimage();
+        image[..2].copy_from_slice(b"MZ");
+        image[0x3c] = 0x40;
+        image[0x40 + 24..][..2].copy_from_slice(&magic.to_le_bytes());
+        image::seal(&mut image);
+        // The PE checksum and the certificate table's place and size.
+        image[0x40 + 24 + 64..][..4].copy_from_slice(&[1, 2, 3, 4]);
+        image[0x40 + 24 + certificates..][..8].copy_from_slice(&[5, 6, 7, 8, 9, 10, 11, 12]);
+        assert!(Kernel::from_bytes(image.clone()).is_ok(), "{magic:#x}");
+        image[0x40 + 24 + certificates + 8] = 1;
+        let error = Kernel::from_bytes(image).unwrap_err();
+        assert!(matches!(error, KernelError::Header(HeaderError::Checksum)));
+    }
 }
 
 #[test]
