@@ -38,7 +38,7 @@ pub enum MachineEvent {
     /// A milestone was passed, this many microseconds after the start.
     Milestone(Milestone, u64),
     /// The machine has stopped; its threads and its memory are gone.
-    Ended(Summary),
+    Ended(Box<Summary>),
 }
 
 /// What is left of a machine when it has stopped.

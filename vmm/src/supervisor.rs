@@ -116,7 +116,7 @@ struct LastWords {
 impl Drop for LastWords {
     fn drop(&mut self) {
         self.queue.release();
-        self.queue.push(MachineEvent::Ended(self.summary.clone()));
+        self.queue.push(MachineEvent::Ended(Box::new(self.summary.clone())));
     }
 }
 

@@ -133,7 +133,7 @@ fn follow(
             Waited::Event(MachineEvent::Milestone(milestone, at_us)) => {
                 observer.milestone(milestone, at_us, on_event)
             }
-            Waited::Event(MachineEvent::Ended(summary)) => return observer.end(summary, on_event),
+            Waited::Event(MachineEvent::Ended(summary)) => return observer.end(*summary, on_event),
             Waited::TimedOut if report_due.is_some() => Flow::Stop,
             Waited::TimedOut => Flow::GoOn,
             Waited::Over => break,

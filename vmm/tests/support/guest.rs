@@ -228,7 +228,7 @@ pub fn listen(machine: &Machine) -> Run {
         match event {
             MachineEvent::Line(line) => lines.push(line.text),
             MachineEvent::Milestone(milestone, _) => milestones.push(milestone),
-            MachineEvent::Ended(summary) => ended = Some(summary),
+            MachineEvent::Ended(summary) => ended = Some(*summary),
         }
     }
     let Some(summary) = ended else { panic!("the machine did not end") };

@@ -170,7 +170,7 @@ pub(super) const HARMLESS: &[&str] = &[
     // Drivers with names of their own for log levels.
     r"[A-Z]_(?:BUG|WARNING|INFO):",
     // Notes at boot: what the firmware or the configuration lacks, and what that means.
-    r"WARNING: (?:BIOS|CPU does not|Forcing|PAE|IBRS|LFENCE|ITS|BTB|Spectre|See https?:|Unprivileged eBPF|Ancient)",
+    r"WARNING: (?:BIOS|CPU does not|Forcing|PAE|IBRS|LFENCE|ITS|BTB|Spectre|See https?:|Unprivileged eBPF|Ancient|kernel not compiled with)",
     r"WARNING: .*(?:mitigation|firmware|BIOS|deprecated|deprecat|not recommended|experimental|kernel command line)",
     r"WARNING: .*workqueue cpumask|WARNING: fbcon",
     // Programs on the same console.

@@ -1,7 +1,7 @@
 //! PID 1 of the outer machine: makes /dev/kvm, does its work, switches the machine off.
 
 use std::error::Error;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-use super::tcg::MODULES;
+use super::tcg::{MODULES, PARAMETERS};
 use super::worker::serve;
 use crate::trial::with_causes;
 
@@ -85,7 +85,9 @@ fn set_up() -> Result<File, OuterError> {
     }
     let devices = Devices::watch()?;
     for path in sorted(Path::new(MODULES))? {
-        load(&path)?;
+        if path.extension().is_some_and(|extension| extension == "ko") {
+            load(&path)?;
+        }
     }
     devices.wait_for("/dev/kvm", |name| name == "kvm")?;
     let port = devices.wait_for(PORT, |name| name.starts_with("vport"))?;
@@ -124,7 +126,9 @@ fn sorted(directory: &Path) -> Result<Vec<PathBuf>, OuterError> {
 fn load(path: &Path) -> Result<(), OuterError> {
     let failed = |source| OuterError::Module { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    match finit_module(&file, c"", 0) {
+    let parameters = std::fs::read(path.with_extension(PARAMETERS)).unwrap_or_default();
+    let parameters = CString::new(parameters).map_err(|error| failed(error.into()))?;
+    match finit_module(&file, &parameters, 0) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(failed(error.into())),
     }

@@ -14,6 +14,9 @@ use super::{ProgramError, TcgError};
 /// Where the modules lie, named so that their order is that of loading.
 pub(crate) const MODULES: &str = "/modules";
 
+/// The extension of the file with the parameters of the module beside it.
+pub(crate) const PARAMETERS: &str = "parameters";
+
 /// Modules that give the outer machine a KVM and the port.
 const WANTED: [&str; 3] = ["kvm-amd", "virtio_pci", "virtio_console"];
 
@@ -24,6 +27,7 @@ const WANTED: [&str; 3] = ["kvm-amd", "virtio_pci", "virtio_console"];
 #[derive(Debug)]
 pub struct OuterImage {
     modules: Vec<Module>,
+    parameters: BTreeMap<String, String>,
     files: BTreeMap<PathBuf, (u32, Vec<u8>)>,
 }
 
@@ -34,9 +38,14 @@ impl OuterImage {
     /// Fails if the kernel lacks a module or `init` is no program that could run there.
     pub fn new(kernel: &OuterKernel, init: &Path) -> Result<OuterImage, TcgError> {
         let modules = modules::load_order(&kernel.modules, &WANTED)?;
-        let mut image = OuterImage { modules, files: BTreeMap::new() };
+        let mut image = OuterImage { modules, parameters: BTreeMap::new(), files: BTreeMap::new() };
         image.insert_program(Path::new("/init"), init)?;
         Ok(image)
+    }
+
+    /// Has a module be loaded with parameters, as insmod takes them.
+    pub fn module_parameters(&mut self, module: &str, parameters: &str) {
+        self.parameters.insert(module.to_owned(), parameters.to_owned());
     }
 
     /// Adds a program and its libraries.
@@ -81,6 +90,10 @@ impl OuterImage {
         for (index, module) in self.modules.iter().enumerate() {
             let path = format!("{MODULES}/{index:02}-{}.ko", module.name);
             archive.file(&path, 0o644, &module.content)?;
+            if let Some(parameters) = self.parameters.get(&module.name) {
+                let path = format!("{MODULES}/{index:02}-{}.{PARAMETERS}", module.name);
+                archive.file(&path, 0o644, parameters.as_bytes())?;
+            }
         }
         Ok(archive.finish()?)
     }

@@ -10,6 +10,9 @@
 //! SVM on several emulated CPUs now and then hangs the outer Linux or corrupts its memory, and two
 //! guests in it starve each other's timers into RCU stalls that no kernel is to blame for.
 //!
+//! QEMU's emulation of nested paging fails with guests in PAE mode: a 32-bit kernel meets page faults
+//! that it has no part in. Machines for such kernels are others, whose KVM shadows page tables.
+//!
 //! The outer machine ends when its port is closed, which is when QEMU loses its standard input;
 //! QEMU itself is tethered to this process, and killed with its process group.
 
@@ -23,11 +26,12 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use guest_init::cpio::CpioError;
 use thiserror::Error;
+use vmm::Kernel;
 
 use super::connection::{SILENCE, Start};
 use super::remote::{Place, Remote};
@@ -36,10 +40,11 @@ use super::{LaunchError, Launcher};
 use crate::cancel::Cancel;
 use crate::temp::TempRoom;
 use crate::tools;
+use crate::trial::files::FileCache;
 use crate::trial::{Job, TrialEvent, TrialReport};
 
-pub(super) use image::MODULES;
 pub use image::OuterImage;
+pub(super) use image::{MODULES, PARAMETERS};
 pub use kernel::{OuterKernel, OuterKernelError};
 pub use machine::{Clock, OuterMachine};
 pub use modules::ModuleError;
@@ -142,16 +147,36 @@ pub enum TcgError {
 
 /// Runs trials in outer machines, each booted for its first trial and shared by those that follow.
 pub struct Tcg {
+    /// For 64-bit kernels.
+    nested: Pool,
+    /// For 32-bit kernels.
+    shadowed: Pool,
+    /// Whether a kernel is a 32-bit one.
+    is_32_bit: FileCache<bool>,
+    memory_mib: u64,
+}
+
+/// Outer machines of one kind.
+struct Pool {
     outers: Vec<Remote<Outer>>,
     /// How many trials each of them runs now.
     loads: Mutex<Vec<usize>>,
-    memory_mib: u64,
+}
+
+/// How the outer machine's KVM translates a guest's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Paging {
+    /// By nested page tables of the CPU's.
+    Nested,
+    /// By page tables that it makes itself.
+    Shadow,
 }
 
 #[derive(Clone)]
 struct Outer {
     config: TcgConfig,
     qemu: PathBuf,
+    paging: Paging,
 }
 
 impl Tcg {
@@ -166,13 +191,34 @@ impl Tcg {
             _ => path.is_file().then(|| path.clone()),
         };
         let qemu = qemu.ok_or_else(|| TcgError::NoQemu(path.clone()))?;
-        let (machines, memory_mib) = (config.machines.max(1), config.memory_mib);
-        let outer = Outer { config, qemu };
+        let memory_mib = config.memory_mib;
+        let pool = |paging| Pool::new(Outer { config: config.clone(), qemu: qemu.clone(), paging });
         Ok(Tcg {
-            outers: (0..machines).map(|_| Remote::new(outer.clone())).collect(),
-            loads: Mutex::new(vec![0; machines]),
+            nested: pool(Paging::Nested),
+            shadowed: pool(Paging::Shadow),
+            is_32_bit: FileCache::default(),
             memory_mib,
         })
+    }
+
+    /// The machines that run a kernel. What is wrong with an image is said where it is booted.
+    fn pool(&self, kernel: &Path) -> Result<&Pool, LaunchError> {
+        let unreadable = |source| LaunchError::File { path: kernel.to_owned(), source };
+        let is_32_bit = self.is_32_bit.get(kernel, unreadable, |path| {
+            let kernel = Kernel::open(path).and_then(|kernel| kernel.is_32_bit());
+            Ok(Arc::new(kernel.unwrap_or(false)))
+        })?;
+        Ok(if *is_32_bit { &self.shadowed } else { &self.nested })
+    }
+}
+
+impl Pool {
+    fn new(outer: Outer) -> Pool {
+        let machines = outer.config.machines.max(1);
+        Pool {
+            outers: (0..machines).map(|_| Remote::new(outer.clone())).collect(),
+            loads: Mutex::new(vec![0; machines]),
+        }
     }
 
     /// The outer machine with the fewest trials, which has one more until the guard is dropped.
@@ -201,8 +247,9 @@ impl Drop for Loaded<'_> {
 
 impl Launcher for Tcg {
     fn describe(&self) -> String {
-        let each = self.outers.first().map(Launcher::describe).unwrap_or_default();
-        match self.outers.len() {
+        let outers = &self.nested.outers;
+        let each = outers.first().map(Launcher::describe).unwrap_or_default();
+        match outers.len() {
             1 => each,
             machines => format!("{each}, {machines} outer machines"),
         }
@@ -210,7 +257,7 @@ impl Launcher for Tcg {
 
     fn capacity(&self, memory_mib: u64, per_cpu: NonZeroUsize, cancel: &Cancel) -> usize {
         let each = |outer: &Remote<Outer>| outer.capacity(memory_mib, per_cpu, cancel);
-        self.outers.iter().map(each).sum()
+        self.nested.outers.iter().map(each).sum()
     }
 
     fn run(
@@ -229,7 +276,7 @@ impl Launcher for Tcg {
             reason: "there is no outer machine".into(),
             hint: HINT,
         };
-        let (outer, _loaded) = self.least_loaded().ok_or_else(nothing)?;
+        let (outer, _loaded) = self.pool(&job.kernel)?.least_loaded().ok_or_else(nothing)?;
         outer.run(job, on_event, cancel)
     }
 }
@@ -261,7 +308,11 @@ impl Outer {
         // Not /proc/self: the dynamic linker that is asked about it is a process of its own.
         let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
         let program = self.config.program.as_ref().unwrap_or(&running);
-        let archive = OuterImage::new(&kernel, program)?.build()?;
+        let mut image = OuterImage::new(&kernel, program)?;
+        if self.paging == Paging::Shadow {
+            image.module_parameters("kvm_amd", "npt=0");
+        }
+        let archive = image.build()?;
 
         let directory = TempRoom::new("outer");
         let failed = |path: &Path, source| TcgError::Io { path: path.to_owned(), source };
