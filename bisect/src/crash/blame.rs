@@ -4,9 +4,9 @@
 use regex_automata::meta::Regex;
 
 use super::{
-    frames,
+    damage, frames,
     report::Report,
-    rules::{Compiled, Find, Groups, groups},
+    rules::{Compiled, Find, Groups, WARNING, groups},
     trace,
 };
 
@@ -17,10 +17,8 @@ pub(super) fn frame<'a>(
     known: &Groups,
     report: &Report,
 ) -> Option<String> {
-    let may_be = |function: &&str| {
-        frames::family(function).is_some()
-            || !frames::is_innocent(function) && !compiled.skip().contains(function)
-    };
+    let may_be =
+        |function: &&str| !frames::is_innocent(function) && !compiled.skip().contains(function);
     for (find, pattern) in places {
         let matches = |line: &str| pattern.is_some_and(|regex| regex.is_match(line.as_bytes()));
         let found = match find {
@@ -43,16 +41,53 @@ pub(super) fn frame<'a>(
             Find::TraceAfter(_) => stack(report, matches).find(may_be).map(str::to_owned),
             Find::Interrupted => {
                 let stack = stack(report, is_interrupt);
-                entry(stack.skip_while(|function| is_interrupt(function)))
+                entry(stack.skip_while(|function| is_interrupt(function)), may_be)
             }
-            Find::Running => entry(stack(report, |line| is_trace(line) || pointer(line).is_some())),
-            Find::Entry => entry(stack(report, is_trace)),
+            Find::Running => {
+                entry(stack(report, |line| is_trace(line) || pointer(line).is_some()), may_be)
+            }
+            Find::Waiting => {
+                let queue = stack(report, is_trace).find(|f| frames::crowd(f).is_some());
+                queue.or_else(|| stack(report, is_trace).find(may_be)).map(str::to_owned)
+            }
+            Find::Entry => entry(stack(report, is_trace), may_be),
         };
         if found.is_some() {
             return found;
         }
     }
     None
+}
+
+/// The guilty function of a report into which something else was printed. The places follow one
+/// another down the report, and where a line of the other's is met, the search for the next one
+/// goes on behind it.
+pub(super) fn frame_among_others(compiled: &Compiled, report: &Report) -> Option<String> {
+    let mut lines = report.lines_and_frames().skip(1).peekable();
+    let mut frames = Vec::new();
+    // Warnings may have a stack only.
+    let at_pointer =
+        compiled.rule.header != WARNING && compiled.rule.frame.contains(&Find::Pointer);
+    let announcements: &[bool] = if at_pointer { &[true, false] } else { &[false] };
+    for &is_pointer in announcements {
+        for (line, is_frame) in lines.by_ref() {
+            let found = pointer(line).filter(|_| is_pointer);
+            frames.extend(found);
+            let is_there = found.is_some() || !is_pointer && announces_trace(line);
+            if is_there || damage::is_intrusion(line, is_frame) {
+                break;
+            }
+        }
+    }
+    let stack = lines
+        .take_while(|(line, is_frame)| {
+            !announces_trace(line) && !damage::is_intrusion(line, *is_frame)
+        })
+        .filter_map(|(line, is_frame)| outlined(line).filter(|_| is_frame));
+    frames.extend(stack);
+    let may_be =
+        |function: &&str| !frames::is_innocent(function) && !compiled.skip().contains(function);
+    frames.into_iter().find(may_be).map(str::to_owned)
 }
 
 /// The group `func` of a match.
@@ -71,13 +106,24 @@ fn function_in(line: &str, pattern: &Regex) -> Option<String> {
 
 /// The function in a line that shows the instruction pointer.
 fn pointer(line: &str) -> Option<&str> {
-    const WORDS: &[&str] =
-        &["RIP: ", "EIP: ", "pc : ", "PC is at ", "epc : ", "NIP [", "RIP ", "IP: "];
+    const WORDS: &[&str] = &[
+        "RIP: ",       // x86
+        "RIP ",        // the same again, behind an oops of 4.x
+        "EIP: ",       // 32 bits
+        "IP: ",        // 4.x
+        "pc : ",       // arm64
+        "PC is at ",   // arm
+        "epc : ",      // riscv
+        "epc   : ",    // mips
+        "NIP ",        // powerpc
+        "Krnl PSW : ", // s390
+        "ERA: ",       // loongarch
+    ];
     if let Some(rest) = line.strip_prefix("--- interrupt: ") {
         return trace::parse(rest.split_once(" at ")?.1).map(|frame| frame.function);
     }
     let line = line.trim_start();
-    let mut rest = WORDS.iter().find_map(|word| line.strip_prefix(word))?;
+    let (word, mut rest) = WORDS.iter().find_map(|&word| Some((word, line.strip_prefix(word)?)))?;
     // The code segment: a user's is of no interest here, and has no symbols anyway.
     if let Some((segment, behind)) = rest.split_once(':')
         && segment.len() == 4
@@ -85,7 +131,14 @@ fn pointer(line: &str) -> Option<&str> {
     {
         rest = behind;
     }
-    outlined(rest.trim_start())
+    rest = rest.trim_start();
+    match word {
+        // Words of the processor's state, and the symbol in parentheses.
+        "Krnl PSW : " => rest = rest.split_once('(')?.1,
+        "epc   : " | "ERA: " => rest = rest.split_once(' ')?.1,
+        _ => {}
+    }
+    outlined(rest)
 }
 
 /// The function of a stack frame, unless it was inlined into the next one: titles are the same
@@ -149,24 +202,52 @@ fn stack(report: &Report, begins: impl Fn(&str) -> bool) -> impl Iterator<Item =
 }
 
 /// What something hangs or recurses in: the stack's function just below the innermost one that only
-/// hands work on.
-fn entry<'a>(stack: impl Iterator<Item = &'a str>) -> Option<String> {
-    let mut first: Option<&str> = None;
+/// hands work on. A stack without one is cut, and what it begins with may be anything.
+fn entry<'a>(
+    stack: impl Iterator<Item = &'a str>,
+    may_be: impl Fn(&&'a str) -> bool,
+) -> Option<String> {
     let mut below: Option<&str> = None;
     for function in stack {
-        if function.starts_with("smp_call_function") {
+        if frames::call_of_cpus(function).is_some() {
             return Some(function.to_owned());
         }
         if frames::is_dispatcher(function) {
-            if let Some(below) = below.or(first) {
-                return Some(below.to_owned());
-            }
-            continue;
+            return Some(below.unwrap_or(function).to_owned());
         }
-        first = first.or(Some(function));
-        if !frames::is_innocent(function) {
+        if may_be(&function) {
             below = Some(function);
         }
     }
-    below.map(str::to_owned)
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pointer;
+
+    #[test]
+    fn pointers_of_all_architectures() {
+        for line in [
+            "RIP: 0010:f+0x1/0x2",
+            "RIP: 0010:[<ffffffff81000000>]  [<ffffffff81000000>] f+0x1/0x2",
+            "RIP  [<ffffffff81000000>] f+0x1/0x2",
+            "EIP: f+0x1/0x2",
+            "EIP: 0060:f+0x1/0x2",
+            "IP: f+0x1/0x2",
+            "pc : f+0x1/0x2",
+            "PC is at f+0x1/0x2",
+            "epc : f+0x1/0x2",
+            "epc   : 80100000 f+0x1/0x2",
+            "NIP [c000000000b0] f+0x1/0x2",
+            "Krnl PSW : 0704c00180000000 000003ff80000000 (f+0x1/0x2 [mod])",
+            "  ERA: 9000000000200000 f+0x1/0x2",
+            "--- interrupt: 900 at f+0x1/0x2",
+        ] {
+            assert_eq!(pointer(line), Some("f"), "{line}");
+        }
+        for line in ["RIP: 0033:0x7f0000", "RIP: 0010:0x0", "NIP:  c000000000b LR: c0", "RIPE: f"] {
+            assert_eq!(pointer(line), None, "{line}");
+        }
+    }
 }

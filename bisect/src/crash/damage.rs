@@ -70,15 +70,19 @@ pub(super) fn is_mixed(report: &Report) -> bool {
     }
     let mut frames = 0;
     for (line, is_frame) in report.lines_and_frames().skip(1) {
-        if is_intruder(line) {
+        if frames < 4 && is_intrusion(line, is_frame) {
             return true;
         }
-        if is_frame && let Some(frame) = trace::parse(line) {
-            frames += 1;
-            if frames <= 4 && blame::is_injection(frame.function) {
-                return true;
-            }
-        }
+        frames += usize::from(is_frame);
     }
     false
+}
+
+/// Whether a line is of something harmless that another task prints, or a frame of its stack.
+pub(super) fn is_intrusion(line: &str, is_frame: bool) -> bool {
+    if is_frame {
+        trace::parse(line).is_some_and(|frame| blame::is_injection(frame.function))
+    } else {
+        is_intruder(line)
+    }
 }

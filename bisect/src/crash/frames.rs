@@ -60,31 +60,31 @@ pub(super) fn syscall(function: &str) -> Option<&str> {
     SYSCALL_PREFIXES.iter().find_map(|prefix| function.strip_prefix(prefix))
 }
 
-/// Functions that are one and the same to whom waits in them.
-static FAMILIES: LazyLock<[(&str, Names); 3]> = LazyLock::new(|| {
-    [
-        ("rtnl_lock", Names::parse("rtnl_lock rtnl_lock_killable")),
-        ("smp_call_function", Names::parse("smp_call_function*")),
-        (
-            "synchronize_rcu",
-            Names::parse(
-                "synchronize_rcu* __synchronize_rcu* _synchronize_rcu* synchronize_srcu*
-                __synchronize_srcu* synchronize_sched*",
-            ),
-        ),
-    ]
-});
+/// Where tasks wait for something that another one holds up: which of them waits there, and what for,
+/// says nothing about who is to blame. Wherever in the stack it is, this is its name.
+const CROWDS: &[(&str, &[&str])] = &[
+    ("rtnl_lock", &["rtnl_lock"]),
+    (
+        "synchronize_rcu",
+        &["synchronize_rcu", "synchronize_srcu", "synchronize_net", "synchronize_sched"],
+    ),
+];
 
-/// The name of the family that a function is of, which says enough by itself.
-pub(super) fn family(function: &str) -> Option<&'static str> {
-    FAMILIES.iter().find(|(_, names)| names.contains(function)).map(|(name, _)| *name)
+/// The name of the crowd that waits in a function, which says enough by itself.
+pub(super) fn crowd(function: &str) -> Option<&'static str> {
+    let is_of = |names: &[&str]| names.iter().any(|name| function.contains(name));
+    CROWDS.iter().find(|(_, names)| is_of(names)).map(|(crowd, _)| *crowd)
+}
+
+/// The name of all functions that wait for other CPUs to do something: a CPU hangs in one because
+/// another does.
+pub(super) fn call_of_cpus(function: &str) -> Option<&'static str> {
+    const CALL: &str = "smp_call_function";
+    function.contains(CALL).then_some(CALL)
 }
 
 /// The name by which titles know the function: entries of system calls are spelled in a dozen ways.
 pub(super) fn canonical(function: &str) -> String {
-    if let Some(family) = family(function) {
-        return family.to_owned();
-    }
     let old = ["compat_SyS_", "compat_SYSC_", "C_SYSC_", "SyS_", "SYSC_"];
     if let Some(name) = old.iter().find_map(|prefix| function.strip_prefix(prefix)) {
         return name.to_owned();

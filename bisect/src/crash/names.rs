@@ -1,9 +1,11 @@
 //! Lists of names with `*` in them.
 
+use regex::Regex;
+
 /// A list of names, in which `*` stands for any text.
 ///
 /// Most names are whole, or end or begin with the star; a lookup is a binary search for each of
-/// these, whatever the length of the list.
+/// these and one run of an automaton for all others, whatever the length of the list.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     whole: Vec<String>,
@@ -11,8 +13,8 @@ pub(crate) struct Names {
     starts: Vec<String>,
     /// What names end with, reversed, likewise.
     ends: Vec<String>,
-    /// Names with more stars: the texts between them.
-    others: Vec<Vec<String>>,
+    /// Names with stars elsewhere.
+    others: Option<Regex>,
 }
 
 impl Names {
@@ -25,15 +27,17 @@ impl Names {
     /// These names.
     pub(crate) fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Names {
         let mut names = Names::default();
+        let mut others = Vec::new();
         for name in list {
             let parts: Vec<String> = name.split('*').map(str::to_owned).collect();
             match &parts[..] {
                 [whole] => names.whole.push(whole.clone()),
                 [start, end] if end.is_empty() => names.starts.push(start.clone()),
                 [start, end] if start.is_empty() => names.ends.push(reversed(end)),
-                _ => names.others.push(parts),
+                _ => others.push(pattern(&parts)),
             }
         }
+        names.others = (!others.is_empty()).then(|| compile(&others.join("|")));
         names.whole.sort_unstable();
         minimize(&mut names.starts);
         minimize(&mut names.ends);
@@ -45,7 +49,7 @@ impl Names {
         self.whole.binary_search_by(|whole| whole.as_str().cmp(name)).is_ok()
             || begins(&self.starts, name)
             || !self.ends.is_empty() && begins(&self.ends, &reversed(name))
-            || self.others.iter().any(|parts| fits(parts, name))
+            || self.others.as_ref().is_some_and(|others| others.is_match(name))
     }
 }
 
@@ -69,15 +73,19 @@ fn reversed(name: &str) -> String {
     name.chars().rev().collect()
 }
 
-/// Whether a name is these texts with anything between them.
-fn fits(parts: &[String], name: &str) -> bool {
-    let [first, middle @ .., last] = parts else { return false };
-    let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
-    for part in middle {
-        let Some(at) = rest.find(part.as_str()) else { return false };
-        rest = rest.get(at + part.len()..).unwrap_or_default();
-    }
-    rest.ends_with(last.as_str())
+/// What a name is that consists of these texts with anything between them.
+fn pattern(parts: &[String]) -> String {
+    let parts: Vec<String> = parts.iter().map(|part| regex::escape(part)).collect();
+    let pattern = parts.join(".*");
+    // Where any text may begin or end a name, nothing is left to be looked at there.
+    let start = if pattern.starts_with(".*") { "" } else { "^" };
+    let end = if pattern.ends_with(".*") { "" } else { "$" };
+    format!("{start}(?:{}){end}", pattern.trim_start_matches(".*").trim_end_matches(".*"))
+}
+
+#[expect(clippy::expect_used, reason = "the lists are constants, and tests compile each")]
+fn compile(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("an escaped name is a regular expression")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{
     blame, damage, frames,
     report::Report,
-    rules::{Compiled, Find, Groups, Lost, Stack, groups},
+    rules::{Compiled, Find, Groups, Lost, Rule, Stack, groups},
 };
 
 /// What a report says.
@@ -41,10 +41,12 @@ pub(super) fn judge(compiled: &Compiled, header: &Groups, report: &Report) -> Op
         };
         return Some(Verdict { title, alts, frame: None, corrupted });
     }
-    // A stack that may be another's blames nobody; what the first line says still holds.
+    // A stack that may be another's blames only whom no line of the other's stands before; what the
+    // first line says still holds.
     let mixed = damage::is_mixed(report);
     let places = compiled.frame().filter(|(find, _)| !mixed || *find == Find::Known);
-    let frame = blame::frame(compiled, places, &known, report);
+    let frame = blame::frame(compiled, places, &known, report)
+        .or_else(|| if mixed { blame::frame_among_others(compiled, report) } else { None });
     if let Some(origin) = blame::frame(compiled, compiled.origin(), &known, report) {
         known.push(("origin".to_owned(), origin));
     }
@@ -56,7 +58,7 @@ pub(super) fn judge(compiled: &Compiled, header: &Groups, report: &Report) -> Op
         Stack::Optional => None,
     };
     let (title, alts) = titles(compiled, frame.as_deref(), &known);
-    Some(Verdict { title, alts, frame: frame.map(|name| frames::canonical(&name)), corrupted })
+    Some(Verdict { title, alts, frame: frame.map(|raw| name(rule, &raw)), corrupted })
 }
 
 /// Finds the further lines that the title needs, and takes from them what it names.
@@ -75,7 +77,7 @@ fn more(compiled: &Compiled, report: &Report, known: &mut Groups) -> bool {
 fn titles(compiled: &Compiled, frame: Option<&str>, known: &Groups) -> (String, Vec<String>) {
     let rule = compiled.rule;
     let raw = frame.unwrap_or(NO_FRAME);
-    let name = frames::canonical(raw);
+    let name = name(rule, raw);
     let title = fill(rule.title, &name, known);
     let mut alts: Vec<String> = rule.alts.iter().map(|alt| fill(alt, &name, known)).collect();
     if raw != name {
@@ -86,6 +88,16 @@ fn titles(compiled: &Compiled, frame: Option<&str>, known: &Groups) -> (String, 
     alts.sort_unstable();
     alts.dedup();
     (title, alts)
+}
+
+/// The name by which titles know a function.
+fn name(rule: &Rule, raw: &str) -> String {
+    let crowd = match rule.frame {
+        [Find::Waiting] => frames::crowd(raw),
+        _ if rule.is_stall() => frames::call_of_cpus(raw),
+        _ => None,
+    };
+    crowd.map_or_else(|| frames::canonical(raw), str::to_owned)
 }
 
 /// The first line as a title, from its header on.

@@ -11,19 +11,26 @@ pub(super) struct Frame<'a> {
     pub(super) inlined: bool,
 }
 
-/// Whether a line is a frame that the unwinder is not sure of: ` ? f+0x1/0x2`.
+/// Whether a line is a frame that the unwinder is not sure of: ` ? f+0x1/0x2`, maybe behind an address
+/// or the name of a stack.
 pub(super) fn is_questionable(text: &[u8]) -> bool {
-    let text = text.trim_ascii_start();
-    let text = match text.strip_prefix(b"[<").and_then(|rest| split_at_byte(rest, b']')) {
-        Some(rest) => rest.trim_ascii_start(),
-        None => text,
-    };
-    text.starts_with(b"? ") || text.ends_with(b"(unreliable)")
+    let mut text = text.trim_ascii_start();
+    if text.ends_with(b"(unreliable)") {
+        return true;
+    }
+    // `<EOI>`, `[<ffffffff81000000>]`
+    while let [open @ (b'<' | b'['), ..] = text {
+        let close = if *open == b'<' { b'>' } else { b']' };
+        let Some(at) = memchr::memchr(close, text.get(..LONGEST_MARK).unwrap_or(text)) else {
+            return false;
+        };
+        text = text.get(at + 1..).unwrap_or_default().trim_ascii_start();
+    }
+    text.starts_with(b"? ")
 }
 
-fn split_at_byte(text: &[u8], byte: u8) -> Option<&[u8]> {
-    memchr::memchr(byte, text).map(|at| &text[at + 1..])
-}
+/// The longest address or name of a stack before a frame.
+const LONGEST_MARK: usize = 24;
 
 /// Whether a line stands behind the stack that a title is taken from.
 pub(super) fn ends_stack(text: &[u8]) -> bool {
@@ -172,6 +179,8 @@ mod tests {
     fn questionable_frames() {
         assert!(is_questionable(b" ? f+0x1/0x2"));
         assert!(is_questionable(b" [<ffffffff81000000>] ? f+0x1/0x2"));
+        assert!(is_questionable(b" <EOI>  [<ffffffff81000000>] ? f+0x1/0x2"));
+        assert!(!is_questionable(b" <EOI>  [<ffffffff81000000>] f+0x1/0x2"));
         assert!(!is_questionable(b" f+0x1/0x2"));
         assert!(!is_questionable(b"what? no"));
     }

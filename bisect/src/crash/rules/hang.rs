@@ -6,22 +6,23 @@ use super::{Example, Find, Kind, Rule, Stack};
 const HANG_SKIP: &[&str] = &[
     "*sched*",
     "*_lock*",
-    "*lock_slow*",
     "*_slowlock*",
+    "*down*",
     "*rwsem*",
-    "down*",
-    "__down*",
     "*completion*",
-    "kthread*",
+    "*kthread*",
     "*wait*",
     "*synchronize*",
-    "*_barrier*",
+    "*context_switch*",
+    "*__switch_to*",
     "*flush_work*",
     "*cancel_*work*",
-    "*switch_to*",
-    "context_switch",
-    "do_exit",
+    "*rcu_barrier*",
 ];
+
+/// What found the stall is no part of it.
+const STALL_SKIP: &[&str] = &["*rcu*", "*apic_timer_interrupt*"];
+
 const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
 
 pub(super) const RULES: &[Rule] = &[
@@ -31,6 +32,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "INFO: rcu detected stall in {frame}",
         alts: &["stall in {frame}"],
         frame: &[Find::Interrupted],
+        skip: STALL_SKIP,
         kind: HANG,
         examples: &[Example {
             title: "INFO: rcu detected stall in looper",
@@ -46,6 +48,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: soft lockup in {frame}",
         alts: &["stall in {frame}"],
         frame: &[Find::Running],
+        skip: STALL_SKIP,
         kind: HANG,
         examples: &[Example {
             title: "BUG: soft lockup in looper",
@@ -61,6 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "hard lockup in {frame}",
         alts: &["stall in {frame}"],
         frame: &[Find::Running],
+        skip: STALL_SKIP,
         kind: HANG,
         examples: &[Example {
             title: "hard lockup in guilty",
@@ -76,10 +80,10 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "INFO: task ",
-        line: r"INFO: task .* blocked for more than {num} seconds",
+        line: r"INFO: task .* blocked (?:in I/O wait )?for more than {num} seconds",
         title: "INFO: task hung in {frame}",
         alts: &["hang in {frame}"],
-        frame: &[Find::Trace],
+        frame: &[Find::Waiting],
         skip: HANG_SKIP,
         gathers: true,
         kind: HANG,
@@ -97,6 +101,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "INFO: rcu detected stall in {frame}",
         alts: &["stall in {frame}"],
         frame: &[Find::Running],
+        skip: STALL_SKIP,
         kind: HANG,
         examples: &[Example {
             title: "INFO: rcu detected stall in guilty",
@@ -114,7 +119,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"INFO: task .* can't die for more than {num} seconds",
         title: "INFO: task can't die in {frame}",
         alts: &["hang in {frame}"],
-        frame: &[Find::Trace],
+        frame: &[Find::Waiting],
         skip: HANG_SKIP,
         gathers: true,
         kind: HANG,

@@ -92,6 +92,7 @@ pub(super) const RULES: &[Rule] = &[
         lost: Lost::Line,
         title: "{what}: suspicious RCU usage in {frame}",
         frame: &[Find::Trace],
+        skip: &["*rcu*", "*kmem*", "*slab*"],
         kind: LOCKDEP,
         examples: &[Example {
             title: "WARNING: suspicious RCU usage in guilty",
@@ -360,19 +361,30 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "BUG: ",
         line: r"BUG: workqueue leaked (?:lock|atomic)",
-        more: &[r"last function: {func}"],
+        more: &[r"(?:last function: |workfn=){func}"],
         title: "BUG: workqueue leaked lock or atomic in {frame}",
         frame: &[Find::Known],
         kind: LOCKDEP,
-        examples: &[Example {
-            title: "BUG: workqueue leaked lock or atomic in guilty",
-            log: "BUG: workqueue leaked lock or atomic: kworker/0:1/0x00000001/17\n\
+        examples: &[
+            Example {
+                title: "BUG: workqueue leaked lock or atomic in guilty",
+                log: "BUG: workqueue leaked lock or atomic: kworker/0:1/0x00000001/17\n\
               \u{20}    last function: guilty+0x1/0x2\n\
               CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
               Call Trace:\n\
               \u{20}dump_stack+0x1/0x2\n\
               \u{20}guilty+0x1/0x2\n",
-        }],
+            },
+            Example {
+                title: "BUG: workqueue leaked lock or atomic in guilty",
+                log: "BUG: workqueue leaked atomic, lock or RCU: kworker/0:1[17]\n\
+              \u{20}    preempt=0x00000000 lock=0->1 RCU=0->0 workfn=guilty\n\
+              CPU: 0 UID: 0 PID: 17 Comm: kworker/0:1 Not tainted 6.12.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack_lvl+0x1/0x2\n\
+              \u{20}process_one_work+0x1/0x2\n",
+            },
+        ],
         ..Rule::NEW
     },
     Rule {

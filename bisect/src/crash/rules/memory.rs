@@ -23,7 +23,21 @@ pub(super) const RULES: &[Rule] = &[
         more: &[r"unreferenced object"],
         title: "memory leak in {frame}",
         frame: &[Find::TraceAfter("backtrace")],
-        skip: &["*alloc*", "pcpu_*", "*_strdup*", "kobject_*", "dst_init", "*_userns"],
+        skip: &[
+            "*alloc*",
+            "*kmem*",
+            "*slab*",
+            "*mmap*",
+            "*create_object*",
+            "*idr_get*",
+            "*list_lru_init*",
+            "*asprintf*",
+            "*_userns",
+            "*pcpu_*",
+            "*strdup*",
+            "*strndup*",
+            "*memdup*",
+        ],
         kind: &[("", Kind::Leak)],
         examples: &[Example {
             title: "memory leak in loser",
@@ -100,11 +114,11 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "BUG: ",
-        line: r"BUG: non-zero (?P<what>[a-z_]+) on freeing mm",
-        title: "BUG: non-zero {what} on freeing mm",
+        line: r"BUG: non-zero (?P<what>nr_[a-z]+ on freeing mm|[a-z_]+ on freeing mm: -?{num})",
+        title: "BUG: non-zero {what}",
         stack: Stack::Optional,
         examples: &[Example {
-            title: "BUG: non-zero pgtables_bytes on freeing mm",
+            title: "BUG: non-zero pgtables_bytes on freeing mm: NUM",
             log: "BUG: non-zero pgtables_bytes on freeing mm: 4096\n",
         }],
         ..Rule::NEW

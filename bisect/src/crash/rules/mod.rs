@@ -37,6 +37,7 @@ mod warning;
 use super::kind::Kind;
 
 pub(super) use set::{BOOT, Compiled, Groups, Hit, PANIC, RuleSet, groups};
+pub(super) use warning::HEADER as WARNING;
 
 /// One way to die.
 #[derive(Debug)]
@@ -151,6 +152,9 @@ pub(super) enum Find {
     Running,
     /// The same, of the first stack.
     Entry,
+    /// For a task that waits: what it queues for, if many do, else the first function of the first
+    /// stack that may be to blame.
+    Waiting,
 }
 
 /// What is left of a report where a line is missing that its title needs.

@@ -30,7 +30,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "BUG: ",
-        line: r"BUG: kernel NULL pointer dereference",
+        line: r"BUG: [kK]ernel NULL pointer dereference",
         title: "BUG: unable to handle kernel NULL pointer dereference in {frame}",
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
@@ -206,6 +206,26 @@ pub(super) const RULES: &[Rule] = &[
               Call Trace:\n\
               \u{20}__check_object_size+0x1/0x2\n\
               \u{20}guilty+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "ernel BUG at",
+        line: r"[kK]ernel BUG at (?:[^ ]*/)?lib/list_debug\.c",
+        title: "BUG: corrupted list in {frame}",
+        frame: ACCESS,
+        skip: &["*list_*"],
+        kind: &[("", Kind::MemorySafetyBug)],
+        examples: &[Example {
+            title: "BUG: corrupted list in unlinker",
+            log: "list_del corruption, ffff888000000000->next is LIST_POISON1 (dead000000000100)\n\
+              ------------[ cut here ]------------\n\
+              kernel BUG at lib/list_debug.c:56!\n\
+              invalid opcode: 0000 [#1] PREEMPT SMP\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              RIP: 0010:__list_del_entry_valid+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}unlinker+0x1/0x2\n",
         }],
         ..Rule::NEW
     },

@@ -1,6 +1,6 @@
 //! What belongs nowhere else, and what only looks like a crash.
 
-use super::{Example, Find, Kind, Lost, Rule, Stack};
+use super::{Example, Kind, Lost, Rule, Stack};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -136,8 +136,11 @@ pub(super) const RULES: &[Rule] = &[
         header: "BUG: ",
         line: r"BUG: (?P<rest>.*)",
         title: "BUG: {rest}",
-        frame: &[] as &[Find],
-        stack: Stack::Corrupted,
+        stack: Stack::Optional,
+        examples: &[Example {
+            title: "BUG: no such thing as item NUM",
+            log: "BUG: no such thing as item 3\n",
+        }],
         ..Rule::NEW
     },
 ];

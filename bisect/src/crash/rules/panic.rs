@@ -86,6 +86,19 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "Kernel panic",
+        line: r"Kernel panic - not syncing: Couldn't open N_TTY ldisc",
+        title: "kernel panic: Couldn't open N_TTY ldisc",
+        stack: Stack::Optional,
+        kind: DOS,
+        continues: true,
+        examples: &[Example {
+            title: "kernel panic: Couldn't open N_TTY ldisc",
+            log: "Kernel panic - not syncing: Couldn't open N_TTY ldisc for ptm1 --- error -12.\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "Kernel panic",
         line: r"Kernel panic - not syncing: (?P<why>.*)",
         title: "kernel panic: {why}",
         kind: DOS,

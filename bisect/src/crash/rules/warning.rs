@@ -2,6 +2,9 @@
 
 use super::{Example, Find, Kind, Rule, Stack};
 
+/// What is in every warning.
+pub(in crate::crash) const HEADER: &str = "WARNING:";
+
 const WARNING: &[(&str, Kind)] = &[("", Kind::Warning)];
 
 const FRAME: &[Find] = &[Find::Pointer, Find::Trace];
@@ -19,7 +22,7 @@ macro_rules! at {
 }
 
 const fn warning(line: &'static str, title: &'static str) -> Rule {
-    Rule { header: "WARNING:", line, title, frame: FRAME, kind: WARNING, ..Rule::NEW }
+    Rule { header: HEADER, line, title, frame: FRAME, kind: WARNING, ..Rule::NEW }
 }
 
 pub(super) const RULES: &[Rule] = &[
@@ -27,7 +30,12 @@ pub(super) const RULES: &[Rule] = &[
         kind: &[("", Kind::Refcount)],
         ..warning(at!(r"refcount\.[ch]"), "WARNING: refcount bug in {frame}")
     },
-    warning(at!(r"lib/debugobjects\.c"), "WARNING: ODEBUG bug in {frame}"),
+    // Timers and work that go on although their memory goes: who frees it is to blame, and not who
+    // runs it.
+    Rule {
+        skip: &["*debug_*", "*timer*", "*rcu*", "*init_work*"],
+        ..warning(at!(r"lib/debugobjects\.c"), "WARNING: ODEBUG bug in {frame}")
+    },
     Rule {
         kind: &[("", Kind::Lockdep)],
         ..warning(at!(r"kernel/locking/lockdep\.c"), "WARNING: locking bug in {frame}")
