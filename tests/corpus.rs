@@ -44,6 +44,8 @@ pub struct Case {
     pub suppressed: bool,
     /// Whether the kernel panicked.
     pub panicked: bool,
+    /// The test process that ran.
+    pub executor: Option<String>,
     /// The log.
     pub log: String,
     /// The exact report.
@@ -124,6 +126,7 @@ fn parse(name: String, text: &str) -> Case {
             "FRAME" => case.frame = Some(value),
             "START" => case.start = Some(value),
             "END" => case.end = Some(value),
+            "EXECUTOR" => case.executor = Some(value),
             "CORRUPTED" => case.corrupted = value == "Y",
             "SUPPRESSED" => case.suppressed = value == "Y",
             "PANICKED" => case.panicked = value == "Y",
@@ -218,6 +221,9 @@ fn one(score: &mut Score, case: &Case, crash: Option<&Crash>) {
     let suppressed = crash.suppressed.to_string();
     score.check(&case.name, "suppressed", case.suppressed.to_string(), suppressed);
     score.check(&case.name, "panicked", case.panicked.to_string(), crash.panicked.to_string());
+    let executor = crash.executor.map(|ran| format!("proc={}, id={}", ran.proc, ran.id));
+    let want = case.executor.clone().unwrap_or_default();
+    score.check(&case.name, "executor", want, executor.unwrap_or_default());
     if let Some(frame) = &case.frame {
         let got = crash.frame.clone().unwrap_or_default();
         score.check(&case.name, "frame", frame.clone(), got);

@@ -71,7 +71,7 @@ fn json_is_one_array_a_file() {
     assert_eq!(crash["cpu"], 2);
     assert_eq!(crash["alt_titles"], serde_json::json!([]));
     // The file that is named is that of the messenger.
-    for absent in ["guilty_file", "corrupted"] {
+    for absent in ["guilty_file", "corrupted", "executor"] {
         assert!(crash[absent].is_null(), "{crash}");
     }
     for no in ["suppressed", "panicked"] {
@@ -94,6 +94,24 @@ fn json_is_one_array_a_file() {
         arrays.iter().map(|array| array.as_array().unwrap().len()).collect::<Vec<_>>(),
         [1, 0]
     );
+}
+
+#[test]
+fn titles_are_compared() {
+    if !has_program() {
+        return;
+    }
+    let compare = |one: &str, other: &str| {
+        let mut command = vmbisect();
+        command.args(["--compare", one, other]);
+        command
+    };
+    let output = compare("INFO: task hung in f", "INFO: rcu detected stall in f").assert().code(0);
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    assert_eq!(text, "likely one bug: both are failures to go on in f\n");
+    let output = compare("WARNING in f", "WARNING in g").arg("--json").assert().code(1);
+    let answer: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    assert_eq!(answer, serde_json::json!({ "related": false, "reason": null }));
 }
 
 #[test]

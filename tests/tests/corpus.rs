@@ -20,6 +20,7 @@ fn the_corpus_is_classified_as_well_as_it_was() {
         ("corrupted", 0.97),
         ("suppressed", 0.97),
         ("panicked", 0.97),
+        ("executor", 0.97),
         ("start", 1.0),
         ("report", 1.0),
         ("guilty file", 0.97),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
-use vmbisect::crash::{Crash, Event, Scanner};
+use vmbisect::crash::{Crash, Event, Scanner, family};
 use vmbisect::maintainers::Recipients;
 use vmbisect::symbols::KernelOffset;
 
@@ -19,19 +19,22 @@ use super::{Output, WithHint};
 
 /// Finds the crashes in console logs: title, kind, who is to blame, and the report itself.
 ///
-/// Exit status: 0 no crash was found, 1 at least one was, 2 a log could not be read.
+/// Exit status: 0 no crash was found, 1 at least one was, 2 a log could not be read. With --compare:
+/// 0 the titles are taken for one bug, 1 they are not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 With --json, one array a file is printed, of objects with the fields title, alt_titles, kind, frame,
-guilty_file, task, cpu, corrupted (null or the reason), suppressed, panicked, start, end (offsets in
-bytes), report and, with --kernel-dir, recipients (to and cc, with the reasons). The array of a log
-without a crash is empty.
+guilty_file, task, cpu, executor (null, or proc and id of a fuzzer's test process), corrupted (null or
+the reason), suppressed, panicked, start, end (offsets in bytes), report and, with --kernel-dir,
+recipients (to and cc, with the reasons). The array of a log without a crash is empty. With --compare,
+one object is printed: related and reason (null if unrelated).
 
 Examples:
   vmbisect classify console.log
   ssh host dmesg | vmbisect classify --report -
   vmbisect classify --vmlinux vmlinux --kernel-dir linux console.log
-  vmbisect classify --follow /var/log/guest-console.log")]
+  vmbisect classify --follow /var/log/guest-console.log
+  vmbisect classify --compare 'KASAN: use-after-free Read in f' 'general protection fault in f'")]
 pub(crate) struct Args {
     /// Console logs; `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
@@ -44,6 +47,11 @@ pub(crate) struct Args {
     /// Go on reading as the file grows, until interrupted
     #[arg(long, short, conflicts_with = "json")]
     follow: bool,
+
+    /// Tell whether two crash titles are likely to be one bug, seen twice, and why
+    #[arg(long, num_args = 2, value_names = ["TITLE", "TITLE"],
+          conflicts_with_all = ["files", "report", "follow"])]
+    compare: Option<Vec<String>>,
 
     #[command(flatten)]
     symbols: SymbolsArgs,
@@ -66,6 +74,9 @@ const PIECE: usize = 256 << 10;
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
+    if let Some([one, other]) = args.compare.as_deref() {
+        return compare(one, other, output);
+    }
     let many = args.files.len() > 1;
     if args.follow && many {
         let several = || -> anyhow::Result<()> { bail!("only one log can be followed") };
@@ -84,6 +95,20 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if found { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn compare(one: &str, other: &str, output: &Output) -> anyhow::Result<ExitCode> {
+    let reason = family::kinship(&[one], &[other]).map(|kinship| kinship.to_string());
+    let related = reason.is_some();
+    if output.json {
+        output.line(serde_json::json!({ "related": related, "reason": reason }).to_string());
+    } else {
+        output.line(match reason {
+            Some(reason) => format!("likely one bug: {}", printable(&reason)),
+            None => "not known to be one bug".to_owned(),
+        });
+    }
+    Ok(if related { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// Reads a log; what comes with each event is where its kernel was loaded, as far as that is known.

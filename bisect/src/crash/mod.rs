@@ -5,6 +5,7 @@
 
 mod blame;
 mod damage;
+pub mod family;
 mod frames;
 mod guilty;
 mod kind;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use kind::Kind;
 pub(crate) use names::Names;
+pub use report::Executor;
 pub use scanner::{Event, Scanner};
 
 /// When in a trial a crash was seen.
@@ -51,6 +53,9 @@ pub struct Crash {
     pub task: Option<String>,
     /// The CPU that it ran on.
     pub cpu: Option<u32>,
+    /// The test process that ran, where a fuzzer's executor did.
+    #[serde(default)]
+    pub executor: Option<Executor>,
     /// Whether the log is too damaged for the title to be trusted, and why.
     pub corrupted: Option<String>,
     /// Known not to be a kernel bug (out of memory, a broken host).

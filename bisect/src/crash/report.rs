@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     line::{Context, Line},
     trace,
@@ -32,6 +34,44 @@ pub(super) struct Report {
     is_cut: bool,
     /// How many of the lines are its own; further ones are of the report that broke in.
     own: Option<usize>,
+}
+
+/// The test process of a fuzzer, which its task's name tells: `syz.2.690`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executor {
+    /// Which of the processes that ran at the same time.
+    pub proc: u32,
+    /// Which program it was that the process ran.
+    pub id: u64,
+}
+
+/// What ran when a crash happened.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Runner {
+    /// The task, `name/pid`.
+    pub(super) task: Option<String>,
+    /// The CPU that it ran on.
+    pub(super) cpu: Option<u32>,
+    /// The test process that it is.
+    pub(super) executor: Option<Executor>,
+}
+
+/// Reads a line `CPU: 0 PID: 1 Comm: init Not tainted 6.1.0 #1`.
+fn runner(line: &str) -> Runner {
+    let number = |word: &str| -> Option<u32> {
+        line.split_once(word)?.1.split_ascii_whitespace().next()?.parse().ok()
+    };
+    let name = line.split_once(" Comm: ").and_then(|(_, name)| {
+        let end = [" Not tainted", " Tainted: "].iter().find_map(|end| name.find(end))?;
+        name.get(..end).map(str::trim_end)
+    });
+    let task = name.zip(number("PID: ")).map(|(name, pid)| format!("{name}/{pid}"));
+    Runner { task, cpu: number("CPU: "), executor: name.and_then(executor) }
+}
+
+fn executor(task: &str) -> Option<Executor> {
+    let (proc, id) = task.strip_prefix("syz.")?.split_once('.')?;
+    Some(Executor { proc: proc.parse().ok()?, id: id.parse().ok()? })
 }
 
 #[derive(Clone, Debug)]
@@ -128,24 +168,14 @@ impl Report {
             .filter_map(|span| self.text.get(span.range.clone()))
     }
 
-    /// The task that ran, `name/pid`, and the CPU that it ran on, from the line that every oops and
-    /// warning has: `CPU: 0 PID: 1 Comm: init Not tainted`.
-    pub(super) fn task_and_cpu(&self) -> (Option<String>, Option<u32>) {
-        let Some(line) = self.lines().find(|line| line.starts_with("CPU: ")) else {
-            return (None, None);
-        };
-        let number = |word: &str| -> Option<u32> {
-            line.split_once(word)?.1.split_ascii_whitespace().next()?.parse().ok()
-        };
-        let name = line.split_once(" Comm: ").and_then(|(_, name)| {
-            let end = [" Not tainted", " Tainted: "].iter().find_map(|end| name.find(end))?;
-            name.get(..end)
-        });
-        let task = name.zip(number("PID: "));
-        (task.map(|(name, pid)| format!("{}/{pid}", name.trim_end())), number("CPU: "))
+    /// What ran, from the line that every oops and warning has: `CPU: 0 PID: 1 Comm: init Not
+    /// tainted`.
+    pub(super) fn runner(&self) -> Runner {
+        let line = self.lines().find_map(|line| line.get(line.find("CPU: ")?..));
+        line.map(runner).unwrap_or_default()
     }
 
-    /// The same, and whether each is a stack frame.
+    /// The lines, and whether each is a stack frame.
     pub(super) fn lines_and_frames(&self) -> impl Iterator<Item = (&str, bool)> {
         let spans = self.lines.iter().filter(|span| !span.questionable);
         spans.filter_map(|span| Some((self.text.get(span.range.clone())?, span.is_frame)))
@@ -161,5 +191,26 @@ impl Report {
             text.push('\n');
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Executor, Runner, runner};
+
+    #[test]
+    fn what_ran_is_read() {
+        let ran = runner("CPU: 3 UID: 0 PID: 5599 Comm: syz.0.104 Not tainted 6.10.0 #20");
+        assert_eq!(
+            ran,
+            Runner {
+                task: Some("syz.0.104/5599".into()),
+                cpu: Some(3),
+                executor: Some(Executor { proc: 0, id: 104 }),
+            }
+        );
+        let ran = runner("CPU: 0 PID: 1 Comm: my task Tainted: G        W          6.1.0 #1");
+        assert_eq!((ran.task.as_deref(), ran.executor), (Some("my task/1"), None));
+        assert_eq!(runner("CPU: x PID: Comm: syz.a.b Not tainted"), Runner::default());
     }
 }

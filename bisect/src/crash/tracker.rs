@@ -287,15 +287,16 @@ fn judge(set: &RuleSet, open: &Open) -> Option<Crash> {
         Some(verdict) => verdict.clone(),
         None => title::judge(compiled, &open.groups, &open.report)?,
     };
-    let (task, cpu) = open.report.task_and_cpu();
+    let runner = open.report.runner();
     Some(Crash {
         kind: compiled.rule.kind(&verdict.title),
         title: verdict.title,
         alt_titles: verdict.alts,
         frame: verdict.frame,
         guilty_file: guilty::file(&open.report, compiled.rule.is_stall()),
-        task,
-        cpu,
+        task: runner.task,
+        cpu: runner.cpu,
+        executor: runner.executor,
         start: open.report.start,
         end: open.report.end,
         report: open.report.text(),

@@ -224,6 +224,9 @@ pub fn describe(target: &Target) -> String {
         Target::Crash(titles) => {
             titles.iter().map(|title| format!("{title:?}")).collect::<Vec<_>>().join(" or ")
         }
+        Target::CrashFamily(titles) => {
+            format!("{} or a crash akin to it", describe(&Target::Crash(titles.clone())))
+        }
         Target::AnyCrash => "A crash".into(),
         Target::NoBoot => "A failure to boot".into(),
         Target::Hang => "A hang".into(),

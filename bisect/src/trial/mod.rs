@@ -46,6 +46,7 @@ pub(crate) mod tests {
             guilty_file: None,
             task: None,
             cpu: None,
+            executor: None,
             corrupted: None,
             suppressed: false,
             panicked: false,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::crash::{Crash, Kind};
+use crate::crash::{Crash, Kind, family};
 
 /// What counts as the bug showing itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +10,9 @@ use crate::crash::{Crash, Kind};
 pub enum Target {
     /// One of these crash titles; `*` stands for any text.
     Crash(Vec<String>),
+    /// The same, or a crash that is likely to be the same bug, seen another way: of the same family
+    /// ([`family`]) and in the same function.
+    CrashFamily(Vec<String>),
     /// Any crash at all.
     AnyCrash,
     /// Init is never reached.
@@ -25,6 +28,9 @@ impl Target {
     pub fn matches_title(&self, title: &str) -> bool {
         match self {
             Target::Crash(wanted) => wanted.iter().any(|pattern| matches_pattern(pattern, title)),
+            Target::CrashFamily(wanted) => {
+                wanted.iter().any(|wanted| matches_pattern(wanted, title) || akin(wanted, &[title]))
+            }
             Target::AnyCrash => true,
             Target::Hang | Target::NoBoot | Target::ExitStatus(_) => false,
         }
@@ -35,10 +41,12 @@ impl Target {
     /// A suppressed crash (the guest ran out of memory, say) is not "any crash", but it is a hit
     /// where its own title is asked for.
     pub fn matches(&self, crash: &Crash) -> bool {
-        let mut titles = std::iter::once(&crash.title).chain(&crash.alt_titles);
+        let titles = family::titles(crash);
+        let named = |wanted: &String| titles.iter().any(|title| matches_pattern(wanted, title));
         match self {
-            Target::Crash(wanted) => {
-                titles.any(|title| wanted.iter().any(|pattern| matches_pattern(pattern, title)))
+            Target::Crash(wanted) => wanted.iter().any(named),
+            Target::CrashFamily(wanted) => {
+                wanted.iter().any(|wanted| named(wanted) || akin(wanted, &titles))
             }
             Target::AnyCrash => !crash.suppressed,
             // The kernel's own watchdogs: stalls, lockups, hung tasks.
@@ -46,6 +54,11 @@ impl Target {
             Target::NoBoot | Target::ExitStatus(_) => false,
         }
     }
+}
+
+/// Whether a crash of these titles is taken for the bug that has this title.
+fn akin(wanted: &str, titles: &[&str]) -> bool {
+    family::kinship(&[wanted], titles).is_some()
 }
 
 /// Whether `text` is what `pattern` says, `*` standing for any text, the empty one included.
@@ -95,6 +108,18 @@ mod tests {
         assert!(!Target::NoBoot.matches(&seen));
         seen.kind = Kind::Hang;
         assert!(Target::Hang.matches(&seen));
+    }
+
+    #[test]
+    fn a_family_is_a_hit_where_it_is_asked_for() {
+        let mut seen = crash("general protection fault in foo");
+        seen.alt_titles = vec!["bad-access in foo".into()];
+        let wanted = || vec!["KASAN: use-after-free Read in foo".into()];
+        assert!(!Target::Crash(wanted()).matches(&seen));
+        assert!(Target::CrashFamily(wanted()).matches(&seen));
+        assert!(Target::CrashFamily(wanted()).matches_title("KASAN: invalid-free in foo"));
+        assert!(!Target::CrashFamily(wanted()).matches_title("WARNING in foo"));
+        assert!(Target::CrashFamily(vec!["general * in f*".into()]).matches(&seen));
     }
 
     #[test]

@@ -12,6 +12,12 @@ pub(super) struct TargetArgs {
     #[arg(long, value_name = "TITLE", group = "target")]
     crash: Vec<String>,
 
+    /// With --crash, take a crash for it too that is likely to be the same bug, seen another way (a
+    /// page fault for a KASAN report, an RCU stall for a hung task) in the same function;
+    /// `vmbisect classify --compare` tells whether two titles are
+    #[arg(long, requires = "crash")]
+    accept_family: bool,
+
     /// Any crash at all
     #[arg(long, group = "target")]
     any_crash: bool,
@@ -33,6 +39,7 @@ impl TargetArgs {
     /// The target that was asked for.
     pub(super) fn target(&self) -> Target {
         match self {
+            TargetArgs { crash, accept_family: true, .. } => Target::CrashFamily(crash.clone()),
             TargetArgs { crash, .. } if !crash.is_empty() => Target::Crash(crash.clone()),
             TargetArgs { exit_status: Some(status), .. } => Target::ExitStatus(*status),
             TargetArgs { no_boot: true, .. } => Target::NoBoot,
