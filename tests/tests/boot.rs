@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 use vmbisect::tools::Purpose;
+use vmbisect::trial::launcher::OuterKernel;
 use vmbisect_tests::fixture::{self, Kernels};
 use vmbisect_tests::program::{Ran, run, vmbisect};
 
@@ -96,6 +97,26 @@ fn a_loop_counts_the_warning_by_its_title_and_keeps_every_console() {
     let report = title["report"].as_str().unwrap();
     assert!(report.contains("__pv_queued_spin_lock_slowpath"), "{report}");
     assert_eq!(result["to_init_us"]["boots"], 3, "{result:#}");
+}
+
+/// Debian's cloud kernel, which the outer machine runs as well: unmodified, its own configuration, in
+/// which CONFIG_X86_MPPARSE is off.
+#[test]
+fn a_stock_kernel_that_knows_acpi_alone_finds_both_of_its_cpus() {
+    if kernels().is_none() {
+        return;
+    }
+    let stock = match OuterKernel::fetch(&vmbisect::cache::dir()) {
+        Ok(stock) => stock,
+        Err(error) => return eprintln!("skipped: no stock kernel: {error}"),
+    };
+    let (ran, report) = boot(&stock.image, 2, &[]);
+    assert_eq!(ran.status, Some(0), "{report:#}\n{}", ran.stderr);
+    assert_eq!(report["cpus_online"], 2, "{report:#}");
+    assert_eq!(report["pv_spinlocks"], true, "{report:#}");
+    let by_acpi = "Using ACPI (MADT) for SMP configuration information";
+    assert!(ran.stderr.contains(by_acpi), "{}", ran.stderr);
+    assert!(ran.stderr.contains("ttyS0 at I/O 0x3f8"), "{}", ran.stderr);
 }
 
 #[test]

@@ -113,32 +113,39 @@ fn seal(bytes: &mut [u8], at: usize) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sum(bytes: &[u8]) -> u8 {
         bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte))
     }
 
-    #[test]
-    fn table_lists_each_processor_once_and_adds_up() {
-        for vcpus in [1, 2, 8, layout::MAX_VCPUS] {
+    proptest! {
+        #[test]
+        fn table_lists_each_processor_once_and_adds_up(vcpus in 1..=layout::MAX_VCPUS) {
             let table = table(vcpus);
-            assert_eq!(sum(&table), 0);
-            assert_eq!(table.len(), 268 + 20 * usize::from(vcpus));
-            assert_eq!(usize::from(u16::from_le_bytes([table[4], table[5]])), table.len());
-            let mut at = 44;
-            let mut ids = Vec::new();
-            let mut count = 0u16;
+            prop_assert_eq!(sum(&table), 0);
+            prop_assert_eq!(table.len(), 268 + 20 * usize::from(vcpus));
+            prop_assert_eq!(usize::from(u16::from_le_bytes([table[4], table[5]])), table.len());
+            let (mut at, mut count) = (44, 0);
+            let (mut ids, mut io_apics) = (Vec::new(), Vec::new());
             while at < table.len() {
-                if table[at] == PROCESSOR {
-                    ids.push(table[at + 1]);
-                    assert_eq!(table[at + 3] & BOOT_PROCESSOR != 0, table[at + 1] == 0);
+                match table[at] {
+                    PROCESSOR => {
+                        ids.push(table[at + 1]);
+                        prop_assert_eq!(table[at + 3] & BOOT_PROCESSOR != 0, table[at + 1] == 0);
+                    }
+                    IO_APIC => io_apics.push(table[at + 1]),
+                    _ => {}
                 }
                 at += if table[at] == PROCESSOR { 20 } else { 8 };
                 count += 1;
             }
-            assert_eq!(ids, (0..vcpus).collect::<Vec<_>>());
-            assert_eq!(count, u16::from_le_bytes([table[34], table[35]]));
+            prop_assert_eq!(&ids, &(0..vcpus).collect::<Vec<_>>());
+            prop_assert_eq!(count, u16::from_le_bytes([table[34], table[35]]));
+            prop_assert_eq!(io_apics.len(), 1);
+            prop_assert!(!ids.contains(&io_apics[0]));
         }
     }
 

@@ -41,7 +41,8 @@ pub(crate) struct MachineArgs {
     #[arg(long, conflicts_with = "boot")]
     pub(crate) kaslr: bool,
 
-    /// Whether the kernel finds its processors by ACPI or by the MP table
+    /// Whether the kernel finds its processors by ACPI or by the MP table; by ACPI it needs KVM's clock
+    /// (clocksource2 in --pv) as well
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub(crate) acpi: AcpiArg,
 

@@ -24,6 +24,12 @@ fn kernel_elf() -> Vec<u8> {
     elf(BASE, &[text, data])
 }
 
+/// A 32-bit kernel.
+fn kernel_elf_32() -> Vec<u8> {
+    let text = Segment { address: BASE, data: b"\xfa\xf4\xeb\xfd".repeat(600), size: 2400 };
+    elf32(BASE as u32, &[text])
+}
+
 fn memory() -> GuestMemoryMmap {
     GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 64 << 20)]).unwrap()
 }
@@ -113,11 +119,9 @@ fn kernels_from_before_init_size_start_where_the_header_says() {
 
 #[test]
 fn a_32_bit_kernel_is_entered_in_protected_mode() {
-    let text = Segment { address: BASE, data: b"\xfa\xf4\xeb\xfd".repeat(600), size: 2400 };
-    let elf = elf32(BASE as u32, &[text]);
-    let mut template = BzImage::new(stored(&elf));
+    let mut template = BzImage::new(stored(&kernel_elf_32()));
     (template.xloadflags, template.initrd_addr_max) = (0, 0x37ff_ffff);
-    for image in [elf, template.build()] {
+    for image in [kernel_elf_32(), template.build()] {
         let kernel = Kernel::from_bytes(image).unwrap();
         let entry = Entry { address: BASE, mode: EntryMode::Protected };
         assert_eq!(kernel.load(&memory(), Direct).unwrap().entry, entry);

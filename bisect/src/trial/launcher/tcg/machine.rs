@@ -43,8 +43,8 @@ impl OuterMachine<'_> {
             Clock::Instructions => "clocksource=tsc tsc=reliable",
         };
         let append = format!(
-            "console=ttyS0 panic=-1 reboot=k mitigations=off {clock} random.trust_cpu=on loglevel=5 \
-             rdinit=/init -- {}",
+            "console=ttyS0 panic=-1 reboot=k mitigations=off {clock} random.trust_cpu=on no_timer_check \
+             loglevel=5 rdinit=/init -- {}",
             self.arguments
         );
         let mut qemu = Command::new(self.qemu);
