@@ -10,7 +10,9 @@ use clap::builder::PossibleValue;
 use serde::Serialize;
 use vmbisect::history::{CommitId, History, HistoryError};
 use vmbisect::search::{Costs, Limits};
-use vmbisect::simulate::{Nature, Rule, Score, Setting, Shape, simulate};
+use vmbisect::simulate::{
+    Nature, Reliability, Rule, Score, Setting, Shape, SimulateError, least_trials, simulate,
+};
 
 use super::interrupt::{cancel_on_signals, interrupted};
 use super::{Output, WithHint};
@@ -25,15 +27,26 @@ use super::{Output, WithHint};
 /// "90 %" says what to allow for: one bisection in ten takes longer.
 ///
 /// All rules meet the same histories, the same broken revisions and the same luck in the n-th trial
-/// of each revision. Our own knows neither rate beforehand. A table for it says how often names at
-/// a claimed probability were right.
+/// of each revision. Our own knows neither rate beforehand; how often names at a claimed
+/// probability were right is in a table at the end. "Wrong" are names of other commits: what a rule
+/// that is merely unsure leaves out. The line "no rule" gives the fewest trials that would do for
+/// anyone who knew both rates and had builds for free (Fano's bound); compare with
+/// --build-seconds 0.
+///
+/// The rules of syzkaller and git bisect take any crash for the bug's, so other bugs (--foreign)
+/// mislead them. The rule git-bayesect asks the Python package of that name, which has to be
+/// installed: pip install git_bayesect.
+///
+/// --grid is the whole range in one go: hit rates from 0.05 to 0.9, false rates from 0 to 0.03,
+/// other crashes from none to 0.3 of the trials, ours beside syzkaller's rule of 2024.
 ///
 /// Exit status: 0 done, 2 something went wrong, 130 interrupted, with what was known by then.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   vmbisect simulate --candidates 5932 --hit-rate 0.05,0.1,0.3 --false-rate 0.01
   vmbisect simulate --merges 0.07 --hit-rate 0.2 --foreign 0.1 --broken 0.05 --machines 8
-  vmbisect simulate --repo linux --good v6.1 --bad v6.2 --build-seconds 180 --trial-seconds 25")]
+  vmbisect simulate --repo linux --good v6.1 --bad v6.2 --build-seconds 180 --trial-seconds 25
+  vmbisect simulate --grid --runs 1000 --json > grid.json")]
 pub(crate) struct Args {
     /// Commits that may be the culprit
     #[arg(long, value_name = "N", default_value_t = 5932, help_heading = "History")]
@@ -71,10 +84,16 @@ pub(crate) struct Args {
     #[arg(value_parser = |text: &str| number(text, 0.0, 1.0), help_heading = "Trials")]
     false_rate: Vec<f64>,
 
-    /// Probability that a trial dies of another bug first
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Trials")]
-    #[arg(value_parser = |text: &str| number(text, 0.0, 1.0))]
-    foreign: f64,
+    /// Probability that a trial dies of another bug first; several, with commas, are simulated one
+    /// after the other
+    #[arg(long, value_name = "SHARE", default_value = "0", value_delimiter = ',')]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 0.99), help_heading = "Trials")]
+    foreign: Vec<f64>,
+
+    /// Hit rates from 0.05 to 0.9, false rates from 0 to 0.03, other crashes from 0 to 0.3
+    #[arg(long, help_heading = "Trials")]
+    #[arg(conflicts_with_all = ["hit_rate", "false_rate", "foreign"])]
+    grid: bool,
 
     /// Share of the history that has this other bug
     #[arg(long, value_name = "SHARE", default_value_t = 1.0, help_heading = "Trials")]
@@ -106,7 +125,8 @@ pub(crate) struct Args {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     machines: u32,
 
-    /// Rules to compare; may be given several times [default: all]
+    /// Rules to compare; may be given several times [default: all but git-bayesect; with --grid,
+    /// ours and syzkaller-2024]
     #[arg(long, value_name = "RULE", value_enum, help_heading = "Rules")]
     rule: Vec<Named>,
 
@@ -150,6 +170,7 @@ impl ValueEnum for Named {
             Named(Rule::Syzkaller2021),
             Named(Rule::Syzkaller2024),
             Named(Rule::GitBisect),
+            Named(Rule::GitBayesect),
         ];
         &ALL
     }
@@ -165,9 +186,23 @@ struct Simulated {
     candidates: usize,
     hit_rate: f64,
     false_rate: f64,
+    foreign: f64,
     histories: u64,
+    /// Trials that no rule can do without, absent if hits tell nothing.
+    least_trials: Option<f64>,
     rules: Vec<Score>,
 }
+
+/// The rates of one setting.
+#[derive(Clone, Copy, Debug)]
+struct Rates {
+    hit: f64,
+    false_: f64,
+    foreign: f64,
+}
+
+/// What `--grid` covers.
+const GRID: [&[f64]; 3] = [&[0.05, 0.1, 0.2, 0.3, 0.5, 0.9], &[0.0, 0.01, 0.03], &[0.0, 0.1, 0.3]];
 
 fn number(text: &str, low: f64, high: f64) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -181,40 +216,61 @@ fn number(text: &str, low: f64, high: f64) -> Result<f64, String> {
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let shape = args.shape()?;
     let rules: Vec<Rule> = match &args.rule[..] {
-        [] => Rule::ALL.to_vec(),
+        [] if args.grid => vec![Rule::Ours, Rule::Syzkaller2024],
+        [] => Rule::OWN.to_vec(),
         named => named.iter().map(|named| named.0).collect(),
     };
     let jobs = args.jobs.or(std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let cancel = cancel_on_signals()?;
     let progress = output.progress();
     progress.enable_steady_tick(std::time::Duration::from_millis(200));
-    let mut all = Vec::new();
-    for &hit_rate in &args.hit_rate {
-        for &false_rate in args.false_rate.iter().take_while(|_| !cancel.is_cancelled()) {
-            let setting = args.setting(shape.clone(), hit_rate, false_rate);
-            let mut on_done = |done| {
-                let of = args.runs;
-                progress.set_message(format!(
-                    "{done} of {of} histories, hit rate {hit_rate}, false rate {false_rate}"
-                ));
-            };
-            let rules = simulate(&setting, &rules, args.runs, jobs, &cancel, &mut on_done);
-            let simulated = Simulated {
-                candidates: shape.candidates(),
-                hit_rate,
-                false_rate,
-                histories: rules.first().map_or(0, |score| score.histories),
-                rules,
-            };
-            if !output.json {
-                progress.suspend(|| print(&simulated, output));
-            }
-            all.push(simulated);
+    let settings = args.rates();
+    if !output.json {
+        output.line(format!("{} candidates, {} histories each", shape.candidates(), args.runs));
+    }
+    let mut all: Vec<Simulated> = Vec::new();
+    for (number, &rates) in (1..).zip(&settings) {
+        if cancel.is_cancelled() {
+            break;
         }
+        let setting = args.setting(shape.clone(), rates);
+        let mut on_done = |done| {
+            let Rates { hit, false_, foreign } = rates;
+            let (of, settings) = (args.runs, settings.len());
+            progress.set_message(format!(
+                "setting {number} of {settings} (hit rate {hit}, false rate {false_}, foreign \
+                 {foreign}): {done} of {of} histories"
+            ));
+        };
+        let scores = simulate(&setting, &rules, args.runs, jobs, &cancel, &mut on_done);
+        let hint = scores.as_ref().err().map(SimulateError::hint).unwrap_or_default();
+        let rules = scores.hint(hint)?;
+        let least = least_trials(
+            shape.candidates(),
+            rates.hit,
+            rates.false_,
+            rates.foreign,
+            args.confidence,
+        );
+        let simulated = Simulated {
+            candidates: shape.candidates(),
+            hit_rate: rates.hit,
+            false_rate: rates.false_,
+            foreign: rates.foreign,
+            histories: rules.first().map_or(0, |score| score.histories),
+            least_trials: least.is_finite().then_some(least),
+            rules,
+        };
+        if !output.json {
+            progress.suspend(|| print(&simulated, output));
+        }
+        all.push(simulated);
     }
     progress.finish_and_clear();
     if output.json {
         output.line(serde_json::to_string_pretty(&all)?);
+    } else {
+        print_reliability(&all, output);
     }
     if cancel.is_cancelled() {
         output.note("interrupted; this is what was known");
@@ -243,13 +299,28 @@ impl Args {
         Ok(Shape::Given(Arc::new(candidates.graph().clone())))
     }
 
-    fn setting(&self, shape: Shape, hit_rate: f64, false_rate: f64) -> Setting {
+    /// All combinations that were asked for.
+    fn rates(&self) -> Vec<Rates> {
+        let [hits, falses, foreigns] = match self.grid {
+            true => GRID,
+            false => [&self.hit_rate[..], &self.false_rate, &self.foreign],
+        };
+        let mut all = Vec::new();
+        for &hit in hits {
+            for &false_ in falses {
+                all.extend(foreigns.iter().map(|&foreign| Rates { hit, false_, foreign }));
+            }
+        }
+        all
+    }
+
+    fn setting(&self, shape: Shape, rates: Rates) -> Setting {
         Setting {
             shape,
             nature: Nature {
-                hit_rate,
-                false_rate,
-                foreign: self.foreign,
+                hit_rate: rates.hit,
+                false_rate: rates.false_,
+                foreign: rates.foreign,
                 foreign_span: self.foreign_span,
                 broken: self.broken,
                 broken_length: self.broken_length as usize,
@@ -276,9 +347,10 @@ fn told<T>(result: Result<T, HistoryError>) -> anyhow::Result<T> {
 }
 
 fn print(simulated: &Simulated, output: &Output) {
-    let Simulated { candidates, hit_rate, false_rate, histories, rules } = simulated;
+    let Simulated { hit_rate, false_rate, foreign, histories, least_trials, rules, .. } = simulated;
+    output.line("");
     output.line(format!(
-        "{candidates} candidates, hit rate {hit_rate}, false rate {false_rate}, {histories} \
+        "hit rate {hit_rate}, false rate {false_rate}, other crashes {foreign}, {histories} \
          histories"
     ));
     output
@@ -297,9 +369,22 @@ fn print(simulated: &Simulated, output: &Output) {
             score.hours_90,
         ));
     }
-    for score in rules.iter().filter(|score| !score.reliability.is_empty()) {
-        output.line(format!("{}: claimed and actual probability", score.rule.name()));
-        for row in &score.reliability {
+    if let Some(least) = least_trials {
+        output.line(format!("{:<43} {least:>8.1}", "no rule, builds free, with fewer than"));
+    }
+}
+
+fn print_reliability(all: &[Simulated], output: &Output) {
+    for rule in Rule::ALL {
+        let scores = all.iter().flat_map(|simulated| &simulated.rules);
+        let rows = scores.filter(|score| score.rule == rule).flat_map(|score| &score.reliability);
+        let rows = Reliability::together(rows);
+        if rows.is_empty() {
+            continue;
+        }
+        output.line("");
+        output.line(format!("{}: claimed and actual probability", rule.name()));
+        for row in rows {
             output.line(format!(
                 "  {:>4.0} to {:>3.0} %: {:>6} claims, {:>5.1} % claimed, {:>5.1} % right",
                 100.0 * row.from,
@@ -310,5 +395,4 @@ fn print(simulated: &Simulated, output: &Output) {
             ));
         }
     }
-    output.line("");
 }

@@ -98,6 +98,18 @@ pub enum HistoryError {
         /// The bad revision.
         bad: CommitId,
     },
+    /// The git program could not list the commits.
+    #[error("git rev-list failed: {reason}")]
+    RevList {
+        /// How.
+        reason: String,
+    },
+    /// The git program could not say what commits change.
+    #[error("git log failed: {reason}")]
+    Log {
+        /// How.
+        reason: String,
+    },
     /// The repository can't be read.
     #[error("can't read the history")]
     Git(#[from] git2::Error),
@@ -146,6 +158,11 @@ impl HistoryError {
             HistoryError::NoGood => "say where the bug was not there yet: --good REV".into(),
             HistoryError::NoRelease { .. } => {
                 "say where the bug was not there yet: --good REV; or get the tags: git fetch --tags"
+                    .into()
+            }
+            HistoryError::RevList { .. } | HistoryError::Log { .. } => {
+                "the git program has to be on the PATH, and git fsck says whether the repository \
+                 is whole"
                     .into()
             }
             HistoryError::Git(_) => "git fsck says whether the repository is whole".into(),

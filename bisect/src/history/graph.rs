@@ -24,17 +24,33 @@ impl Graph {
     ///
     /// Parents that keep to neither rule are left out.
     pub fn new(parents: &[Vec<Rev>], revisions: usize, good_tips: Vec<Rev>) -> Graph {
-        let candidates = parents.len();
+        let counts: Vec<u32> = parents.iter().map(|parents| parents.len() as u32).collect();
+        Graph::from_parts(&counts, &parents.concat(), revisions, good_tips)
+    }
+
+    /// The same, from how many parents each candidate has, and all of these one after the other.
+    pub(super) fn from_parts(
+        counts: &[u32],
+        parents: &[Rev],
+        revisions: usize,
+        good_tips: Vec<Rev>,
+    ) -> Graph {
+        let candidates = counts.len();
         let revisions = revisions.max(candidates);
         let mut offsets = Vec::with_capacity(candidates + 1);
-        let mut flat = Vec::with_capacity(candidates + candidates / 8);
+        let mut flat = Vec::with_capacity(parents.len());
         offsets.push(0);
-        for (child, of_child) in parents.iter().enumerate() {
-            flat.extend(of_child.iter().copied().filter(|&parent| {
-                let parent = parent as usize;
-                parent < child || (candidates..revisions).contains(&parent)
-            }));
+        let mut from = 0;
+        for (child, &count) in counts.iter().enumerate() {
+            let to = from + count as usize;
+            flat.extend(parents.get(from..to).unwrap_or_default().iter().copied().filter(
+                |&parent| {
+                    let parent = parent as usize;
+                    parent < child || (candidates..revisions).contains(&parent)
+                },
+            ));
             offsets.push(flat.len() as u32);
+            from = to;
         }
         let good_tips = good_tips
             .into_iter()

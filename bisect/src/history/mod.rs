@@ -4,6 +4,7 @@
 //! from it, once; [`Graph`] is its shape alone, which is all that the search needs.
 
 mod candidates;
+mod changes;
 mod error;
 mod find;
 mod graph;
@@ -12,8 +13,10 @@ mod releases;
 mod repository;
 mod revert;
 mod rewritten;
+mod walk;
 
 pub use candidates::Candidates;
+pub use changes::Changes;
 pub use error::HistoryError;
 pub use find::Find;
 pub use graph::{AncestorSet, Children, Graph, Rev};

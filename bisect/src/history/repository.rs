@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, Oid, Repository, Sort};
+use git2::{ErrorCode, Oid, Repository};
 
-use super::{Candidates, CommitId, Find, HistoryError};
+use super::{Candidates, Changes, CommitId, Find, HistoryError, changes, walk};
 
 /// A repository whose history is read. Nothing in it is changed; a revert adds objects that no
 /// branch leads to.
@@ -108,23 +108,21 @@ impl History {
         for &tip in good {
             self.check_tip(tip, bad)?;
         }
-        let shallow = self.shallow_commits();
-        let mut walk = self.repo.revwalk()?;
-        walk.set_sorting(Sort::TOPOLOGICAL | Sort::REVERSE)?;
-        walk.push(bad.oid())?;
-        for tip in good {
-            walk.hide(tip.oid())?;
-        }
-        let mut commits = Vec::new();
-        for oid in walk {
-            let oid = oid?;
-            if shallow.contains(&oid) {
-                return Err(HistoryError::Shallow { at: oid.into() });
-            }
-            let parents = self.repo.find_commit(oid)?.parent_ids().map(CommitId::from).collect();
-            commits.push((CommitId::from(oid), parents));
-        }
-        Ok(Candidates::new(commits, good))
+        walk::candidates(self.git_dir(), good, bad, &self.shallow_commits())
+    }
+
+    /// The paths that the commits reachable from `bad` and from no good tip change, or those at or
+    /// below one of `limits`, if there are any.
+    ///
+    /// # Errors
+    /// Fails if git does.
+    pub fn changes(
+        &self,
+        good: &[CommitId],
+        bad: CommitId,
+        limits: &[String],
+    ) -> Result<Changes, HistoryError> {
+        changes::changes(self.git_dir(), good, bad, limits)
     }
 
     fn check_tip(&self, good: CommitId, bad: CommitId) -> Result<(), HistoryError> {

@@ -100,6 +100,32 @@ fn tags_are_peeled() {
 }
 
 #[test]
+fn changed_paths_by_commit() {
+    let fixture = Fixture::new();
+    let good = fixture.commit("good", &[]);
+    let main = fixture.commit("main", &[good]);
+    let side = fixture.commit("side", &[good]);
+    let merge = fixture.commit("main", &[main, side]);
+    let evil = fixture.commit("evil", &[merge, side]);
+    let changes = |limits: &[&str]| {
+        let limits: Vec<String> = limits.iter().map(|&limit| limit.to_owned()).collect();
+        fixture.history().changes(&[good.into()], evil.into(), &limits).unwrap()
+    };
+    let all = changes(&[]);
+    // A merge that takes a file from one side changes nothing; one that has its own does.
+    let mut changing: Vec<CommitId> = all.keys().copied().collect();
+    let mut expected: Vec<CommitId> = [main, side, evil].map(CommitId::from).to_vec();
+    changing.sort();
+    expected.sort();
+    assert_eq!(changing, expected);
+    assert_eq!(all[&main.into()], ["file"]);
+    assert_eq!(changes(&["file"]).len(), 3);
+    assert!(changes(&["drivers/net"]).is_empty());
+    let error = fixture.history().changes(&[], evil.into(), &[":(bad)x".into()]).unwrap_err();
+    assert!(matches!(error, HistoryError::Log { .. }), "{error}");
+}
+
+#[test]
 fn outside_a_repository() {
     let dir = tempfile::tempdir().unwrap();
     let error = History::open(dir.path()).unwrap_err();

@@ -14,6 +14,7 @@
 mod builder;
 mod config;
 mod configure;
+mod dependencies;
 mod diagnose;
 mod error;
 mod log;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use builder::{Builder, default_scratch, default_store};
 pub use config::{Base, BuildConfig, Fragment, Toolchain};
+pub use dependencies::Dependencies;
 pub use error::BuildError;
 pub use signature::{SignatureError, signature_of};
 

@@ -12,6 +12,11 @@ use crate::history::{Find, Rev};
 /// A revision that can tell less than this share of what another can is left alone.
 const CRUMB: f64 = 0.02;
 
+/// The share of a build that its first batch has to earn. What is looked ahead to ends at the first
+/// hit, and the image serves on after it; this is the share at which simulated bisections take
+/// least.
+const FIRST_BATCH: f64 = 0.5;
+
 /// A batch worth considering.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Batch {
@@ -124,7 +129,7 @@ impl<'a> Gain<'a> {
                 weigh(&mut mean, without, (class.mass - inside).max(0.0));
             }
             let price = Price {
-                build_seconds: costs.build_seconds,
+                build_seconds: FIRST_BATCH * costs.build_seconds,
                 trial_seconds: costs.trial_seconds,
                 risk: belief.testability.risk(rev),
             };

@@ -105,8 +105,9 @@ const ESTABLISHED: u32 = 2;
 /// Trials of the bad end after which one hit has to do.
 const PATIENCE: u32 = 20;
 
-/// Below this probability that the bug shows all over the range, good ends need no trials.
-const SETTLED: f64 = 1e-4;
+/// Below this share of the error that is allowed, the bug hardly shows all over the range: good ends
+/// are tried like any other revision then, where that tells most.
+const SETTLED: f64 = 0.2;
 
 /// Less information than this, in bits, is not worth a batch.
 const NEGLIGIBLE: f64 = 0.003;
@@ -155,7 +156,7 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         (lacks > 0 && in_doubt && !belief.is_untestable(rev)).then_some(lacks)
     };
     // Clean trials further up say more about a good end than its own could.
-    if belief.outside() > SETTLED {
+    if belief.outside() > SETTLED * (1.0 - belief.model.confidence) {
         for tip in find.good_ends(&belief.graph) {
             if let Some(lacks) = lacks(tip) {
                 return test(tip, lacks, Purpose::GoodTip);

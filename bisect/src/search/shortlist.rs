@@ -16,7 +16,7 @@ const SPECK: f64 = 1e-9;
 
 /// Merges whose sums take more work than this, in blocks of chains times chains, are summed from a
 /// sample.
-const EXACT_WORK: usize = 4 << 20;
+const EXACT_WORK: usize = 1 << 20;
 const SAMPLE: usize = 1024;
 
 /// The probability of staying clean and its entropy, at each coarse step.
@@ -52,12 +52,13 @@ impl Best<'_> {
             Some(&(least, _)) if best.len() == SHORTLIST => least,
             _ => -1.0,
         };
+        let testable = 1.0 - self.belief.testability.risk(rev);
         // Most are nowhere near, and this bound on the entropy takes no logarithm.
-        if 2.0 * (clean * (1.0 - clean)).max(0.0).sqrt() - known <= least {
+        let bound = 2.0 * (clean * (1.0 - clean)).max(0.0).sqrt();
+        if (bound - known) * testable <= least {
             return;
         }
-        let bits = (entropy(clean) - known).max(0.0);
-        let value = bits * (1.0 - self.belief.testability.risk(rev));
+        let value = (entropy(clean) - known).max(0.0) * testable;
         let is_fresh =
             || self.belief.evidence.number(rev).is_none() && self.belief.representative(rev) == rev;
         if value <= least || best.iter().any(|&(_, it)| it == rev) || !is_fresh() {

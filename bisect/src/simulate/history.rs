@@ -36,7 +36,11 @@ impl Shape {
         }
     }
 
-    /// A history of this shape.
+    /// A history of this shape; the same for the same seed.
+    pub fn sample(&self, seed: u64) -> Arc<Graph> {
+        self.history(&mut Rng::new(seed))
+    }
+
     pub(super) fn history(&self, rng: &mut Rng) -> Arc<Graph> {
         match self {
             Shape::Linear { candidates } => Arc::new(Graph::linear(*candidates)),

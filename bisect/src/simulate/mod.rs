@@ -24,10 +24,12 @@
 //!     confidence: 0.95,
 //!     seed: 1,
 //! };
-//! let scores = simulate(&setting, &[Rule::Ours], 10, 1, &Cancel::new(), &mut |_| {});
+//! let scores = simulate(&setting, &[Rule::Ours], 10, 1, &Cancel::new(), &mut |_| {})?;
 //! assert!(scores[0].right >= 8);
+//! # Ok::<(), vmbisect::simulate::SimulateError>(())
 //! ```
 
+mod bound;
 mod history;
 mod rules;
 mod tally;
@@ -36,6 +38,7 @@ mod world;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 
+pub use bound::least_trials;
 pub use history::Shape;
 pub use rules::Rule;
 pub use tally::{Reliability, Score};
@@ -45,7 +48,10 @@ use crate::cancel::Cancel;
 use crate::history::Rev;
 use crate::rng::Rng;
 use crate::search::{Costs, Limits};
-use tally::Result;
+use rules::Programs;
+use rules::bayesect::Bayesect;
+use tally::Outcome;
+use thiserror::Error;
 use world::{Lab, World};
 
 /// What is simulated.
@@ -65,11 +71,39 @@ pub struct Setting {
     pub seed: u64,
 }
 
+/// Why a rule can't be simulated.
+#[derive(Debug, Error)]
+pub enum SimulateError {
+    /// git_bayesect is not installed.
+    #[error("git_bayesect can't be run ({said})")]
+    NoBayesect {
+        /// Which Python was asked, and what came of it.
+        said: String,
+    },
+    /// git_bayesect does not do what it did when this was written.
+    #[error("git_bayesect failed: {reason}")]
+    Bayesect {
+        /// How.
+        reason: String,
+    },
+}
+
+impl SimulateError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> &'static str {
+        "the rule git-bayesect asks the package of that name: install it with `pip install \
+         git_bayesect` (or pipx), version 1.2, or leave the rule out"
+    }
+}
+
 /// Follows each rule through `histories` histories, `jobs` of them at a time, and says how each
 /// did. `on_done` is told how many are done.
 ///
 /// When cancelled, the histories done by then are what counts. The result depends on the setting
 /// and on the number of histories alone.
+///
+/// # Errors
+/// Fails if a rule needs a program that is not there, or that fails.
 pub fn simulate(
     setting: &Setting,
     rules: &[Rule],
@@ -77,51 +111,81 @@ pub fn simulate(
     jobs: usize,
     cancel: &Cancel,
     on_done: &mut dyn FnMut(u64),
-) -> Vec<Score> {
+) -> Result<Vec<Score>, SimulateError> {
+    if rules.contains(&Rule::GitBayesect) {
+        // Said before hours of other rules' work, and not after.
+        drop(Bayesect::start()?);
+    }
     let next = AtomicU64::new(0);
-    let mut done: Vec<(u64, Vec<Result>)> = std::thread::scope(|scope| {
+    let (mut done, mut failed) = (Vec::new(), None);
+    std::thread::scope(|scope| {
         let (sender, receiver) = channel();
         for _ in 0..jobs.max(1) {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
+                let mut programs = Programs::default();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= histories {
                         return;
                     }
-                    let Some(results) = one(setting, rules, number, cancel) else { return };
-                    if sender.send((number, results)).is_err() {
+                    let one = one(setting, rules, number, &mut programs, cancel).transpose();
+                    let Some(outcomes) = one else { return };
+                    let ends = outcomes.is_err();
+                    if sender.send((number, outcomes)).is_err() || ends {
                         return;
                     }
                 }
             });
         }
         drop(sender);
-        (1..).zip(receiver).map(|(count, results)| (on_done(count), results).1).collect()
+        for (number, outcomes) in receiver {
+            match outcomes {
+                Ok(outcomes) => {
+                    done.push((number, outcomes));
+                    on_done(done.len() as u64);
+                }
+                Err(error) => {
+                    // Nobody begins another one.
+                    next.store(histories, Ordering::Relaxed);
+                    failed = Some(error);
+                }
+            }
+        }
     });
+    if let Some(error) = failed {
+        return Err(error);
+    }
     done.sort_by_key(|(number, _)| *number);
-    let of = |at: usize| -> Vec<Result> {
-        done.iter().filter_map(|(_, results)| results.get(at).copied()).collect()
+    let of = |at: usize| -> Vec<Outcome> {
+        done.iter().filter_map(|(_, outcomes)| outcomes.get(at).copied()).collect()
     };
-    rules.iter().enumerate().map(|(at, &rule)| Score::new(rule, &of(at))).collect()
+    Ok(rules.iter().enumerate().map(|(at, &rule)| Score::new(rule, &of(at))).collect())
 }
 
 /// Follows each rule through one history; `None` if cancelled.
-fn one(setting: &Setting, rules: &[Rule], number: u64, cancel: &Cancel) -> Option<Vec<Result>> {
+fn one(
+    setting: &Setting,
+    rules: &[Rule],
+    number: u64,
+    programs: &mut Programs,
+    cancel: &Cancel,
+) -> Result<Option<Vec<Outcome>>, SimulateError> {
     let mut rng = Rng::new(setting.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number));
     let mut seed = || (rng.uniform() * (1u64 << 53) as f64) as u64;
     let (shape_seed, culprit_seed, world_seed) = (seed(), seed(), seed());
     let graph = setting.shape.history(&mut Rng::new(shape_seed));
     let culprit = Rng::new(culprit_seed).below(graph.candidates()) as Rev;
     let world = World::new(graph, culprit, setting.nature, world_seed);
-    rules
+    let outcomes: Result<Vec<Option<Outcome>>, SimulateError> = rules
         .iter()
         .map(|rule| {
             let mut lab = Lab::new(&world, setting.costs);
-            let answer = rule.follow(&mut lab, setting, cancel)?;
-            Some(Result::new(answer, &lab))
+            let answer = rule.follow(&mut lab, setting, programs, cancel)?;
+            Ok(answer.map(|answer| Outcome::new(answer, &lab)))
         })
-        .collect()
+        .collect();
+    Ok(outcomes?.into_iter().collect())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::world::Lab;
 
 /// What one rule came to in one history.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Result {
+pub(super) struct Outcome {
     named: Option<bool>,
     claim: Option<(f64, bool)>,
     trials: u64,
@@ -16,10 +16,10 @@ pub(super) struct Result {
     seconds: f64,
 }
 
-impl Result {
-    pub(super) fn new(answer: Answer, lab: &Lab<'_>) -> Result {
+impl Outcome {
+    pub(super) fn new(answer: Answer, lab: &Lab<'_>) -> Outcome {
         let is_right = |rev| rev == lab.world.culprit;
-        Result {
+        Outcome {
             named: answer.named.map(is_right),
             claim: answer.claim.map(|(rev, probability)| (probability, is_right(rev))),
             trials: lab.trials,
@@ -73,12 +73,33 @@ pub struct Reliability {
 /// Limits of the rows of a reliability table.
 const EDGES: [f64; 8] = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.01];
 
+impl Reliability {
+    /// The same table for several settings together: claims add up, the rest are means.
+    pub fn together<'a>(tables: impl IntoIterator<Item = &'a Reliability>) -> Vec<Reliability> {
+        let mut sums: Vec<Reliability> = Vec::new();
+        for row in tables {
+            match sums.iter_mut().find(|sum| sum.from == row.from) {
+                Some(sum) => {
+                    let (old, new) = (sum.claims as f64, row.claims as f64);
+                    let mean = |a: f64, b: f64| (a * old + b * new) / (old + new);
+                    sum.claimed = mean(sum.claimed, row.claimed);
+                    sum.actual = mean(sum.actual, row.actual);
+                    sum.claims += row.claims;
+                }
+                None => sums.push(*row),
+            }
+        }
+        sums.sort_by(|a, b| a.from.total_cmp(&b.from));
+        sums
+    }
+}
+
 impl Score {
     /// Sums up. The order of `results` does not depend on the machine, so the sums don't either.
-    pub(super) fn new(rule: Rule, results: &[Result]) -> Score {
+    pub(super) fn new(rule: Rule, results: &[Outcome]) -> Score {
         let histories = results.len() as u64;
         let count = |named| results.iter().filter(|result| result.named == named).count() as u64;
-        let mean = |of: &dyn Fn(&Result) -> f64| {
+        let mean = |of: &dyn Fn(&Outcome) -> f64| {
             results.iter().map(of).sum::<f64>() / results.len().max(1) as f64
         };
         let mut seconds: Vec<f64> = results.iter().map(|result| result.seconds).collect();
@@ -98,7 +119,7 @@ impl Score {
     }
 }
 
-fn reliability(results: &[Result]) -> Vec<Reliability> {
+fn reliability(results: &[Outcome]) -> Vec<Reliability> {
     let row = |edges: &[f64]| {
         let [from, to] = edges else { return None };
         let claims: Vec<(f64, bool)> = results
@@ -120,12 +141,12 @@ fn reliability(results: &[Result]) -> Vec<Reliability> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Result, Score};
+    use super::{Outcome, Reliability, Score};
     use crate::simulate::Rule;
 
     #[test]
     fn claims_are_held_against_the_truth() {
-        let result = |claimed, right, seconds| Result {
+        let result = |claimed, right, seconds| Outcome {
             named: (claimed >= 0.95).then_some(right),
             claim: Some((claimed, right)),
             trials: 10,
@@ -141,5 +162,7 @@ mod tests {
         let row = score.reliability[1];
         assert_eq!((row.from, row.claims, row.actual), (0.95, 2, 0.5));
         assert!((row.claimed - 0.965).abs() < 1e-12);
+        let twice = Reliability::together(score.reliability.iter().chain(&score.reliability));
+        assert_eq!((twice.len(), twice[1].claims, twice[1].actual), (2, 4, 0.5));
     }
 }

@@ -28,7 +28,7 @@ fn setting(shape: Shape, hit_rate: f64, false_rate: f64) -> Setting {
 }
 
 fn scores(setting: &Setting, rules: &[Rule], histories: u64) -> Vec<Score> {
-    simulate(setting, rules, histories, 1, &Cancel::new(), &mut |_| {})
+    simulate(setting, rules, histories, 1, &Cancel::new(), &mut |_| {}).unwrap()
 }
 
 /// Right at least as often as promised, allowing for three standard deviations of chance, and
@@ -85,7 +85,8 @@ fn a_sure_bug_takes_about_as_many_builds_as_halving() {
 #[test]
 fn the_number_of_jobs_changes_nothing() {
     let setting = setting(MERGES, 0.5, 0.03);
-    let with = |jobs| simulate(&setting, &Rule::ALL, 12, jobs, &Cancel::new(), &mut |_| {});
+    let with =
+        |jobs| simulate(&setting, &Rule::OWN, 12, jobs, &Cancel::new(), &mut |_| {}).unwrap();
     assert_eq!(with(1), with(3));
 }
 
@@ -97,7 +98,8 @@ fn what_was_done_before_the_interruption_counts() {
             cancel.cancel();
         }
     };
-    let scores = simulate(&setting(LINEAR, 0.5, 0.0), &Rule::ALL, 1 << 40, 1, &cancel, &mut stop);
+    let setting = setting(LINEAR, 0.5, 0.0);
+    let scores = simulate(&setting, &Rule::OWN, 1 << 40, 1, &cancel, &mut stop).unwrap();
     assert!(scores.iter().all(|score| score.histories >= 5), "{scores:?}");
 }
 

@@ -1,15 +1,17 @@
 //! Rules that find a culprit.
 
+pub(super) mod bayesect;
 mod git_bisect;
 pub(super) mod ours;
 mod syzkaller;
 
 use serde::Serialize;
 
-use super::Setting;
 use super::world::Lab;
+use super::{Setting, SimulateError};
 use crate::cancel::Cancel;
 use crate::history::Rev;
+use bayesect::Bayesect;
 
 /// A rule that says what to try next, and when a commit is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +29,15 @@ pub enum Rule {
     Syzkaller2024,
     /// `git bisect run` with one trial a revision, any crash being bad.
     GitBisect,
+    /// `git bayesect run` of the Python package git_bayesect, with any crash being bad. It has to be
+    /// installed.
+    GitBayesect,
+}
+
+/// Programs that rules are asked of, started when one is needed first.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    bayesect: Option<Bayesect>,
 }
 
 /// What came of following a rule.
@@ -40,7 +51,11 @@ pub(super) struct Answer {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 4] =
+    pub const ALL: [Rule; 5] =
+        [Rule::Ours, Rule::Syzkaller2021, Rule::Syzkaller2024, Rule::GitBisect, Rule::GitBayesect];
+
+    /// Those that need no other program.
+    pub const OWN: [Rule; 4] =
         [Rule::Ours, Rule::Syzkaller2021, Rule::Syzkaller2024, Rule::GitBisect];
 
     /// The name on the command line and in results.
@@ -50,6 +65,7 @@ impl Rule {
             Rule::Syzkaller2021 => "syzkaller-2021",
             Rule::Syzkaller2024 => "syzkaller-2024",
             Rule::GitBisect => "git-bisect",
+            Rule::GitBayesect => "git-bayesect",
         }
     }
 
@@ -58,13 +74,21 @@ impl Rule {
         self,
         lab: &mut Lab<'_>,
         setting: &Setting,
+        programs: &mut Programs,
         cancel: &Cancel,
-    ) -> Option<Answer> {
-        match self {
+    ) -> Result<Option<Answer>, SimulateError> {
+        Ok(match self {
             Rule::Ours => ours::follow(lab, setting, cancel),
             Rule::Syzkaller2021 => syzkaller::follow(lab, syzkaller::Era::Of2021, cancel),
             Rule::Syzkaller2024 => syzkaller::follow(lab, syzkaller::Era::Of2024, cancel),
             Rule::GitBisect => git_bisect::follow(lab, cancel),
-        }
+            Rule::GitBayesect => {
+                let bayesect = match &mut programs.bayesect {
+                    Some(bayesect) => bayesect,
+                    slot => slot.insert(Bayesect::start()?),
+                };
+                bayesect::follow(lab, bayesect, cancel)?
+            }
+        })
     }
 }
