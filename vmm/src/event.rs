@@ -81,6 +81,10 @@ pub struct Summary {
     /// `unknown_nmi_panic` on its command line a kernel that still can prints a stack.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nmi_lines: Vec<String>,
+    /// Whether the symbols that the machine was given are its kernel's: `linux_banner` is where they
+    /// say. None if they don't say, or it was not looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols_fit: Option<bool>,
     /// The kernel's own log, read from the guest's memory when it had ended, or why there is none;
     /// nothing if the host ended the machine. It stays with who ran the machine: it is not part of
     /// the JSON.
@@ -104,6 +108,7 @@ impl Summary {
             vcpus: Vec::new(),
             silent_us: 0,
             nmi_lines: Vec::new(),
+            symbols_fit: None,
             kernel_log: None,
         }
     }

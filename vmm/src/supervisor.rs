@@ -143,6 +143,7 @@ fn look_back(
         let found = forensics::examine(memory.guest(), symbols, &mut vcpus);
         summary.kernel_log = Some(found.log);
         summary.pv_spinlocks = found.pv_spinlocks;
+        summary.symbols_fit = found.symbols_fit;
     }
     if all_rest && matches!(summary.ending, Ending::Hang { .. }) {
         let aside = Arc::new(Aside::default());

@@ -9,9 +9,9 @@ use serde_json::json;
 use vmbisect::symbols::KernelOffset;
 use vmbisect::temp::TempRoom;
 use vmbisect::trial::{Job, LaunchError, Outcome, Target, TrialEvent, TrialReport};
-use vmm::{Ending, Milestone};
+use vmm::{Ending, Milestone, Summary};
 
-use super::args::{Explainer, LauncherArgs, MachineArgs, SymbolsArgs, WorkloadArgs};
+use super::args::{Explainer, LauncherArgs, MachineArgs, SymbolsArgs, WorkloadArgs, symbols_of};
 use super::interrupt::{cancel_on_signals, interrupted};
 use super::output::printable;
 use super::{Output, WithHint};
@@ -25,7 +25,8 @@ use super::{Output, WithHint};
 #[command(after_help = "\
 With --json, the console goes to standard error, and one object is printed at the end: outcome (what
 the boot says where any crash counts), crashes, machine (how it stopped and what it took),
-milestones (with microseconds since the start), cpus_online, pv_spinlocks and launcher.
+milestones (with microseconds since the start), cpus_online, pv_spinlocks and launcher. A machine that
+hung has its vCPUs' registers and backtraces in machine, and the report of it among the crashes.
 
 Examples:
   vmbisect boot arch/x86/boot/bzImage
@@ -54,10 +55,13 @@ pub(crate) struct Args {
     symbols: SymbolsArgs,
 }
 
+/// Lines of the kernel's log that are shown at the end.
+const LOG_LINES: usize = 40;
+
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let cancel = cancel_on_signals()?;
-    let (job, _room) = prepare(&args.image, &args.workload, &args.machine)?;
+    let (job, _room) = prepare(&args.image, args.symbols.vmlinux(), &args.workload, &args.machine)?;
     let job = Job { measure_memory: args.timings, ..job };
 
     let explainer = args.symbols.open_for(&args.image, output)?;
@@ -106,6 +110,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
 /// The job that runs the workload on the image, and the directory that its files are in.
 pub(super) fn prepare(
     image: &Path,
+    vmlinux: Option<&Path>,
     workload: &WorkloadArgs,
     machine: &MachineArgs,
 ) -> anyhow::Result<(Job, TempRoom)> {
@@ -119,7 +124,8 @@ pub(super) fn prepare(
     std::fs::write(&initramfs, workload.prepare()?)
         .with_context(|| format!("can't write {}", initramfs.display()))
         .hint("make room there, or name another directory with the variable TMPDIR")?;
-    Ok((machine.job(image.to_owned(), initramfs, Target::AnyCrash), room))
+    let job = machine.job(image.to_owned(), initramfs, Target::AnyCrash);
+    Ok((job.with_symbols(symbols_of(image, vmlinux)?), room))
 }
 
 /// The error with what to do about it.
@@ -142,6 +148,7 @@ fn show(event: &TrialEvent, output: &Output) {
 
 fn summarize(report: &TrialReport, explainer: &Explainer, output: &Output) {
     output.line("");
+    show_beyond_console(report, output);
     if let Some(machine) = &report.machine {
         output.line(format!("ending: {}", machine.ending));
     }
@@ -168,6 +175,22 @@ fn summarize(report: &TrialReport, explainer: &Explainer, output: &Output) {
     }
     if report.crashes.is_empty() {
         output.line("crash: none");
+    }
+}
+
+/// What the console has not shown: the report of a hang, the rest of the kernel's log.
+fn show_beyond_console(report: &TrialReport, output: &Output) {
+    let hung = |machine: &Summary| matches!(machine.ending, Ending::Hang { .. });
+    if report.machine.as_ref().is_some_and(hung)
+        && let Some(last) = report.crashes.last()
+    {
+        last.crash.report.lines().for_each(|line| output.line(printable(line)));
+        output.line("");
+    } else if let Some(log) = report.unseen_log.as_ref().filter(|log| !log.lines.is_empty()) {
+        output.line("The last lines of the kernel's log that its console did not show:");
+        let lines = log.lines.iter().skip(log.lines.len().saturating_sub(LOG_LINES));
+        lines.for_each(|line| output.line(printable(line)));
+        output.line("");
     }
 }
 

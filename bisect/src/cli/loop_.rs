@@ -69,6 +69,11 @@ pub(crate) struct Args {
     #[arg(conflicts_with = "jobs")]
     overcommit: NonZeroUsize,
 
+    /// The kernel's symbols, by which a hang is reported: its vmlinux, best with debug information, or
+    /// its System.map. Looked for beside the image if not given
+    #[arg(long, value_name = "FILE")]
+    vmlinux: Option<PathBuf>,
+
     #[command(flatten)]
     workload: WorkloadArgs,
 
@@ -93,7 +98,8 @@ struct Result {
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let cancel = cancel_on_signals()?;
-    let (job, _room) = prepare(&args.image, &args.workload, &args.machine)?;
+    let (job, _room) =
+        prepare(&args.image, args.vmlinux.as_deref(), &args.workload, &args.machine)?;
     let keep = args.keep.as_deref().map(Keep::new).transpose()?;
     let launcher = args.launcher.select(output)?.launcher;
     let jobs = launcher.capacity(args.machine.memory, args.overcommit, &cancel);

@@ -8,6 +8,7 @@ mod damage;
 pub mod family;
 mod frames;
 mod guilty;
+mod hang;
 mod kind;
 mod line;
 mod names;
@@ -20,6 +21,7 @@ mod tracker;
 
 use serde::{Deserialize, Serialize};
 
+pub use hang::hangs_in;
 pub use kind::Kind;
 pub(crate) use names::Names;
 pub use report::Executor;

@@ -201,6 +201,8 @@ impl Job<'_> {
                     .map_err(|source| BuildError::Signature { path: vmlinux.clone(), source })?;
                 files.image = Some(out.join("arch/x86/boot/bzImage"));
                 files.vmlinux = self.builder.config.keep_vmlinux.then_some(vmlinux);
+                let system_map = out.join("System.map");
+                files.system_map = system_map.is_file().then_some(system_map);
                 EntryResult::Image { signature }
             }
             Made::No { errors, guilty } => EntryResult::Failed { errors, guilty },

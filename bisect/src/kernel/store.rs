@@ -17,6 +17,8 @@ use super::{BuildError, BuildFailure, Built, Image};
 const ENTRY: &str = "entry.json";
 const IMAGE: &str = "bzImage";
 const VMLINUX: &str = "vmlinux";
+/// Small, and beside the image it gives the functions in a report of a hang their names.
+const SYSTEM_MAP: &str = "System.map";
 const CONFIG: &str = "config";
 const LOG: &str = "log";
 /// Unfinished entries start with this.
@@ -49,6 +51,7 @@ pub(super) enum EntryResult {
 pub(super) struct Files {
     pub(super) image: Option<PathBuf>,
     pub(super) vmlinux: Option<PathBuf>,
+    pub(super) system_map: Option<PathBuf>,
     pub(super) config: Option<PathBuf>,
     pub(super) log: PathBuf,
 }
@@ -127,6 +130,7 @@ impl Store {
         let sources = [
             (files.image.as_deref(), IMAGE),
             (files.vmlinux.as_deref(), VMLINUX),
+            (files.system_map.as_deref(), SYSTEM_MAP),
             (files.config.as_deref(), CONFIG),
             (Some(files.log.as_path()), LOG),
         ];

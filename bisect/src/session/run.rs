@@ -237,9 +237,8 @@ impl Session<'_> {
         };
         let count = u64::from(trials.min(self.fold.machines()));
         let first = self.fold.spent();
-        let jobs: Vec<Job> = (0..count)
-            .map(|n| Job { id: first + n, kernel: image.path.clone(), ..self.job.clone() })
-            .collect();
+        let job = self.job.of_image(&image.path);
+        let jobs: Vec<Job> = (0..count).map(|n| Job { id: first + n, ..job.clone() }).collect();
         let commit = self.fold.commit(rev)?;
         let (launcher, cancel) = (self.launcher, self.cancel.clone());
         run_batch(launcher, &jobs, &cancel, |message| match message {

@@ -211,6 +211,7 @@ impl Launcher for World {
             milestones: vec![(vmm::Milestone::WorkloadStarted, 5)],
             cpus_online: Some(2),
             pv_spinlocks: Some(true),
+            unseen_log: None,
             overhead: None,
         };
         on_event(TrialEvent::Done(Box::new(report.clone())));
@@ -249,6 +250,9 @@ fn job() -> Job {
         memory_mib: 256,
         pv_features: vmm::PvFeatures::default(),
         timeout_s: 60,
+        hang_after_s: None,
+        symbols: None,
+        kernel_symbols: vmm::KernelSymbols::default(),
         target: Target::Crash(vec![TARGET.into()]),
         require_pv_spinlocks: false,
         measure_memory: false,

@@ -15,10 +15,11 @@ use super::Job;
 /// turn a panic into a reset through the i8042 at once. There is no PCI, one 8250, and nothing
 /// behind the i8042: probing for more is most of a small kernel's boot, and so are 512 BSD
 /// pseudo-terminals, each of which devtmpfs makes a node for in another task. All vCPUs share one
-/// TSC, and the check would see a busy host as a broken one.
+/// TSC, and the check would see a busy host as a broken one. The only NMI that there is asks a
+/// kernel that hangs what it knows; `unknown_nmi_panic` has it answer with a stack.
 const BASE: &str = "console=ttyS0 earlyprintk=ttyS0 loglevel=7 printk.time=1 panic=-1 reboot=k \
     pci=off tsc=reliable 8250.nr_uarts=1 pty.legacy_count=0 i8042.noaux i8042.nomux i8042.nopnp \
-    i8042.dumbkbd random.trust_cpu=on cryptomgr.notests";
+    i8042.dumbkbd random.trust_cpu=on cryptomgr.notests unknown_nmi_panic";
 
 /// The complete command line: [`BASE`], what the job asks for, the nonce, and what the user appends,
 /// which comes last so that it wins.

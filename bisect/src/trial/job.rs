@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use vmm::{BootMode, ConsoleLine, Milestone, PvFeatures, RandomSeed, Summary};
+use vmm::{BootMode, ConsoleLine, KernelSymbols, Milestone, PvFeatures, RandomSeed, Summary};
 
-use super::{Outcome, Overhead, Target};
+use super::{Evidence, Outcome, Overhead, Target, UnseenLog, decide};
 use crate::crash::{Crash, Phase};
 
 /// By which tables the kernel finds its processors.
@@ -54,6 +54,17 @@ pub struct Job {
     pub pv_features: PvFeatures,
     /// Seconds until a trial that still runs is ended.
     pub timeout_s: u64,
+    /// Seconds of silence after which a guest without progress is ended; see
+    /// [`vmm::MachineConfig::hang_after`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hang_after_s: Option<u64>,
+    /// The file with the kernel's symbols, where the job is submitted: the place that runs it gets
+    /// [`Job::kernel_symbols`] instead.
+    #[serde(skip)]
+    pub symbols: Option<PathBuf>,
+    /// Where things lie in this kernel, for what is read from its memory.
+    #[serde(default, skip_serializing_if = "KernelSymbols::is_empty")]
+    pub kernel_symbols: KernelSymbols,
     /// What the bisection looks for.
     pub target: Target,
     /// Whether the trial is only valid with PV spinlocks on.
@@ -117,6 +128,10 @@ pub struct TrialReport {
     pub cpus_online: Option<u32>,
     /// Whether the guest's PV spinlocks are on, if it said so.
     pub pv_spinlocks: Option<bool>,
+    /// What the kernel's own log says beyond what its console showed; of a trial that ended in a way
+    /// that leaves questions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen_log: Option<UnseenLog>,
     /// What the machine cost in memory, if the job wanted it measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overhead: Option<Overhead>,
@@ -132,7 +147,25 @@ impl TrialReport {
             milestones: Vec::new(),
             cpus_online: None,
             pv_spinlocks: None,
+            unseen_log: None,
             overhead: None,
         }
+    }
+
+    /// What it says about the target of `job`, with these crashes printed and, if the machine hung,
+    /// this to be said about it.
+    pub(super) fn decide(&self, job: &Job, crashes: &[SeenCrash], hang: Option<&Crash>) -> Outcome {
+        let Some(machine) = &self.machine else { return self.outcome.clone() };
+        decide(&Evidence {
+            target: &job.target,
+            crashes,
+            hang,
+            ending: &machine.ending,
+            reached: self.milestones.iter().map(|(milestone, _)| *milestone).max(),
+            vcpus: job.vcpus,
+            cpus_online: self.cpus_online,
+            require_pv_spinlocks: job.require_pv_spinlocks,
+            pv_spinlocks: self.pv_spinlocks,
+        })
     }
 }

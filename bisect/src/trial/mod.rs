@@ -8,20 +8,25 @@ mod command_line;
 mod console;
 mod facts;
 mod files;
+mod hang;
 mod job;
+mod kernel_log;
 pub mod launcher;
 mod memory;
 mod observer;
 mod outcome;
 mod run;
+mod symbols;
 mod target;
 mod workload;
 
 pub use console::ConsoleTail;
 pub use job::{Acpi, Job, SeenCrash, TrialEvent, TrialReport};
+pub use kernel_log::UnseenLog;
 pub use launcher::{LaunchError, Launcher};
 pub use memory::Overhead;
 pub use outcome::{Evidence, Outcome, decide};
+pub use symbols::beside as symbols_beside;
 pub use target::Target;
 pub use workload::{Workload, WorkloadError, prepare, prepare_on_top_of};
 
@@ -71,6 +76,9 @@ pub(crate) mod tests {
             memory_mib: 256,
             pv_features: vmm::PvFeatures::default(),
             timeout_s: 60,
+            hang_after_s: None,
+            symbols: None,
+            kernel_symbols: vmm::KernelSymbols::default(),
             target: Target::Crash(vec!["WARNING in kvm_wait".into()]),
             require_pv_spinlocks: true,
             measure_memory: false,

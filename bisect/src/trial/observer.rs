@@ -1,10 +1,10 @@
 //! Follows a machine: what it prints and passes becomes evidence.
 
-use vmm::{ConsoleLine, Milestone, Summary};
+use vmm::{ConsoleLine, Ending, Milestone, Summary};
 
 use super::facts::Facts;
-use super::outcome::{Evidence, decide};
-use super::{Job, SeenCrash, Target, TrialEvent, TrialReport};
+use super::kernel_log::{Shown, UnseenLog};
+use super::{Job, Outcome, SeenCrash, Target, TrialEvent, TrialReport};
 use crate::crash::{Crash, Event, Phase, Scanner};
 
 /// Whether the machine has anything left to say that matters.
@@ -25,8 +25,18 @@ pub(super) struct Observer<'a> {
     scanner: Scanner,
     facts: Facts,
     milestones: Vec<(Milestone, u64)>,
-    crashes: Vec<SeenCrash>,
+    crashes: Vec<Seen>,
     now_us: u64,
+    shown: Shown,
+    /// The kernel's time when the workload was started.
+    workload_us: Option<u64>,
+}
+
+/// A crash, and the kernel's time when it was seen.
+#[derive(Debug)]
+struct Seen {
+    time_us: u64,
+    seen: SeenCrash,
 }
 
 impl<'a> Observer<'a> {
@@ -39,6 +49,8 @@ impl<'a> Observer<'a> {
             milestones: Vec::new(),
             crashes: Vec::new(),
             now_us: 0,
+            shown: Shown::default(),
+            workload_us: None,
         }
     }
 
@@ -48,6 +60,7 @@ impl<'a> Observer<'a> {
         if self.phase() == Phase::Boot {
             self.facts.observe(&line.text);
         }
+        self.shown.push(&line.text);
         let mut events = self.scanner.push(line.text.as_bytes());
         events.extend(self.scanner.push(b"\n"));
         on_event(TrialEvent::Line(line));
@@ -69,6 +82,9 @@ impl<'a> Observer<'a> {
     ) -> Flow {
         self.now_us = at_us;
         self.milestones.push((milestone, at_us));
+        if milestone == Milestone::WorkloadStarted {
+            self.workload_us = Some(self.shown.last_us());
+        }
         on_event(TrialEvent::Milestone { milestone, at_us });
         match self.job.target {
             Target::NoBoot if milestone >= Milestone::InitReached => Flow::Stop,
@@ -85,29 +101,55 @@ impl<'a> Observer<'a> {
         let events = self.scanner.finish();
         self.take_in(events, on_event);
         // The first in the log is the first that happened, whichever got its title first.
-        self.crashes.sort_by_key(|seen| seen.crash.start);
+        self.crashes.sort_by_key(|seen| seen.seen.crash.start);
+        let unseen_log = self.read_log(&summary, on_event);
         self.facts.agent(&summary.facts);
         self.facts.memory(summary.pv_spinlocks);
         let Facts { cpus_online, pv_spinlocks } = self.facts;
-        let outcome = decide(&Evidence {
-            target: &self.job.target,
-            crashes: &self.crashes,
-            ending: &summary.ending,
-            reached: self.milestones.iter().map(|(milestone, _)| *milestone).max(),
-            vcpus: self.job.vcpus,
-            cpus_online,
-            require_pv_spinlocks: self.job.require_pv_spinlocks,
-            pv_spinlocks,
-        });
-        TrialReport {
-            outcome,
-            crashes: self.crashes,
+        let report = TrialReport {
+            // Decided below, from all the rest.
+            outcome: Outcome::Clean,
+            crashes: self.crashes.into_iter().map(|seen| seen.seen).collect(),
             machine: Some(summary),
             milestones: self.milestones,
             cpus_online,
             pv_spinlocks,
+            unseen_log,
             overhead: None,
+        };
+        TrialReport { outcome: report.decide(self.job, &report.crashes, None), ..report }
+    }
+
+    /// Takes in what the kernel's own log has that the console has not.
+    fn read_log(
+        &mut self,
+        summary: &Summary,
+        on_event: &mut dyn FnMut(TrialEvent),
+    ) -> Option<UnseenLog> {
+        let tells_all = matches!(summary.ending, Ending::Exit { .. } | Ending::AgentFailed { .. });
+        let log = match summary.kernel_log.as_ref()? {
+            Ok(log) => log,
+            Err(problem) => {
+                let log = UnseenLog { problem: Some(*problem), ..UnseenLog::default() };
+                return (!tells_all).then_some(log);
+            }
+        };
+        let (crashes, lines) = self.shown.unseen(log);
+        let found = !crashes.is_empty();
+        for unseen in crashes {
+            let after = self.workload_us.is_some_and(|start| unseen.time_us > start);
+            let phase = if after { Phase::Workload } else { Phase::Boot };
+            let seen = SeenCrash { phase, at_us: summary.wall_us, crash: unseen.crash };
+            on_event(TrialEvent::Crash(Box::new(seen.clone())));
+            self.crashes.push(Seen { time_us: unseen.time_us, seen });
         }
+        // The kernel's clock is all that tells in which order it happened.
+        self.crashes.sort_by_key(|seen| seen.time_us);
+        (found || !tells_all).then_some(UnseenLog {
+            source: Some(log.source),
+            problem: None,
+            lines,
+        })
     }
 
     fn phase(&self) -> Phase {
@@ -120,12 +162,7 @@ impl<'a> Observer<'a> {
             match event {
                 Event::Sighted(crash) | Event::Crash(crash) => self.crash(crash, on_event),
                 Event::Panic { since, at } => {
-                    let of_this_boot =
-                        |seen: &&mut SeenCrash| (since..=at).contains(&seen.crash.start);
-                    self.crashes
-                        .iter_mut()
-                        .filter(of_this_boot)
-                        .for_each(|s| s.crash.panicked = true);
+                    self.crashes.iter_mut().for_each(|seen| seen.seen.crash.note_panic(since, at));
                 }
             }
         }
@@ -133,12 +170,12 @@ impl<'a> Observer<'a> {
 
     /// A crash that is new is announced; one that is known was only cut short before.
     fn crash(&mut self, crash: Crash, on_event: &mut dyn FnMut(TrialEvent)) {
-        match self.crashes.iter_mut().find(|seen| seen.crash.start == crash.start) {
-            Some(known) => known.crash = crash,
+        match self.crashes.iter_mut().find(|known| known.seen.crash.start == crash.start) {
+            Some(known) => known.seen.crash = crash,
             None => {
                 let seen = SeenCrash { phase: self.phase(), at_us: self.now_us, crash };
                 on_event(TrialEvent::Crash(Box::new(seen.clone())));
-                self.crashes.push(seen);
+                self.crashes.push(Seen { time_us: self.shown.last_us(), seen });
             }
         }
     }
@@ -204,6 +241,41 @@ Call Trace:
         assert!(run.flows.contains(&Flow::FinishReport));
         let announced = |event: &&TrialEvent| matches!(event, TrialEvent::Crash(_));
         assert_eq!(run.events.iter().filter(announced).count(), 1);
+    }
+
+    #[test]
+    fn a_crash_that_the_console_did_not_show_is_found_in_the_log() {
+        use vmm::forensics::{KernelLog, LogRecord, LogSource};
+
+        let record = |sequence, text: &str| LogRecord {
+            sequence,
+            time_ns: sequence * 1_000_000_000,
+            level: 4,
+            text: text.into(),
+        };
+        let texts = ["smp: Brought up 1 node, 4 CPUs"].into_iter().chain(WARNING.lines());
+        let records = (1..).zip(texts).map(|(sequence, text)| record(sequence, text)).collect();
+        let kernel_log = Some(Ok(KernelLog { source: LogSource::Search, records }));
+        let ended = |console: &str| {
+            let job = job();
+            let mut observer = Observer::new(&job);
+            for text in console.lines() {
+                observer.line(ConsoleLine { at_us: 5, text: text.into() }, &mut |_| {});
+            }
+            observer.milestone(Milestone::WorkloadStarted, 7, &mut |_| {});
+            let summary = Summary::new(Ending::Exit { status: 0 });
+            observer.end(Summary { kernel_log: kernel_log.clone(), ..summary }, &mut |_| {})
+        };
+        let boot = "[    0.5] kvm-guest: PV spinlocks enabled\n[    1.000000] smp: Brought up 1 node, 4 CPUs\n";
+        let quiet = ended(boot);
+        assert_eq!(quiet.outcome, Outcome::Hit { title: "WARNING in kvm_wait".into() });
+        assert_eq!(quiet.crashes[0].phase, Phase::Workload);
+        assert_eq!(quiet.unseen_log.map(|log| log.lines.len()), Some(WARNING.lines().count()));
+        // On the console as well, it is one crash.
+        let stamped = |(second, line)| format!("[{second:5}.000000] {line}\n");
+        let warning: String = (2..).zip(WARNING.lines()).map(stamped).collect();
+        let loud = ended(&format!("{boot}{warning}"));
+        assert_eq!((loud.crashes.len(), loud.unseen_log), (1, None));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use vmm::{Ending, Milestone};
 
 use super::{SeenCrash, Target};
+use crate::crash::Crash;
 
 /// What a trial says about the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,8 @@ pub struct Evidence<'a> {
     pub target: &'a Target,
     /// Every crash, in the order they were printed.
     pub crashes: &'a [SeenCrash],
+    /// What a machine that hung was found to hang in.
+    pub hang: Option<&'a Crash>,
     /// How the machine stopped.
     pub ending: &'a Ending,
     /// The last milestone that was passed.
@@ -92,8 +95,13 @@ pub fn decide(evidence: &Evidence<'_>) -> Outcome {
     match evidence.ending {
         Ending::Exit { status } => decide_exit(*status, evidence),
         Ending::AgentFailed { .. } => Outcome::Invalid { reason: seen },
-        Ending::Hang { .. } if *evidence.target == Target::Hang => Outcome::Hit { title: seen },
-        Ending::Hang { .. } => Outcome::Hang { title: seen },
+        Ending::Hang { .. } => {
+            let title = evidence.hang.map_or(seen, |crash| crash.title.clone());
+            match evidence.target.matches_hang(evidence.hang) {
+                true => Outcome::Hit { title },
+                false => Outcome::Hang { title },
+            }
+        }
         // A guest that spins looks like one that works: who looks for a hang takes the time-out
         // for its sign.
         Ending::TimedOut { .. } if *evidence.target == Target::Hang => Outcome::Hit { title: seen },
@@ -229,6 +237,7 @@ mod tests {
             decide(&Evidence {
                 target: &self.target,
                 crashes: &self.crashes,
+                hang: None,
                 ending: &self.ending,
                 reached: self.reached,
                 vcpus: 4,
@@ -319,6 +328,7 @@ mod tests {
         let evidence = Evidence {
             target: &Target::AnyCrash,
             crashes: &[],
+            hang: None,
             ending: &EXIT,
             reached: None,
             vcpus: 1,

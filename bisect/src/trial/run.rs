@@ -27,7 +27,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// are below 100 KiB; a guest that prints this much prints for ever.
 const CONSOLE_LIMIT: u64 = 16 << 20;
 
-/// Runs one trial on this machine's KVM: `kernel` and `initramfs` are the job's files.
+/// Runs one trial on this machine's KVM: `kernel` and `initramfs` are the job's files. It is for the
+/// caller to conclude (see [`super::hang`]) and to say that it is done.
 ///
 /// The machine is stopped as soon as what the trial says is decided: when the target or another
 /// crash has shown and its report is complete or, where boot is the question, when init is reached.
@@ -70,7 +71,6 @@ pub(super) fn run_trial(
         return Err(LaunchError::Cancelled);
     }
     report.overhead = sampler.and_then(Sampler::finish);
-    on_event(TrialEvent::Done(Box::new(report.clone())));
     Ok(report)
 }
 
@@ -99,6 +99,8 @@ fn config(
         pv_features: job.pv_features,
         seed: job.seed,
         deadline: Duration::from_secs(job.timeout_s),
+        hang_after: job.hang_after_s.map(Duration::from_secs),
+        symbols: job.kernel_symbols.clone(),
         nonce,
         console_limit: CONSOLE_LIMIT,
         ..MachineConfig::new(kernel)

@@ -61,6 +61,20 @@ fn akin(wanted: &str, titles: &[&str]) -> bool {
     family::kinship(&[wanted], titles).is_some()
 }
 
+impl Target {
+    /// Whether a machine that hangs, and was found to hang in this, is what is looked for: a hang in
+    /// general, or one of this title. (Any crash at all is one that the kernel says something of.)
+    pub fn matches_hang(&self, hang: Option<&Crash>) -> bool {
+        match self {
+            Target::Hang => true,
+            Target::Crash(_) | Target::CrashFamily(_) => {
+                hang.is_some_and(|crash| self.matches(crash))
+            }
+            Target::AnyCrash | Target::NoBoot | Target::ExitStatus(_) => false,
+        }
+    }
+}
+
 /// Whether `text` is what `pattern` says, `*` standing for any text, the empty one included.
 fn matches_pattern(pattern: &str, text: &str) -> bool {
     let Some((prefix, rest)) = pattern.split_once('*') else {

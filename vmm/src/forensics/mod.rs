@@ -35,16 +35,15 @@ const BANNER: &[u8; 14] = b"Linux version ";
 /// The granularity by which kernels are moved (CONFIG_PHYSICAL_ALIGN is a multiple of it).
 const SLIDE_STEP: u64 = 2 << 20;
 
-/// By how many bytes the kernel was moved in virtual addresses from where `symbols` say that it lies
-/// (KASLR). Zero where the symbols can't tell.
-pub fn slide(space: &AddressSpace<'_>, symbols: &KernelSymbols) -> u64 {
-    let Some(banner) = symbols.get("linux_banner") else { return 0 };
+/// By how many bytes the kernel was moved in virtual addresses from where its `linux_banner` was
+/// linked (KASLR). None if it is nowhere: that was another kernel's banner.
+pub fn slide(space: &AddressSpace<'_>, banner: u64) -> Option<u64> {
     let is_there = |slide: &u64| {
         let address = banner.checked_add(*slide).filter(|address| *address < memory::IMAGE_END);
         address.and_then(|address| space.array(address)).is_some_and(|bytes| bytes == *BANNER)
     };
     let slides = (0..memory::IMAGE_END - memory::IMAGE_START).step_by(SLIDE_STEP as usize);
-    slides.into_iter().find(is_there).unwrap_or(0)
+    slides.into_iter().find(is_there)
 }
 
 /// What was read from a machine at rest.
@@ -52,6 +51,8 @@ pub fn slide(space: &AddressSpace<'_>, symbols: &KernelSymbols) -> u64 {
 pub(crate) struct Findings {
     pub(crate) log: Result<KernelLog, LogError>,
     pub(crate) pv_spinlocks: Option<bool>,
+    /// Whether the symbols are this kernel's, as far as that can be told. If not they were not used.
+    pub(crate) symbols_fit: Option<bool>,
 }
 
 /// Reads a machine at rest, and gives each vCPU its backtrace.
@@ -67,10 +68,17 @@ pub(crate) fn examine(
         .map(|vcpu| vcpu.registers.paging())
         .find(|paging| AddressSpace::new(memory, *paging).is_readable())
     else {
-        return Findings { log: Err(LogError::PageTables), pv_spinlocks: None };
+        let log = Err(LogError::PageTables);
+        return Findings { log, pv_spinlocks: None, symbols_fit: None };
     };
     let space = AddressSpace::new(memory, paging);
-    let slide = slide(&space, symbols);
+    let found = symbols.get("linux_banner").map(|banner| slide(&space, banner));
+    let none = KernelSymbols::default();
+    let (symbols, slide) = match found {
+        Some(Some(slide)) => (symbols, slide),
+        Some(None) => (&none, 0),
+        None => (symbols, 0),
+    };
     let code = Code::new(&space, symbols, slide);
     for vcpu in vcpus.iter_mut().filter(|vcpu| vcpu.mp_state != MpState::NotStarted) {
         let own = AddressSpace::new(memory, vcpu.registers.paging());
@@ -79,5 +87,6 @@ pub(crate) fn examine(
     Findings {
         log: read_kernel_log(&space, symbols, slide),
         pv_spinlocks: pv_spinlocks(&space, symbols, slide),
+        symbols_fit: found.map(|slide| slide.is_some()),
     }
 }

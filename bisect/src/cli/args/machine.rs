@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use vmbisect::trial::{Acpi, Job, Target};
-use vmm::{BootMode, PvFeatures, RandomSeed};
+use vmm::{BootMode, KernelSymbols, PvFeatures, RandomSeed};
 
 /// What each trial's machine is made of.
 #[derive(Clone, Debug, Args)]
@@ -21,6 +21,13 @@ pub(crate) struct MachineArgs {
     /// Seconds after which a trial that still runs is ended
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 3600))]
     pub(crate) timeout: u64,
+
+    /// Seconds of silence after which a guest that makes no progress is ended as a hang. By default
+    /// that is 30 for a kernel that spins in one place (of the CPU time that it gets), while one
+    /// that is idle may wait for its workload until the time-out. One whose vCPUs have all halted for
+    /// good ends at once
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 3600))]
+    pub(crate) hang_after: Option<u64>,
 
     /// Appended to the kernel command line
     #[arg(
@@ -112,6 +119,9 @@ impl MachineArgs {
             memory_mib: self.memory,
             pv_features: self.pv,
             timeout_s: self.timeout,
+            hang_after_s: self.hang_after,
+            symbols: None,
+            kernel_symbols: KernelSymbols::default(),
             target,
             require_pv_spinlocks: self.require_pv_spinlocks,
             measure_memory: false,

@@ -9,5 +9,5 @@ mod workload;
 pub(crate) use kernel::{KernelArgs, hinted};
 pub(crate) use launcher::{LauncherArgs, select_hint};
 pub(crate) use machine::MachineArgs;
-pub(crate) use symbols::{Explainer, SymbolsArgs};
+pub(crate) use symbols::{Explainer, SymbolsArgs, symbols_of};
 pub(crate) use workload::WorkloadArgs;

@@ -6,6 +6,7 @@ use clap::Args;
 use vmbisect::crash::Crash;
 use vmbisect::maintainers::{Maintainers, MaintainersError, Recipients};
 use vmbisect::symbols::{Symbolizer, Symbols, SymbolsError};
+use vmbisect::trial::symbols_beside;
 
 use crate::cli::WithHint;
 use crate::cli::output::Output;
@@ -32,7 +33,21 @@ pub(crate) struct Explainer {
     maintainers: Option<Maintainers<'static>>,
 }
 
+/// The file with the symbols of `image`: the one that was named, else one that lies beside the image.
+pub(crate) fn symbols_of(image: &Path, named: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    let Some(path) = named else { return Ok(symbols_beside(image)) };
+    let opened = Symbols::open(path);
+    let hint = opened.as_ref().err().map(SymbolsError::hint).unwrap_or_default();
+    opened.hint(hint)?;
+    Ok(Some(path.to_owned()))
+}
+
 impl SymbolsArgs {
+    /// The file with the kernel's symbols that was named.
+    pub(crate) fn vmlinux(&self) -> Option<&Path> {
+        self.vmlinux.as_deref()
+    }
+
     /// Opens the files that were named and, where no vmlinux was, the one of an image: the image
     /// itself, the one beside it, as a store keeps it, or the one at the top of its build directory.
     pub(crate) fn open_for(&self, image: &Path, output: &Output) -> anyhow::Result<Explainer> {

@@ -1,4 +1,5 @@
-//! What does not go on: RCU stalls, lockups, hung tasks, stuck workqueues.
+//! What does not go on: RCU stalls, lockups, hung tasks, stuck workqueues, and the machines that the
+//! VMM itself found to hang.
 
 use super::{Example, Find, Kind, Rule, Stack};
 
@@ -26,6 +27,34 @@ const STALL_SKIP: &[&str] = &["*rcu*", "*apic_timer_interrupt*"];
 const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
 
 pub(super) const RULES: &[Rule] = &[
+    // Written by `trial::hang`, which has found the guilty function already.
+    Rule {
+        header: "vmbisect: hang",
+        line: r"^vmbisect: hang in {func}: ",
+        title: "hang in {frame}",
+        frame: &[Find::Named],
+        stack: Stack::Optional,
+        kind: HANG,
+        examples: &[Example {
+            title: "hang in kvm_wait",
+            log: "vmbisect: hang in kvm_wait: every vCPU halted with interrupts off, silent for 2 s\n\n\
+                  vCPU 0: halted, interrupts off, 0 requested, 0 in service, 10 exits\n\
+                  RIP: 0010:kvm_wait+0x1/0x2\nCall Trace:\n kvm_wait+0x1/0x2\n do_dup2+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "vmbisect: hang",
+        line: r"^vmbisect: hang: (?P<what>[a-zA-Z ]{1,64}), silent for",
+        title: "hang: {what}",
+        stack: Stack::Optional,
+        kind: HANG,
+        examples: &[Example {
+            title: "hang: every vCPU idle",
+            log: "vmbisect: hang: every vCPU idle, silent for 60 s\n",
+        }],
+        ..Rule::NEW
+    },
     Rule {
         header: "INFO: rcu",
         line: r"INFO: rcu_(?:sched|preempt|bh|state) (?:self-)?detected(?: expedited)? stalls?",

@@ -9,6 +9,7 @@ use vmm::Kernel;
 use super::{LaunchError, Launcher, machines_at_a_time};
 use crate::cancel::Cancel;
 use crate::trial::files::FileCache;
+use crate::trial::hang::conclude;
 use crate::trial::run::run_trial;
 use crate::trial::{Job, TrialEvent, TrialReport};
 
@@ -58,6 +59,20 @@ impl Launcher for InProcess {
     }
 
     fn run(
+        &self,
+        job: &Job,
+        on_event: &mut dyn FnMut(TrialEvent),
+        cancel: &Cancel,
+    ) -> Result<TrialReport, LaunchError> {
+        let report = conclude(job, self.observe(job, on_event, cancel)?);
+        on_event(TrialEvent::Done(Box::new(report.clone())));
+        Ok(report)
+    }
+}
+
+impl InProcess {
+    /// Runs a trial without the conclusions for which it takes the kernel's symbols.
+    pub(super) fn observe(
         &self,
         job: &Job,
         on_event: &mut dyn FnMut(TrialEvent),

@@ -10,6 +10,7 @@ use super::uploads::Uploads;
 use super::wire::Hello;
 use super::{LaunchError, Launcher, machines_at_a_time};
 use crate::cancel::Cancel;
+use crate::trial::hang::conclude;
 use crate::trial::{Job, Outcome, TrialEvent, TrialReport};
 
 /// What stands behind a [`Remote`] launcher.
@@ -85,12 +86,12 @@ impl<P: Place> Remote<P> {
         });
         loop {
             match ticket.next(cancel) {
-                Heard::Event(event) => {
-                    on_event(event.clone());
-                    if let TrialEvent::Done(report) = event {
-                        return Ok(Attempt::Done(report));
-                    }
+                Heard::Event(TrialEvent::Done(report)) => {
+                    let report = Box::new(conclude(job, *report));
+                    on_event(TrialEvent::Done(report.clone()));
+                    return Ok(Attempt::Done(report));
                 }
+                Heard::Event(event) => on_event(event),
                 Heard::Failed { reason, hint } => {
                     return Err(LaunchError::Refused { reason, hint });
                 }

@@ -10,8 +10,8 @@ use std::thread::{self, Scope};
 use thiserror::Error;
 
 use super::super::{Job, TrialEvent, with_causes};
+use super::InProcess;
 use super::wire::{self, HEARTBEAT, Hello, PROTOCOL, Reply, Request, WireError};
-use super::{InProcess, Launcher};
 use crate::cancel::Cancel;
 
 /// Why a worker stopped before its input ended.
@@ -116,8 +116,9 @@ impl<W: Write + Send> Worker<'_, W> {
             let _ = self.send(&Reply::Trial { id: job.id, event });
         };
         let (reason, hint) = match self.localise(job) {
-            Ok(job) => match self.launcher.run(&job, &mut on_event, cancel) {
-                Ok(_) => return,
+            // The symbols are where the launcher is.
+            Ok(job) => match self.launcher.observe(&job, &mut on_event, cancel) {
+                Ok(report) => return on_event(TrialEvent::Done(Box::new(report))),
                 Err(error) => (with_causes(&error), error.hint().to_owned()),
             },
             Err(error) => (error.to_string(), "put the job's files first".to_owned()),

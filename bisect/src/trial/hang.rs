@@ -1,0 +1,343 @@
+//! The report of a guest that hangs: what each vCPU was doing, with names.
+//!
+//! It is written where the symbols are, which need not be where the machine ran, and read by the
+//! classifier like any other report.
+
+use std::fmt::Write;
+
+use vmm::forensics::{Frame, FrameSource};
+use vmm::{Ending, HangKind, MpState, Summary, VcpuState};
+
+use super::{Job, SeenCrash, TrialReport, UnseenLog};
+use crate::crash::{Phase, classify, hangs_in};
+use crate::symbols::{Symbolizer, Symbols};
+
+/// Lines of the kernel's log that a report ends with.
+const LOG_LINES: usize = 40;
+
+/// Adds the report of a hang, if the machine ended as one, and decides anew what the trial says.
+pub(super) fn conclude(job: &Job, mut report: TrialReport) -> TrialReport {
+    let Some(machine) = report.machine.as_ref() else { return report };
+    let Ending::Hang { kind } = machine.ending else { return report };
+    let symbols = match machine.symbols_fit {
+        // Names of another kernel's functions are worse than none.
+        Some(false) => None,
+        _ => job.symbols.as_deref().and_then(|path| Symbols::open(path).ok()),
+    };
+    let mut text = write(job, machine, kind, symbols.as_ref(), report.unseen_log.as_ref());
+    if let Some(symbols) = symbols {
+        text = Symbolizer::new(symbols).report(&text, 0).text;
+    }
+    let Some(mut crash) = classify(text.as_bytes()).into_iter().next() else { return report };
+    crash.report = text;
+    // It is behind all that was printed.
+    (crash.start, crash.end) = (machine.console_bytes, machine.console_bytes);
+    let reached = report.milestones.iter().map(|(milestone, _)| *milestone).max();
+    let phase = match reached {
+        Some(vmm::Milestone::WorkloadStarted) => Phase::Workload,
+        _ => Phase::Boot,
+    };
+    report.outcome = report.decide(job, &report.crashes, Some(&crash));
+    report.crashes.push(SeenCrash { phase, at_us: machine.wall_us, crash });
+    report
+}
+
+/// The vCPUs that were started, those first that tell most about a hang of this kind.
+fn in_order(vcpus: &[VcpuState], kind: HangKind) -> Vec<&VcpuState> {
+    let rank = |vcpu: &&VcpuState| {
+        let (running, user) = (vcpu.mp_state == MpState::Running, vcpu.registers.is_user());
+        let on = vcpu.registers.interrupts_on();
+        let suspect = match kind {
+            HangKind::SpinningInterruptsOff => running && !user && !on,
+            HangKind::SpinningInterruptsOn => running && !user && on,
+            HangKind::HaltedInterruptsOff | HangKind::Idle => !running && !on,
+        };
+        (!suspect, vcpu.vcpu)
+    };
+    let mut vcpus: Vec<_> =
+        vcpus.iter().filter(|vcpu| vcpu.mp_state != MpState::NotStarted).collect();
+    vcpus.sort_by_key(rank);
+    vcpus
+}
+
+fn write(
+    job: &Job,
+    machine: &Summary,
+    kind: HangKind,
+    symbols: Option<&Symbols>,
+    log: Option<&UnseenLog>,
+) -> String {
+    let vcpus = in_order(&machine.vcpus, kind);
+    let blamed = vcpus.iter().find_map(|vcpu| {
+        let names: Vec<String> =
+            vcpu.backtrace.iter().filter_map(|frame| Some(name(frame, symbols?)?.0)).collect();
+        hangs_in(names.iter().map(String::as_str))
+    });
+    let mut text = String::from("vmbisect: hang");
+    if let Some(function) = blamed {
+        let _ = write!(text, " in {function}");
+    }
+    let silent = machine.silent_us / 1_000_000;
+    let _ = writeln!(text, ": {kind}, silent for {silent} s");
+    for vcpu in vcpus {
+        let _ = writeln!(text);
+        write_vcpu(&mut text, vcpu, symbols);
+    }
+    let never: Vec<String> = machine
+        .vcpus
+        .iter()
+        .filter(|vcpu| vcpu.mp_state == MpState::NotStarted)
+        .map(|vcpu| vcpu.vcpu.to_string())
+        .collect();
+    if !never.is_empty() {
+        let _ = writeln!(text, "\nNot started by the guest: vCPU {}", never.join(", "));
+    }
+    let _ = writeln!(text, "\n{}", about_symbols(job, machine, symbols));
+    write_log(&mut text, log);
+    if !machine.nmi_lines.is_empty() {
+        let _ = writeln!(text, "\nWhat the guest said when each of its vCPUs got an NMI:");
+        machine.nmi_lines.iter().for_each(|line| text.extend(["  | ", line, "\n"]));
+    }
+    text
+}
+
+fn about_symbols(job: &Job, machine: &Summary, symbols: Option<&Symbols>) -> String {
+    match (&job.symbols, symbols) {
+        (_, Some(symbols)) => format!("Symbols: {}", symbols.path().display()),
+        (Some(path), None) if machine.symbols_fit == Some(false) => {
+            format!("Symbols: none, {} is of another kernel", path.display())
+        }
+        (Some(path), None) => match Symbols::open(path) {
+            Err(error) => format!("Symbols: none, {error}"),
+            Ok(_) => "Symbols: none".to_owned(),
+        },
+        (None, None) => {
+            "Symbols: none; give vmlinux or System.map with --vmlinux, or put one of them \
+                         beside the image"
+                .to_owned()
+        }
+    }
+}
+
+fn write_vcpu(text: &mut String, vcpu: &VcpuState, symbols: Option<&Symbols>) {
+    let state = match vcpu.mp_state {
+        MpState::Running => "running".to_owned(),
+        MpState::Halted => "halted".to_owned(),
+        MpState::NotStarted => "not started".to_owned(),
+        MpState::Other(state) => format!("in MP state {state}"),
+    };
+    let regs = &vcpu.registers;
+    let _ = writeln!(
+        text,
+        "vCPU {}: {state}{}, interrupts {}, {} requested, {} in service, {} exits",
+        vcpu.vcpu,
+        if regs.is_user() { " in user mode" } else { "" },
+        if regs.interrupts_on() { "on" } else { "off" },
+        vcpu.interrupts_requested,
+        vcpu.interrupts_in_service,
+        vcpu.exits,
+    );
+    let place = Frame { address: regs.rip, source: FrameSource::Register };
+    let place = vcpu.backtrace.first().unwrap_or(&place);
+    let _ = writeln!(text, "RIP: {:04x}:{}", regs.cs, describe(place, symbols));
+    let _ = writeln!(text, "RSP: {:016x} EFLAGS: {:08x}", regs.rsp, regs.rflags);
+    let rows = [
+        [("RAX", regs.rax), ("RBX", regs.rbx), ("RCX", regs.rcx)],
+        [("RDX", regs.rdx), ("RSI", regs.rsi), ("RDI", regs.rdi)],
+        [("RBP", regs.rbp), ("R08", regs.r8), ("R09", regs.r9)],
+        [("R10", regs.r10), ("R11", regs.r11), ("R12", regs.r12)],
+        [("R13", regs.r13), ("R14", regs.r14), ("R15", regs.r15)],
+        [("CR2", regs.cr2), ("CR3", regs.cr3), ("CR4", regs.cr4)],
+    ];
+    for row in rows {
+        let row = row.map(|(name, value)| format!("{name}: {value:016x}"));
+        let _ = writeln!(text, "{}", row.join(" "));
+    }
+    if vcpu.backtrace.len() > 1 || !regs.is_user() {
+        let _ = writeln!(text, "Call Trace:");
+    }
+    for frame in &vcpu.backtrace {
+        let questionable = if frame.source == FrameSource::Scan { "? " } else { "" };
+        let _ = writeln!(text, " {questionable}{}", describe(frame, symbols));
+    }
+    let how = |source| vcpu.backtrace.iter().any(|frame| frame.source == source);
+    if how(FrameSource::Scan) {
+        let _ =
+            writeln!(text, " (? = found by a scan of the stack, may be left from earlier calls)");
+    }
+}
+
+fn write_log(text: &mut String, log: Option<&UnseenLog>) {
+    let Some(log) = log else { return };
+    if let Some(problem) = log.problem {
+        let _ = writeln!(text, "The kernel's log in memory was not read: {problem}");
+    }
+    let lines = log.lines.iter().skip(log.lines.len().saturating_sub(LOG_LINES));
+    for (index, line) in lines.enumerate() {
+        if index == 0 {
+            let _ = writeln!(
+                text,
+                "\nThe last lines of the kernel's log that its console did not show:"
+            );
+        }
+        text.extend(["  | ", line, "\n"]);
+    }
+}
+
+/// Where the instruction is that a frame stands for: of an address that is returned to, the call
+/// before it.
+fn instruction(frame: &Frame) -> u64 {
+    match frame.source {
+        FrameSource::Register => frame.address,
+        _ => frame.address.wrapping_sub(1),
+    }
+}
+
+/// The function of a frame, and what kernels print behind its name.
+fn name(frame: &Frame, symbols: &Symbols) -> Option<(String, String)> {
+    let at = instruction(frame);
+    let symbol = symbols.lookup(at)?;
+    let offset = symbol.offset + frame.address.wrapping_sub(at);
+    Some((symbol.name.to_owned(), format!("+{offset:#x}/{:#x}", symbol.size)))
+}
+
+/// `kvm_wait+0x34/0x40`, or the address.
+fn describe(frame: &Frame, symbols: Option<&Symbols>) -> String {
+    match symbols.and_then(|symbols| name(frame, symbols)) {
+        Some((name, place)) => format!("{name}{place}"),
+        None => format!("{:#018x}", frame.address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use vmm::forensics::{Frame, FrameSource, LogError, Registers};
+    use vmm::{Ending, HangKind, Milestone, MpState, Summary, VcpuState};
+
+    use super::conclude;
+    use crate::crash::{Kind, classify};
+    use crate::trial::tests::job;
+    use crate::trial::{Job, Outcome, Target, TrialReport, UnseenLog};
+
+    const MAP: &str = "\
+ffffffff81000000 T _stext
+ffffffff81000100 t kvm_wait
+ffffffff81000200 T __pv_queued_spin_lock_slowpath
+ffffffff81000300 T do_dup2
+ffffffff81000400 t default_idle
+ffffffff81000500 T cpu_startup_entry
+ffffffff81000600 T _etext
+";
+
+    fn vcpu(vcpu: u8, rflags: u64, addresses: &[u64]) -> VcpuState {
+        let frame = |(index, offset): (usize, &u64)| Frame {
+            address: 0xffff_ffff_8100_0000 + offset,
+            source: if index == 0 { FrameSource::Register } else { FrameSource::Orc },
+        };
+        VcpuState {
+            vcpu,
+            mp_state: MpState::Halted,
+            registers: Registers { rflags, cs: 0x10, ..Registers::default() },
+            backtrace: addresses.iter().enumerate().map(frame).collect(),
+            ..VcpuState::default()
+        }
+    }
+
+    fn hung(kind: HangKind, vcpus: Vec<VcpuState>) -> TrialReport {
+        TrialReport {
+            machine: Some(Summary {
+                vcpus,
+                silent_us: 2_500_000,
+                nmi_lines: vec!["Uhhuh. NMI received".into()],
+                ..Summary::new(Ending::Hang { kind })
+            }),
+            milestones: vec![(Milestone::WorkloadStarted, 5)],
+            ..TrialReport::without_machine(Outcome::Clean)
+        }
+    }
+
+    fn with_map(target: Target) -> (Job, tempfile::NamedTempFile) {
+        let mut map = tempfile::NamedTempFile::new().unwrap();
+        map.write_all(MAP.as_bytes()).unwrap();
+        (Job { target, symbols: Some(map.path().to_owned()), ..job() }, map)
+    }
+
+    const OFF: u64 = 2;
+    const ON: u64 = 0x202;
+
+    /// vCPU 0 idles, vCPU 1 waits for a kick that does not come.
+    fn lost_kick() -> TrialReport {
+        let idle = vcpu(0, ON, &[0x410, 0x505]);
+        hung(HangKind::Idle, vec![idle, vcpu(1, OFF, &[0x134, 0x278, 0x305])])
+    }
+
+    #[test]
+    fn the_vcpu_that_can_not_go_on_is_blamed_and_named() {
+        let (job, _map) = with_map(Target::Hang);
+        let report = conclude(&job, lost_kick());
+        assert_eq!(report.outcome, Outcome::Hit { title: "hang in kvm_wait".into() });
+        let [seen] = report.crashes.as_slice() else { panic!("{:?}", report.crashes) };
+        assert_eq!((seen.crash.title.as_str(), seen.crash.kind), ("hang in kvm_wait", Kind::Hang));
+        assert_eq!(seen.crash.frame.as_deref(), Some("kvm_wait"));
+        let text = &seen.crash.report;
+        let first = "vmbisect: hang in kvm_wait: every vCPU idle, silent for 2 s\n\nvCPU 1: halted, \
+                     interrupts off";
+        assert!(text.starts_with(first), "{text}");
+        assert!(text.contains("RIP: 0010:kvm_wait+0x34/0x100\n"), "{text}");
+        assert!(text.contains("Call Trace:\n kvm_wait+0x34/0x100\n __pv_queued"), "{text}");
+        assert!(text.contains(" do_dup2+0x5/0x100\n\nvCPU 0: halted, interrupts on"), "{text}");
+        assert!(text.contains("  | Uhhuh. NMI received\n"), "{text}");
+        // Kept in a file, it is read as what it is.
+        assert_eq!(classify(text.as_bytes())[0].title, "hang in kvm_wait");
+    }
+
+    #[test]
+    fn only_who_looks_for_it_takes_a_hang_for_a_hit() {
+        let named = |pattern: &str| Target::Crash(vec![pattern.into()]);
+        let title = || "hang in kvm_wait".to_owned();
+        let (job, _map) = with_map(named("hang in *"));
+        assert_eq!(conclude(&job, lost_kick()).outcome, Outcome::Hit { title: title() });
+        let (job, _map) = with_map(named("WARNING in kvm_wait"));
+        assert_eq!(conclude(&job, lost_kick()).outcome, Outcome::Hang { title: title() });
+        let (job, _map) = with_map(Target::AnyCrash);
+        assert_eq!(conclude(&job, lost_kick()).outcome, Outcome::Hang { title: title() });
+        let nameless = Job { target: Target::Hang, symbols: None, ..job };
+        let title = "hang: every vCPU idle".to_owned();
+        assert_eq!(conclude(&nameless, lost_kick()).outcome, Outcome::Hit { title });
+    }
+
+    #[test]
+    fn without_names_there_are_addresses_and_the_reason() {
+        let mut hung = lost_kick();
+        hung.unseen_log = Some(UnseenLog {
+            problem: Some(LogError::NotFound),
+            lines: vec!["[    1.000000] last words".into()],
+            ..UnseenLog::default()
+        });
+        let report = conclude(&Job { symbols: None, ..job() }, hung.clone());
+        let crash = &report.crashes[0].crash;
+        assert_eq!(crash.title, "hang: every vCPU idle");
+        assert!(crash.report.contains("\n 0xffffffff81000278\n"), "{}", crash.report);
+        assert!(crash.report.contains("--vmlinux"), "{}", crash.report);
+        assert!(crash.report.contains("was not read: no kernel log"), "{}", crash.report);
+        assert!(crash.report.contains("  | [    1.000000] last words\n"), "{}", crash.report);
+        hung.machine.as_mut().unwrap().symbols_fit = Some(false);
+        let (job, _map) = with_map(Target::Hang);
+        let text = conclude(&job, hung).crashes[0].crash.report.clone();
+        assert!(text.contains("is of another kernel"), "{text}");
+    }
+
+    #[test]
+    fn what_was_printed_comes_first() {
+        let (job, _map) = with_map(Target::Hang);
+        let mut hung = lost_kick();
+        let crash = crate::trial::tests::crash("WARNING in foo");
+        hung.crashes =
+            vec![crate::trial::SeenCrash { phase: crate::crash::Phase::Boot, at_us: 1, crash }];
+        let report = conclude(&job, hung);
+        assert_eq!(report.outcome, Outcome::Foreign { title: "WARNING in foo".into() });
+        assert_eq!(report.crashes.len(), 2);
+    }
+}

@@ -1,0 +1,218 @@
+//! Real kernels that end in every way that there is, one after the other on one outer machine: what
+//! is told of each, and of those that hang, where.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+use vmbisect::cancel::Cancel;
+use vmbisect::crash::Kind;
+use vmbisect::demo::{self, Change};
+use vmbisect::kernel::Built;
+use vmbisect::tools::Purpose;
+use vmbisect::trial::launcher::{Choice, Launcher, TcgConfig, select};
+use vmbisect::trial::{Acpi, Job, Outcome, Target, TrialReport, Workload, prepare};
+use vmbisect_tests::fixture::{self, Kernels};
+use vmbisect_tests::program::vmbisect;
+use vmm::{Ending, HangKind};
+
+/// What the workloads begin with.
+const HEAD: &str = "#include <fcntl.h>\n#include <string.h>\n#include <sys/prctl.h>\n\
+    #include <sys/reboot.h>\n#include <unistd.h>\n";
+
+/// A system call that does not come back: with interrupts off or on, spinning or halted.
+const LOSE_THE_CPU: &str = "\
+static noinline void lose_the_cpu(unsigned long how)
+{
+	preempt_disable();
+	if (how & 1)
+		local_irq_disable();
+	for (;;) {
+		if (how & 2)
+			asm volatile(\"hlt\");
+		else
+			cpu_relax();
+	}
+}
+
+";
+const SYS_C: &str = "kernel/sys.c";
+
+struct Place {
+    room: TempDir,
+    launcher: Box<dyn Launcher>,
+}
+
+impl Place {
+    fn new() -> Place {
+        let config = TcgConfig {
+            program: Some(PathBuf::from(vmbisect().get_program())),
+            cache: fixture::directory().unwrap().join("cache"),
+            machines: 1,
+            ..TcgConfig::default()
+        };
+        let selected = select(&Choice::Auto, config, vmm::host::inspect);
+        let launcher = selected.unwrap_or_else(|error| panic!("{error}")).launcher;
+        Place { room: tempfile::tempdir().unwrap(), launcher }
+    }
+
+    /// The initramfs that runs a C program.
+    fn workload(&self, name: &str, body: &str) -> PathBuf {
+        let path = self.room.path().join(name).with_extension("c");
+        std::fs::write(&path, format!("{HEAD}int main(void) {{ {body} }}\n")).unwrap();
+        self.archive(name, &prepare(&Workload::CSource { path, args: vec![] }, None).unwrap())
+    }
+
+    /// An initramfs whose PID 1 ends at once.
+    fn init_that_dies(&self) -> PathBuf {
+        let path = |name: &str| self.room.path().join(name);
+        std::fs::write(path("dies.c"), "int main(void) { return 3; }\n").unwrap();
+        let mut cc = Command::new("cc");
+        let made = cc.arg("-static").arg("-o").args([path("dies"), path("dies.c")]).status();
+        assert!(made.unwrap().success());
+        let mut archive = guest_init::cpio::Writer::new(Vec::new());
+        archive.file("init", 0o755, &std::fs::read(path("dies")).unwrap()).unwrap();
+        self.archive("dies", &archive.finish().unwrap())
+    }
+
+    fn archive(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.room.path().join(name).with_extension("cpio");
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn run(&self, job: &Job) -> TrialReport {
+        let started = std::time::Instant::now();
+        let report = self.launcher.run(job, &mut |_| {}, &Cancel::new());
+        let report = report.unwrap_or_else(|error| panic!("{error}"));
+        println!("{:?} after {:?}: {:?}", job.initramfs, started.elapsed(), report.outcome);
+        for seen in &report.crashes {
+            println!("{}", seen.crash.report);
+        }
+        report
+    }
+}
+
+fn job(kernel: &Path, initramfs: PathBuf) -> Job {
+    let job = Job {
+        id: 1,
+        kernel: PathBuf::new(),
+        initramfs,
+        append: String::new(),
+        boot: vmm::BootMode::Direct,
+        kaslr: false,
+        acpi: Acpi::Auto,
+        seed: vmm::RandomSeed::Fresh,
+        vcpus: 2,
+        memory_mib: 256,
+        pv_features: vmm::PvFeatures::default(),
+        timeout_s: 300,
+        hang_after_s: None,
+        symbols: None,
+        kernel_symbols: vmm::KernelSymbols::default(),
+        target: Target::Hang,
+        require_pv_spinlocks: false,
+        measure_memory: false,
+    };
+    job.of_image(kernel)
+}
+
+#[track_caller]
+fn ending(report: &TrialReport) -> &Ending {
+    &report.machine.as_ref().unwrap_or_else(|| panic!("{report:?}")).ending
+}
+
+/// Where fixtures are, on a host that can run trials.
+fn kernels() -> Option<&'static Kernels> {
+    static READY: OnceLock<Option<&'static Kernels>> = OnceLock::new();
+    *READY.get_or_init(|| {
+        if let Err(error) = fixture::ensure(&[Purpose::OuterMachine, Purpose::Workload]) {
+            eprintln!("skipped: nowhere to run trials: {error}");
+            return None;
+        }
+        fixture::kernels()
+    })
+}
+
+#[test]
+fn a_kernels_endings_are_told_apart() {
+    let Some(kernels) = kernels() else { return };
+    let place = Place::new();
+    let good = |initramfs| job(&kernels.good.path, initramfs);
+
+    let reboots = place.workload("reboots", "return reboot(RB_AUTOBOOT);");
+    assert_eq!(*ending(&place.run(&good(reboots.clone()))), Ending::Reset);
+    let report = place.run(&Job { append: "reboot=t".into(), ..good(reboots) });
+    assert_eq!(*ending(&report), Ending::TripleFault);
+
+    // Without ACPI there is nothing that turns the machine off.
+    let powers_off = place.workload("powers-off", "return reboot(RB_POWER_OFF);");
+    let report = place.run(&good(powers_off));
+    assert_eq!(*ending(&report), Ending::Hang { kind: HangKind::HaltedInterruptsOff });
+    let title = &report.crashes[0].crash.title;
+    assert!(title.starts_with("hang in "), "{title}");
+
+    let dies = Job { target: Target::NoBoot, ..good(place.init_that_dies()) };
+    let report = place.run(&dies);
+    assert_eq!(*ending(&report), Ending::Reset, "panic=-1 resets");
+    let panic = report.crashes[0].crash.title.clone();
+    assert!(panic.contains("Attempted to kill init"), "{panic}");
+    let stays = Job { append: "panic=0".into(), hang_after_s: Some(3), ..dies };
+    let report = place.run(&stays);
+    assert!(matches!(ending(&report), Ending::Hang { .. }), "{}", ending(&report));
+    assert_eq!(report.outcome, Outcome::Hit { title: panic }, "what was printed comes first");
+
+    // The last words are on no console: they are of a level that `quiet` hides.
+    let words = "int log = open(\"/dev/kmsg\", O_WRONLY); const char *words = \"<4>last words\";
+        write(log, words, strlen(words)); return reboot(RB_AUTOBOOT);";
+    let quiet = Job { append: "quiet".into(), ..good(place.workload("words", words)) };
+    let report = place.run(&quiet);
+    let log = report.unseen_log.unwrap_or_else(|| panic!("no log: {:?}", report.machine));
+    assert!(log.lines.iter().any(|line| line.ends_with("last words")), "{log:?}");
+    assert_eq!(log.problem, None);
+}
+
+#[test]
+fn a_kernel_that_hangs_is_seen_to_hang_where_it_does() {
+    let Some(kernels) = kernels() else { return };
+    let base = &kernels.good.commit;
+    let text = demo::read(&kernels.repo, base, SYS_C).unwrap();
+    let prctl = "SYSCALL_DEFINE5(prctl, ";
+    let check = "\terror = security_task_prctl(option";
+    assert_eq!((text.matches(prctl).count(), text.matches(check).count()), (1, 1));
+    let text = text.replace(prctl, &format!("{LOSE_THE_CPU}{prctl}"));
+    let call = format!("\tif (option == 0x766d62)\n\t\tlose_the_cpu(arg2);\n\n{check}");
+    let changes = [Change { path: SYS_C.into(), text: Some(text.replace(check, &call)) }];
+    let message = "sys: Add a system call that does not come back\n";
+    let commit = demo::commit(&kernels.repo, &[base], &changes, message).unwrap();
+    let built = kernels.builder().unwrap().build(&commit, &mut |_| {}, &Cancel::new()).unwrap();
+    let Built::Image(image) = built else { panic!("{built:?}") };
+
+    let place = Place::new();
+    for (how, kind) in [
+        (1, HangKind::SpinningInterruptsOff),
+        (0, HangKind::SpinningInterruptsOn),
+        // One vCPU waits for a wake-up that does not come, the other has nothing to do.
+        (3, HangKind::Idle),
+    ] {
+        let workload = place.workload("hangs", &format!("return prctl(0x766d62, {how}, 0, 0, 0);"));
+        let job = Job { hang_after_s: Some(3), ..job(&image.path, workload) };
+        let report = place.run(&job);
+        assert_eq!(*ending(&report), Ending::Hang { kind });
+        assert_eq!(report.outcome, Outcome::Hit { title: "hang in lose_the_cpu".into() });
+        let crash = &report.crashes[0].crash;
+        assert_eq!(crash.kind, Kind::Hang);
+        let (_, trace) = crash.report.split_once("Call Trace:\n").unwrap();
+        let (trace, _) = trace.split_once("\n\n").unwrap();
+        assert!(trace.contains(" lose_the_cpu+0x"), "{trace}");
+        assert!(trace.contains("sys_prctl+0x"), "{trace}");
+        assert!(trace.contains("do_syscall_64+0x"), "{trace}");
+        assert!(!trace.contains("? "), "{trace}");
+        let machine = report.machine.as_ref().unwrap();
+        assert_eq!(machine.symbols_fit, Some(true));
+        // It takes an NMI even so, and says where it was.
+        let asked = machine.nmi_lines.join("\n");
+        assert!(asked.contains("NMI"), "{asked}");
+    }
+}
