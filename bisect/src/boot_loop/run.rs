@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Seen, Tally};
 use crate::cancel::Cancel;
 use crate::trial::{
-    ConsoleTail, Job, LaunchError, Launcher, Target, TrialEvent, TrialReport, with_causes,
+    Job, KeptConsole, LaunchError, Launcher, Target, TrialEvent, TrialReport, with_causes,
 };
 
 /// Failures of the host in a row, without a run that told something between them, after which
@@ -194,17 +194,18 @@ fn work(
         && let Some(number) = again.take().or_else(|| lock(tickets).take())
     {
         let job = Job { id: number, ..job.clone() };
-        let mut console = ConsoleTail::default();
+        let mut console = KeptConsole::default();
         let mut on_event = |event: TrialEvent| match event {
             TrialEvent::Line(line) => console.push(&line.text),
             TrialEvent::Restarted { reason } => {
-                console = ConsoleTail::default();
+                console = KeptConsole::default();
                 let _ = sender.send(Message::Restarted { number, reason });
             }
             TrialEvent::Milestone { .. } | TrialEvent::Crash(_) | TrialEvent::Done(_) => {}
         };
         let message = match launcher.run(&job, &mut on_event, stop) {
             Ok(report) => {
+                console.end(&report);
                 let (seen, console) = (Seen::of(&report), console.text());
                 if let Seen::Infra(_) = seen {
                     again = Some(number);

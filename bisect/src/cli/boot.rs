@@ -9,7 +9,7 @@ use serde_json::json;
 use vmbisect::symbols::KernelOffset;
 use vmbisect::temp::TempRoom;
 use vmbisect::trial::{Job, LaunchError, Outcome, Target, TrialEvent, TrialReport};
-use vmm::{Ending, Milestone, Summary};
+use vmm::{Ending, Milestone};
 
 use super::args::{Explainer, LauncherArgs, MachineArgs, SymbolsArgs, WorkloadArgs, symbols_of};
 use super::interrupt::{cancel_on_signals, interrupted};
@@ -54,9 +54,6 @@ pub(crate) struct Args {
     #[command(flatten)]
     symbols: SymbolsArgs,
 }
-
-/// Lines of the kernel's log that are shown at the end.
-const LOG_LINES: usize = 40;
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
@@ -148,7 +145,11 @@ fn show(event: &TrialEvent, output: &Output) {
 
 fn summarize(report: &TrialReport, explainer: &Explainer, output: &Output) {
     output.line("");
-    show_beyond_console(report, output);
+    let beyond = report.beyond_console();
+    beyond.lines().for_each(|line| output.line(printable(line)));
+    if !beyond.is_empty() {
+        output.line("");
+    }
     if let Some(machine) = &report.machine {
         output.line(format!("ending: {}", machine.ending));
     }
@@ -175,22 +176,6 @@ fn summarize(report: &TrialReport, explainer: &Explainer, output: &Output) {
     }
     if report.crashes.is_empty() {
         output.line("crash: none");
-    }
-}
-
-/// What the console has not shown: the report of a hang, the rest of the kernel's log.
-fn show_beyond_console(report: &TrialReport, output: &Output) {
-    let hung = |machine: &Summary| matches!(machine.ending, Ending::Hang { .. });
-    if report.machine.as_ref().is_some_and(hung)
-        && let Some(last) = report.crashes.last()
-    {
-        last.crash.report.lines().for_each(|line| output.line(printable(line)));
-        output.line("");
-    } else if let Some(log) = report.unseen_log.as_ref().filter(|log| !log.lines.is_empty()) {
-        output.line("The last lines of the kernel's log that its console did not show:");
-        let lines = log.lines.iter().skip(log.lines.len().saturating_sub(LOG_LINES));
-        lines.for_each(|line| output.line(printable(line)));
-        output.line("");
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::history::CommitId;
-use crate::trial::{ConsoleTail, Job, LaunchError, Launcher, TrialEvent, TrialReport};
+use crate::trial::{Job, KeptConsole, LaunchError, Launcher, TrialEvent, TrialReport};
 
 /// Builds revisions.
 pub trait Build {
@@ -109,7 +109,7 @@ pub(super) fn run_batch<E>(
 
 fn run_one(launcher: &dyn Launcher, job: &Job, sender: &Sender<Message>, stop: &Cancel) {
     let started = Instant::now();
-    let mut console = ConsoleTail::default();
+    let mut console = KeptConsole::default();
     let mut on_event = |event: TrialEvent| {
         if let TrialEvent::Line(line) = &event {
             console.push(&line.text);
@@ -118,6 +118,9 @@ fn run_one(launcher: &dyn Launcher, job: &Job, sender: &Sender<Message>, stop: &
         let _ = sender.send(Message::Event(event));
     };
     let result = launcher.run(job, &mut on_event, stop);
+    if let Ok(report) = &result {
+        console.end(report);
+    }
     let seconds = started.elapsed().as_millis() as f64 / 1e3;
     let finished = Finished { result, seconds, console: console.text() };
     let _ = sender.send(Message::Finished(Box::new(finished)));

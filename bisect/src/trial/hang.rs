@@ -15,6 +15,21 @@ use crate::symbols::{Symbolizer, Symbols};
 /// Lines of the kernel's log that a report ends with.
 const LOG_LINES: usize = 40;
 
+impl TrialReport {
+    /// What is known of the machine's end beyond what its console showed, for people: the report of a
+    /// hang, or the last lines of the kernel's log that were not on the console. Empty if there is
+    /// nothing.
+    pub fn beyond_console(&self) -> String {
+        let mut text = String::new();
+        let hung = |machine: &Summary| matches!(machine.ending, Ending::Hang { .. });
+        match self.crashes.last().filter(|_| self.machine.as_ref().is_some_and(hung)) {
+            Some(hang) => text.extend(["\n", &*hang.crash.report]),
+            None => write_log(&mut text, self.unseen_log.as_ref()),
+        }
+        text
+    }
+}
+
 /// Adds the report of a hang, if the machine ended as one, and decides anew what the trial says.
 pub(super) fn conclude(job: &Job, mut report: TrialReport) -> TrialReport {
     let Some(machine) = report.machine.as_ref() else { return report };

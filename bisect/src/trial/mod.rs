@@ -20,7 +20,7 @@ mod symbols;
 mod target;
 mod workload;
 
-pub use console::ConsoleTail;
+pub use console::KeptConsole;
 pub use job::{Acpi, Job, SeenCrash, TrialEvent, TrialReport};
 pub use kernel_log::UnseenLog;
 pub use launcher::{LaunchError, Launcher};
