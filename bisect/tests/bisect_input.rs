@@ -144,6 +144,7 @@ fn a_journal_that_somebody_else_is_at_work_on() {
         find: Find::Cause,
         good: vec![line[0]],
         bad: line[3],
+        titles: Default::default(),
         target: Target::AnyCrash,
         confidence: 0.95,
         arguments: Vec::new(),

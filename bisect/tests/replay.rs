@@ -158,6 +158,7 @@ fn state(dir: &Path, repo: &Path, line: &[CommitId]) {
         find: Find::Cause,
         good: vec![line[0]],
         bad: line[9],
+        titles: [0, 9].map(|at| (line[at], format!("commit {at}"))).into(),
         target: Target::Crash(vec!["WARNING in a".into()]),
         confidence: 0.95,
         arguments: Vec::new(),
@@ -167,7 +168,8 @@ fn state(dir: &Path, repo: &Path, line: &[CommitId]) {
     let mut journal = Journal::create(dir, &header).unwrap();
     for at in [9, 0, 5, 2, 3, 6] {
         let commit = line[at];
-        journal.append(Event::Planned { commit, trials: 8, purpose: Purpose::Search }).unwrap();
+        let (purpose, title) = (Purpose::Search, format!("commit {at}"));
+        journal.append(Event::Planned { commit, trials: 8, purpose, title }).unwrap();
         for _ in 0..8 {
             let (outcome, crashes) = match at {
                 6.. => (Outcome::Hit { title: "WARNING in a".into() }, vec!["WARNING in a".into()]),
@@ -202,6 +204,14 @@ fn each_title_of_our_own_bisection_has_its_own_belief() {
     let (status, answer_b) = answer(&[state, "--crash", "WARNING in b"]);
     assert_eq!(status, 0, "{answer_b:#}");
     assert_eq!(answer_b["named"]["title"], "commit 3");
+    // In a repository that was rewritten since, too.
+    let other = tempfile::tempdir().unwrap();
+    let rewritten = repository(other.path(), "rewritten");
+    let (there, b) = (other.path().to_str().unwrap(), "WARNING in b");
+    let (_, answer_there) = answer(&[state, "--crash", b, "--repo", there]);
+    assert_eq!(answer_there["named"]["commit"], rewritten[3].to_string(), "{answer_there:#}");
+    let (_, _, notes) = replay(&[state, "--repo", there]);
+    assert!(notes.contains("has its title and stands for it"), "{notes}");
     // Also while it is at work, and nothing is changed.
     let _held = Journal::open(dir.path()).unwrap();
     assert_eq!(answer(&[state]).0, 1);

@@ -32,6 +32,32 @@ pub enum HistoryError {
         /// A commit whose parents are missing.
         at: CommitId,
     },
+    /// git shows another commit in the place of one in the range.
+    #[error(
+        "{at} is between the good and the bad revision, and git replace puts another commit in its place"
+    )]
+    Replaced {
+        /// The commit.
+        at: CommitId,
+    },
+    /// git shows other parents of a commit in the range than it has.
+    #[error(
+        "{at} is between the good and the bad revision, and info/grafts gives it other parents"
+    )]
+    Grafted {
+        /// The commit.
+        at: CommitId,
+    },
+    /// A commit that a bisection speaks of is in the repository no more.
+    #[error(
+        "{commit} {title:?} is not in the repository any more, and no other commit, or more than one, has its title"
+    )]
+    Lost {
+        /// The commit.
+        commit: CommitId,
+        /// First line of its message.
+        title: String,
+    },
     /// A name stands for no commit.
     #[error("there is no commit named {name:?} in {repo}")]
     UnknownRevision {
@@ -127,6 +153,20 @@ impl HistoryError {
             }
             HistoryError::Shallow { .. } => {
                 "get the rest of the history: git fetch --unshallow".into()
+            }
+            HistoryError::Replaced { at } => format!(
+                "what is built would not be what the name stands for elsewhere: git replace -d {at}, \
+                 or bisect in a fresh clone"
+            ),
+            HistoryError::Grafted { .. } => {
+                "what is found would not hold elsewhere: move info/grafts away, or bisect in a fresh \
+                 clone"
+                    .into()
+            }
+            HistoryError::Lost { .. } => {
+                "fetch the branch that has it; what was measured is kept until then, and `vmbisect \
+                 replay` reads it"
+                    .into()
             }
             HistoryError::UnknownRevision { .. } => {
                 "git log --oneline NAME shows whether git knows it; a tag or branch of a remote \

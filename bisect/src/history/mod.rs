@@ -9,6 +9,7 @@ mod error;
 mod find;
 mod graph;
 mod id;
+mod overlaid;
 mod releases;
 mod repository;
 mod revert;

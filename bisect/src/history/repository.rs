@@ -108,7 +108,10 @@ impl History {
         for &tip in good {
             self.check_tip(tip, bad)?;
         }
-        walk::candidates(self.git_dir(), good, bad, &self.shallow_commits())
+        let candidates =
+            walk::candidates(self.git_dir(), good, bad, &self.shallow_commits())?;
+        self.check_overlaid(&candidates)?;
+        Ok(candidates)
     }
 
     /// The paths that the commits reachable from `bad` and from no good tip change, or those at or

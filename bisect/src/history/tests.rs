@@ -187,3 +187,76 @@ fn a_partial_clone_has_commits_and_lacks_only_the_diffstat() {
     let error = History::open(clone.path()).unwrap_err();
     assert!(matches!(error, HistoryError::PartialClone { .. }), "{error}");
 }
+
+#[test]
+fn what_git_shows_otherwise_than_it_is_is_refused() {
+    let fixture = Fixture::new();
+    let root = fixture.commit("root", &[]);
+    let middle = fixture.commit("middle", &[root]);
+    let bad = fixture.commit("bad", &[middle]);
+    let other = fixture.commit("other", &[root]);
+    let candidates = |good: Oid| fixture.history().candidates(&[good.into()], bad.into());
+    fixture.repo.reference(&format!("refs/replace/{middle}"), other, true, "").unwrap();
+    let error = candidates(root).unwrap_err();
+    assert!(matches!(error, HistoryError::Replaced { at } if at == middle.into()), "{error}");
+    assert!(error.hint().contains(&format!("git replace -d {middle}")), "{}", error.hint());
+    // Outside the range it does not matter.
+    candidates(middle).unwrap();
+    fixture.repo.find_reference(&format!("refs/replace/{middle}")).unwrap().delete().unwrap();
+    let info = fixture.dir.path().join(".git/info");
+    std::fs::create_dir_all(&info).unwrap();
+    std::fs::write(info.join("grafts"), format!("{middle}\n")).unwrap();
+    let error = candidates(root).unwrap_err();
+    assert!(matches!(error, HistoryError::Grafted { at } if at == middle.into()), "{error}");
+}
+
+#[test]
+fn releases_are_those_before_and_below() {
+    let fixture = Fixture::new();
+    let mut line = vec![fixture.commit("0", &[])];
+    for i in 1..8 {
+        line.push(fixture.commit(&i.to_string(), &[line[i - 1]]));
+    }
+    // A stable series on a branch of its own, and a tag that is none of a release.
+    let stable = fixture.commit("stable", &[line[2]]);
+    let newer = fixture.commit("newer stable", &[stable]);
+    let tag = |name: &str, oid: Oid| {
+        let object = fixture.repo.find_object(oid, None).unwrap();
+        fixture.repo.tag_lightweight(name, &object, false).unwrap();
+    };
+    for (name, oid) in [
+        ("v5.9", line[0]),
+        ("v5.10-rc1", line[1]),
+        ("v5.10", line[2]),
+        ("v5.10.1", stable),
+        ("v5.11", line[4]),
+        ("v5.12-rc1", line[5]),
+        ("v5.12", line[7]),
+        ("vim", line[1]),
+    ] {
+        tag(name, oid);
+    }
+    let history = fixture.history();
+    let before = |oid: Oid| -> Vec<String> {
+        let releases = history.releases(oid.into()).unwrap();
+        releases.into_iter().map(|release| release.name).collect()
+    };
+    assert_eq!(before(line[6]), ["v5.11", "v5.10", "v5.9"]);
+    assert_eq!(before(line[7]), ["v5.11", "v5.10", "v5.9"]);
+    assert_eq!(before(newer), ["v5.10.1", "v5.10", "v5.9"]);
+    assert_eq!(before(line[0]), [] as [&str; 0]);
+    for name in ["v5.9", "v5.10", "v5.11"] {
+        fixture.repo.tag_delete(name).unwrap();
+    }
+    assert_eq!(before(line[6]), ["v5.12-rc1", "v5.10-rc1"]);
+}
+
+#[test]
+fn a_tag_of_no_commit() {
+    let fixture = Fixture::new();
+    let root = fixture.commit("root", &[]);
+    let tree = fixture.repo.find_commit(root).unwrap().tree().unwrap();
+    fixture.repo.tag_lightweight("v0.1-tree", tree.as_object(), false).unwrap();
+    let error = fixture.history().resolve("v0.1-tree").unwrap_err();
+    assert!(matches!(error, HistoryError::UnknownRevision { .. }), "{error}");
+}

@@ -1,5 +1,6 @@
 //! The lines of a journal.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub struct Header {
     pub good: Vec<CommitId>,
     /// The revision with the bug.
     pub bad: CommitId,
+    /// First lines of their messages, by which they are found again where history was rewritten.
+    #[serde(default)]
+    pub titles: BTreeMap<CommitId, String>,
     /// What is looked for.
     pub target: Target,
     /// Probability at which a culprit is named.
@@ -85,6 +89,9 @@ pub enum Event {
         trials: u32,
         /// Why.
         purpose: Purpose,
+        /// First line of its message, by which it is found again where history was rewritten.
+        #[serde(default)]
+        title: String,
     },
     /// A fix is looked for, and the trials of a revision would say nothing of it.
     Skipped {
@@ -164,6 +171,22 @@ pub enum Event {
 }
 
 impl Event {
+    /// Every commit that it speaks of.
+    pub(super) fn commits_mut(&mut self) -> Vec<&mut CommitId> {
+        match self {
+            Event::Good { commit, .. }
+            | Event::Planned { commit, .. }
+            | Event::Built { commit, .. }
+            | Event::BuildFailed { commit, .. }
+            | Event::Trial { commit, .. }
+            | Event::Infra { commit, .. } => vec![commit],
+            Event::Skipped { commit, base, .. } => vec![commit, base],
+            // A revert of a commit that was rewritten is no commit of the repository.
+            Event::Reverted { culprit, .. } => vec![culprit],
+            Event::Resumed => Vec::new(),
+        }
+    }
+
     /// The revision that was tried, or is to be.
     pub fn commit(&self) -> Option<CommitId> {
         match self {

@@ -7,7 +7,9 @@
 mod error;
 mod event;
 mod file;
+mod rename;
 
 pub use error::JournalError;
 pub use event::{Event, Header, Record, Stage};
 pub use file::{Journal, now_ms};
+pub use rename::{rename, titles};

@@ -15,6 +15,7 @@ fn header() -> Header {
         find: Find::Cause,
         good: vec![id()],
         bad: id(),
+        titles: Default::default(),
         target: Target::Crash(vec!["WARNING in kvm_wait".into()]),
         confidence: 0.95,
         arguments: vec!["vmbisect".into(), "bisect".into()],

@@ -161,7 +161,8 @@ impl Session<'_> {
             match step {
                 Step::Plan { rev, trials, purpose } => {
                     let commit = self.fold.commit(rev)?;
-                    self.record(Event::Planned { commit, trials, purpose }, watch)?;
+                    let title = self.history.title(commit)?;
+                    self.record(Event::Planned { commit, trials, purpose, title }, watch)?;
                 }
                 Step::Skip { rev, base, why } => {
                     let (commit, base) = (self.fold.commit(rev)?, self.fold.commit(base)?);

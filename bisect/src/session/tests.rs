@@ -228,6 +228,7 @@ fn header(tree: &Tree) -> Header {
         find: Find::Cause,
         good: vec![tree.good],
         bad: tree.bad,
+        titles: Default::default(),
         target: Target::Crash(vec![TARGET.into()]),
         confidence: 0.95,
         arguments: Vec::new(),

@@ -158,3 +158,33 @@ fn a_hit_below_what_is_surely_good() {
         assert_eq!(report.contradictions, []);
     }
 }
+
+/// Builds happen elsewhere, and a revert is made without a checkout: what the user has at hand stays
+/// as it is, changed, staged or unknown to git.
+#[test]
+fn a_dirty_worktree_is_left_alone() {
+    let repo = Repo::straight(8);
+    let git = |arguments: &[&str]| {
+        let ran =
+            std::process::Command::new("git").current_dir(repo.path()).args(arguments).output();
+        let ran = ran.unwrap();
+        assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let tip = repo.id("7").to_string();
+    git(&["checkout", "--quiet", "-b", "work", &tip]);
+    for (file, contents) in [("1", "changed"), ("2", "staged"), ("new", "unknown")] {
+        std::fs::write(repo.path().join(file), contents).unwrap();
+    }
+    git(&["add", "2"]);
+    let state = || {
+        let files = ["1", "2", "4", "new"].map(|it| std::fs::read(repo.path().join(it)).unwrap());
+        let status = git(&["status", "--porcelain=v2", "--branch"]);
+        (status, git(&["for-each-ref"]), git(&["stash", "list"]), files)
+    };
+    let before = state();
+    let world = World::plain(&repo, repo.since(&["4"]), BTreeSet::new());
+    let report = world.bisect_and_revert(Find::Cause, "0", "7").report();
+    assert!(report.to_string().contains("it is cured"), "{report}");
+    assert_eq!(state(), before);
+}

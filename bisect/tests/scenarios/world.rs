@@ -300,6 +300,7 @@ impl<'a> World<'a> {
             find,
             good: good.to_vec(),
             bad,
+            titles: Default::default(),
             target: Target::Crash(vec![TARGET.into()]),
             confidence: 0.95,
             arguments: Vec::new(),

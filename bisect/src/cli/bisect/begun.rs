@@ -1,5 +1,6 @@
 //! A bisection that is set up: begun, or gone on with.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -14,7 +15,7 @@ use vmbisect::journal::{Event, Header, Journal, JournalError, Record, now_ms};
 use vmbisect::kernel::Builder;
 use vmbisect::report::{self, Report};
 use vmbisect::search::{Limits, Model};
-use vmbisect::session::{Fold, Releases, Session, SessionError};
+use vmbisect::session::{Fold, Releases, Rewritten, Session, SessionError};
 use vmbisect::trial::launcher::Selected;
 
 use super::progress::Progress;
@@ -65,6 +66,7 @@ impl Begun {
             at_ms: now_ms(),
             repo: history.path(),
             find,
+            titles: ends_titles(&history, good.iter().chain([&bad]))?,
             good,
             bad,
             target: args.target.target(),
@@ -98,7 +100,8 @@ impl Begun {
 
     /// Goes on with the one in `state`, as it was begun but for what `args` may say anew.
     pub(super) fn resume(state: &Path, args: &Args, output: &Output) -> anyhow::Result<Begun> {
-        let (mut journal, header, records) = told(Journal::open(state), JournalError::hint)?;
+        let opened = told(Journal::open(state), JournalError::hint)?;
+        let (mut journal, mut header, mut records) = opened;
         std::env::set_current_dir(&header.directory)
             .with_context(|| format!("can't enter {}", header.directory.display()))
             .hint("paths on the command line that began this bisection start from there")?;
@@ -121,6 +124,8 @@ impl Begun {
                 .hint("what was measured does not hold for it: begin anew with --state DIR");
         }
         let history = told(History::open(&header.repo), HistoryError::hint)?;
+        let rewritten = Rewritten::follow(&history, &mut header, &mut records);
+        told(rewritten, HistoryError::hint)?.notes().iter().for_each(|note| output.note(note));
         let picked: Vec<CommitId> = picked_good(&records).into_iter().collect();
         let good = if header.good.is_empty() { &picked } else { &header.good };
         let candidates = candidates(&history, header.find, good, header.bad)?;
@@ -295,4 +300,11 @@ fn picked_good(records: &[Record]) -> Option<CommitId> {
         Event::Good { commit, .. } => Some(commit),
         _ => None,
     })
+}
+
+fn ends_titles<'a>(
+    history: &History,
+    ends: impl Iterator<Item = &'a CommitId>,
+) -> anyhow::Result<BTreeMap<CommitId, String>> {
+    ends.map(|&end| Ok((end, told(history.title(end), HistoryError::hint)?))).collect()
 }

@@ -11,7 +11,7 @@ use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError};
 use vmbisect::import::{BisectLog, Word, implied_order, parse};
 use vmbisect::journal::{Event, Header, Journal, JournalError, Record};
 use vmbisect::search::{Limits, Model};
-use vmbisect::session::{Fold, retarget};
+use vmbisect::session::{Fold, Rewritten, retarget};
 use vmbisect::trial::Target;
 
 use super::Args;
@@ -98,8 +98,10 @@ impl Evidence {
     fn of_state(args: &Args, output: &Output) -> anyhow::Result<Evidence> {
         let read = Journal::read(&args.log);
         let hint = read.as_ref().err().map(JournalError::hint).unwrap_or_default();
-        let (header, records) = read.hint(hint)?;
+        let (mut header, mut records) = read.hint(hint)?;
         let history = open(args.repo.as_deref().unwrap_or(&header.repo))?;
+        let rewritten = told(Rewritten::follow(&history, &mut header, &mut records))?;
+        rewritten.notes().iter().for_each(|note| output.note(note));
         let target = asked(args).unwrap_or_else(|| header.target.clone());
         let (older, newer) = header.find.range(&good_ends(&header, &records), header.bad);
         let candidates = told(history.candidates(&older, newer))?;

@@ -135,7 +135,7 @@ impl Fold {
                 let tried = commit.map(|commit| Tried::new(rev, commit));
                 self.reverted = Some(Reverted { culprit, failure: failure.clone(), tried });
             }
-            Event::Planned { commit, trials, purpose } => {
+            Event::Planned { commit, trials, purpose, .. } => {
                 let rev = self.rev(*commit)?;
                 self.plan = Some(Plan { rev, left: *trials, purpose: *purpose });
             }
