@@ -45,6 +45,7 @@ use super::{Output, WithHint};
       --fragment kvm_guest.config --crash 'WARNING in kvm_wait' --workload-c spin.c --vcpus 4
   vmbisect bisect --good v6.1 --config .config --no-boot
   vmbisect bisect --find fix --bad v6.1 --good v6.5 --config .config --hang
+  vmbisect bisect --bad v6.12 --defconfig --crash 'KASAN: *' --suspect v6.11.1 -- net/ mm/
   vmbisect bisect --resume"
 )]
 pub(crate) struct Args {
@@ -89,6 +90,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 30, help_heading = "Session")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     bad_trials: u32,
+
+    /// A commit that is likelier than others to be the answer, WEIGHT times as likely; may be given
+    /// several times [default weight: 10]
+    #[arg(long, value_name = "REV[=WEIGHT]", value_parser = suspect, help_heading = "Suspicion")]
+    suspect: Vec<(String, f64)>,
+
+    /// Paths that the answer probably changes, such as net/ or kernel/locking; other commits keep
+    /// a tenth of the probability
+    #[arg(last = true, value_name = "PATH", help_heading = "Suspicion")]
+    paths: Vec<String>,
 
     /// In the end, revert the answer on top of the newer end of the range and try whether that
     /// undoes it
@@ -147,6 +158,18 @@ pub(super) fn confidence(text: &str) -> Result<f64, String> {
     match parsed {
         0.5..=0.999 => Ok(parsed),
         _ => Err("must be from 0.5 to 0.999".into()),
+    }
+}
+
+/// Reads a suspect: a revision, and how many times as likely as others it is.
+fn suspect(text: &str) -> Result<(String, f64), String> {
+    const WEIGHT: f64 = 10.0;
+    let Some((revision, weight)) = text.rsplit_once('=') else {
+        return Ok((text.to_owned(), WEIGHT));
+    };
+    match weight.parse() {
+        Ok(weight) if (1e-3..=1e6).contains(&weight) => Ok((revision.to_owned(), weight)),
+        _ => Err("the weight must be a number from 0.001 to 1000000".into()),
     }
 }
 

@@ -108,8 +108,7 @@ impl History {
         for &tip in good {
             self.check_tip(tip, bad)?;
         }
-        let candidates =
-            walk::candidates(self.git_dir(), good, bad, &self.shallow_commits())?;
+        let candidates = walk::candidates(self.git_dir(), good, bad, &self.shallow_commits())?;
         self.check_overlaid(&candidates)?;
         Ok(candidates)
     }

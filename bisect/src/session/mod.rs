@@ -5,6 +5,7 @@
 //! same way; so a resumed session believes and decides what an uninterrupted one would have.
 
 mod fold;
+mod hints;
 mod kernel;
 mod mean;
 mod presence;
@@ -18,6 +19,7 @@ mod tried;
 mod work;
 
 pub use fold::Fold;
+pub use hints::Hints;
 pub use releases::Releases;
 pub use retarget::retarget;
 pub use reverted::Reverted;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::work::{Finished, Message, run_batch};
-use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Releases, Step};
+use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Hints, Releases, Step};
 use crate::cancel::Cancel;
 use crate::crash::Crash;
 use crate::history::{CommitId, History, HistoryError, Rev, Revert};
@@ -27,6 +27,8 @@ pub struct Session<'a> {
     pub records: Vec<Record>,
     /// Where the range comes from.
     pub history: &'a History,
+    /// What the user suspects, of which the fold knows already.
+    pub hints: Hints,
     /// Where no good revision was given: the releases to try next.
     pub releases: Option<Releases>,
     /// Where what happens is kept.
@@ -142,7 +144,12 @@ impl Session<'_> {
     fn begin_at(&mut self, good: CommitId) -> Result<(), SessionError> {
         let bad = self.fold.bad_end().map(|end| self.fold.commit(end)).transpose()?;
         let candidates = self.history.candidates(&[good], bad.unwrap_or(good))?;
-        self.fold = self.fold.anew(Arc::new(candidates));
+        let prior = self.hints.prior(self.history, &candidates)?;
+        let fold = self.fold.anew(Arc::new(candidates));
+        self.fold = match &prior {
+            Some(prior) => fold.with_prior(prior),
+            None => fold,
+        };
         self.records.iter().try_for_each(|record| self.fold.apply(record))?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use git2::{Oid, Repository, Signature, Time};
 
-use super::{Build, BuildFault, BuildOutcome, Fold, Session, SessionError};
+use super::{Build, BuildFault, BuildOutcome, Fold, Hints, Session, SessionError};
 use crate::cancel::Cancel;
 use crate::history::{CommitId, Find, History};
 use crate::journal::{Event, Header, Journal, JournalError};
@@ -285,6 +285,7 @@ fn run(tree: &Tree, world: &World, state: &Path) -> Ended {
         fold,
         records: Vec::new(),
         history: &history,
+        hints: Hints::default(),
         releases: None,
         journal,
         builder: world,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use vmbisect::history::Find;
 use vmbisect::report::Answer;
 use vmbisect::search::Verdict;
-use vmbisect::session::SessionError;
+use vmbisect::session::{Hints, SessionError};
 use vmbisect::trial::Outcome;
 
 use crate::world::{Repo, World, hit};
@@ -134,4 +135,25 @@ fn a_host_that_fails_is_no_verdict() {
     });
     let ended = world.bisect_from("905");
     assert!(matches!(ended.result, Err(SessionError::Host { .. })), "{:?}", ended.result);
+}
+
+/// A right suspicion saves builds, a wrong one costs some, and neither changes the answer.
+#[test]
+fn suspicions() {
+    let repo = Repo::straight(64);
+    let builds = |paths: &[&str], suspects: &[&str]| {
+        let mut world = World::plain(&repo, repo.since(&["23"]), set(&[]));
+        world.hints = Hints {
+            paths: paths.iter().map(|&path| path.to_owned()).collect(),
+            suspects: suspects.iter().map(|title| (repo.id(title), 50.0)).collect(),
+        };
+        assert_eq!(world.bisect(Find::Cause, "0", "63").named().0, "23");
+        let builds = world.builds.lock().unwrap();
+        builds.len()
+    };
+    let without = builds(&[], &[]);
+    // Every commit changes a file of its own name.
+    assert!(builds(&["22", "23", "40"], &[]) < without);
+    assert!(builds(&[], &["23"]) < without);
+    assert!(builds(&["50"], &["51"]) <= without + 3);
 }

@@ -10,7 +10,9 @@ use vmbisect::history::{CommitId, Find, History};
 use vmbisect::journal::{Header, Journal};
 use vmbisect::report::Report;
 use vmbisect::search::{Limits, Model, Verdict};
-use vmbisect::session::{Build, BuildFault, BuildOutcome, Fold, Releases, Session, SessionError};
+use vmbisect::session::{
+    Build, BuildFault, BuildOutcome, Fold, Hints, Releases, Session, SessionError,
+};
 use vmbisect::trial::{Job, LaunchError, Launcher, Outcome, Target, TrialEvent, TrialReport};
 
 /// What is looked for.
@@ -165,6 +167,8 @@ pub(crate) struct World<'a> {
     pub(crate) broken: BTreeSet<String>,
     /// What their images share a signature with.
     same_as: BTreeMap<String, String>,
+    /// What the user suspects.
+    pub(crate) hints: Hints,
     /// Builds until now.
     pub(crate) builds: Mutex<Vec<String>>,
     images: tempfile::TempDir,
@@ -204,6 +208,7 @@ impl<'a> World<'a> {
             lab: Lab { shows: Box::new(shows), trials: Mutex::default() },
             broken: BTreeSet::new(),
             same_as: BTreeMap::new(),
+            hints: Hints::default(),
             builds: Mutex::default(),
             images: room(),
         }
@@ -276,10 +281,16 @@ impl<'a> World<'a> {
         let model = Model { find, ..Model::new(0.95) };
         let state = room();
         let header = self.header(find, &good, bad);
+        let fold = options(Fold::new(candidates.clone(), model, limits, 2));
+        let fold = match self.hints.prior(&history, &candidates).unwrap() {
+            Some(prior) => fold.with_prior(&prior),
+            None => fold,
+        };
         let mut session = Session {
-            fold: options(Fold::new(candidates, model, limits, 2)),
+            fold,
             records: Vec::new(),
             history: &history,
+            hints: self.hints.clone(),
             releases,
             journal: Journal::create(state.path(), &header).unwrap(),
             builder: self,

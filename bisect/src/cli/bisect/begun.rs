@@ -15,7 +15,7 @@ use vmbisect::journal::{Event, Header, Journal, JournalError, Record, now_ms};
 use vmbisect::kernel::Builder;
 use vmbisect::report::{self, Report};
 use vmbisect::search::{Limits, Model};
-use vmbisect::session::{Fold, Releases, Rewritten, Session, SessionError};
+use vmbisect::session::{Fold, Hints, Releases, Rewritten, Session, SessionError};
 use vmbisect::trial::launcher::Selected;
 
 use super::progress::Progress;
@@ -196,6 +196,11 @@ impl Begun {
         if self.args.revert {
             fold = fold.with_revert();
         }
+        let hints = hints(&self.args, &self.history)?;
+        let prior = told(hints.prior(&self.history, fold.candidates()), HistoryError::hint)?;
+        if let Some(prior) = &prior {
+            fold = fold.with_prior(prior);
+        }
         for record in &self.records {
             told(fold.apply(record), |_| {
                 "the journal was begun with other revisions: begin anew with --state DIR".into()
@@ -206,6 +211,7 @@ impl Begun {
             fold,
             records: self.records,
             history: &self.history,
+            hints,
             releases,
             job: machine.job(PathBuf::new(), self.initramfs, self.header.target.clone()),
             journal: self.journal,
@@ -307,4 +313,13 @@ fn ends_titles<'a>(
     ends: impl Iterator<Item = &'a CommitId>,
 ) -> anyhow::Result<BTreeMap<CommitId, String>> {
     ends.map(|&end| Ok((end, told(history.title(end), HistoryError::hint)?))).collect()
+}
+
+/// What the user suspects.
+fn hints(args: &Args, history: &History) -> anyhow::Result<Hints> {
+    let resolve = |(name, weight): &(String, f64)| {
+        Ok((told(history.resolve(name), HistoryError::hint)?, *weight))
+    };
+    let suspects = args.suspect.iter().map(resolve).collect::<anyhow::Result<_>>()?;
+    Ok(Hints { paths: args.paths.clone(), suspects })
 }

@@ -12,7 +12,7 @@ use super::presence::Presence;
 use super::{FoldError, Image, Reverted, Skip, Step, Trial, Tried};
 use crate::history::{Candidates, CommitId, Find, Rev};
 use crate::journal::{Event, Record, Stage};
-use crate::search::{Action, Belief, Costs, Limits, Model, Purpose, Verdict, next};
+use crate::search::{Action, Belief, Costs, Limits, Model, Prior, Purpose, Verdict, next};
 use crate::trial::Outcome;
 
 /// A build takes this long until one was measured.
@@ -99,6 +99,12 @@ impl Fold {
         let model = Model { outside: PICKED_GOOD_IS_BAD, ..self.model };
         let fold = Fold::new(self.candidates, model, self.limits, self.machines);
         Fold { picked: true, reverting: self.reverting, ..fold }
+    }
+
+    /// The same, with a suspicion. Nothing may have happened in it yet.
+    pub fn with_prior(self, prior: &Prior) -> Fold {
+        let graph = Arc::new(self.candidates.graph().clone());
+        Fold { belief: Belief::with_prior(graph, self.model, prior), ..self }
     }
 
     /// The same, which reverts its answer in the end.
