@@ -43,6 +43,7 @@ fn job(kernel: &Path, initramfs: &Path) -> Job {
         target: Target::AnyCrash,
         require_pv_spinlocks: false,
         measure_memory: false,
+        terminal: None,
     }
 }
 

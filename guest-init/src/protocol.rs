@@ -33,7 +33,7 @@
 
 pub use crate::shared::cmdline::MAX_NONCE;
 pub use crate::shared::message::{
-    AGENT_PORT, AGENT_PORT_MAGIC, MAX_LINE, NONCE_PARAMETER, PREFIX, fact,
+    AGENT_PORT, AGENT_PORT_MAGIC, MAX_LINE, NONCE_PARAMETER, PREFIX, TERMINAL_PARAMETER, fact,
 };
 
 /// A report of the agent.

@@ -114,6 +114,7 @@ fn job(kernel: &Path, initramfs: PathBuf) -> Job {
         target: Target::Hang,
         require_pv_spinlocks: false,
         measure_memory: false,
+        terminal: None,
     };
     job.of_image(kernel)
 }

@@ -61,6 +61,11 @@ pub struct MachineConfig {
     pub nonce: String,
     /// Bytes of console output after which the machine ends.
     pub console_limit: u64,
+    /// Whether each byte of the console is told at once ([`MachineEvent::Output`]), beside the lines:
+    /// for a terminal, on which a prompt has no line end.
+    ///
+    /// [`MachineEvent::Output`]: crate::MachineEvent::Output
+    pub raw_console: bool,
 }
 
 impl MachineConfig {
@@ -85,6 +90,7 @@ impl MachineConfig {
             symbols: KernelSymbols::default(),
             nonce: String::new(),
             console_limit: 16 << 20,
+            raw_console: false,
         }
     }
 }

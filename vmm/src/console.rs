@@ -21,6 +21,8 @@ pub(crate) struct Console {
     line: Vec<u8>,
     bytes: u64,
     limit: u64,
+    /// Whether each byte is an event as well.
+    raw: bool,
     ending: Option<Ending>,
     aside: Option<Arc<Aside>>,
 }
@@ -35,9 +37,15 @@ impl Console {
             line: Vec::new(),
             bytes: 0,
             limit,
+            raw: false,
             ending: None,
             aside: None,
         }
+    }
+
+    /// The same console, each byte of which is an event as well.
+    pub(crate) fn raw(self, raw: bool) -> Console {
+        Console { raw, ..self }
     }
 
     /// Bytes that the guest wrote.
@@ -75,6 +83,9 @@ impl Console {
             }
             self.bytes += 1;
             self.agent.heard();
+            if self.raw {
+                self.queue.push(MachineEvent::Output(byte));
+            }
         }
         if byte == b'\n' {
             self.deliver();
@@ -133,6 +144,7 @@ mod tests {
         while let Taken::Event(event) = queue.take(Some(Instant::now())) {
             match event {
                 MachineEvent::Line(line) => lines.push(line.text),
+                MachineEvent::Output(byte) => panic!("{byte} was not asked for"),
                 MachineEvent::Milestone(milestone, _) => milestones.push(milestone),
                 MachineEvent::Ended(_) => panic!("nothing ends here"),
             }
@@ -191,5 +203,24 @@ mod tests {
         assert_eq!(console.take_ending(), None);
         console.write_all(b"vmbisect-agent: n exit 0\r\n").unwrap();
         assert_eq!(console.take_ending(), Some(Ending::Exit { status: 0 }));
+    }
+
+    #[test]
+    fn a_raw_console_tells_each_byte_before_its_line() {
+        let (console, queue) = console(1 << 20);
+        console.raw(true).write_all(b"$ \n").unwrap();
+        let mut events = Vec::new();
+        while let Taken::Event(event) = queue.take(Some(Instant::now())) {
+            events.push(event);
+        }
+        let bytes: Vec<u8> = events
+            .iter()
+            .filter_map(|event| match event {
+                MachineEvent::Output(byte) => Some(*byte),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(bytes, b"$ \n");
+        assert!(matches!(events.last(), Some(MachineEvent::Line(line)) if line.text == "$ "));
     }
 }

@@ -35,6 +35,10 @@ pub enum Milestone {
 pub enum MachineEvent {
     /// The console printed a line.
     Line(ConsoleLine),
+    /// The console printed this byte; only with [`MachineConfig::raw_console`].
+    ///
+    /// [`MachineConfig::raw_console`]: crate::MachineConfig::raw_console
+    Output(u8),
     /// A milestone was passed, this many microseconds after the start.
     Milestone(Milestone, u64),
     /// The machine has stopped; its threads and its memory are gone.

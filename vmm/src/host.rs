@@ -13,6 +13,8 @@ use kvm_bindings::{KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm};
 use serde::{Deserialize, Serialize};
 
+use crate::x86_64::cpuid;
+
 /// KVM's CPUID leaf of paravirtual features (`Documentation/virt/kvm/x86/cpuid.rst`).
 const KVM_CPUID_FEATURES: u32 = 0x4000_0001;
 
@@ -47,6 +49,9 @@ pub struct HostReport {
     pub max_vcpus: Option<usize>,
     /// The paravirtual features that KVM offers: CPUID 0x40000001 EAX.
     pub pv_features: Option<u32>,
+    /// CPU features that this KVM offers and that guests are not shown, since they could not really use
+    /// them here.
+    pub hidden: Vec<String>,
     /// How long KVM polls before it lets a halted vCPU sleep, in nanoseconds. It hides short halts.
     pub halt_poll_ns: Option<u64>,
     /// CPUs that this process may use.
@@ -186,6 +191,11 @@ pub fn inspect() -> HostReport {
         backend: backend(),
         max_vcpus: opened.as_ref().map(Kvm::get_max_vcpus),
         pv_features: opened.as_ref().and_then(pv_features),
+        hidden: if opened.is_some() && cpuid::is_emulated() {
+            vec!["xsave".to_owned()]
+        } else {
+            Vec::new()
+        },
         halt_poll_ns: read(Path::new("/sys/module/kvm/parameters/halt_poll_ns")),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         memory_available: memory_available(),

@@ -43,6 +43,8 @@ mod ending;
 mod error;
 mod event;
 pub mod forensics;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod host;
 mod hub;
 pub mod kernel;
@@ -65,7 +67,7 @@ pub use error::{StartError, VcpuSetupError};
 pub use event::{ConsoleLine, MachineEvent, Milestone, Summary};
 pub use forensics::{KernelSymbols, MpState, VcpuState};
 pub use kernel::{Kernel, KernelError};
-pub use machine::{CpuFacts, Machine, Stopper, Waited};
+pub use machine::{ConsoleInput, CpuFacts, Machine, Stopper, Waited};
 pub use pv::{PvFeatures, PvFeaturesError};
 pub use seed::{NotASeed, RandomSeed};
 pub use x86_64::{

@@ -1,12 +1,13 @@
 //! A running machine.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::devices::bus::Bus;
 use crate::queue::{Queue, Taken};
 use crate::sync::lock;
 use crate::{MachineConfig, MachineEvent, PvFeatures, StartError, setup};
@@ -16,6 +17,7 @@ use crate::{MachineConfig, MachineEvent, PvFeatures, StartError, setup};
 pub struct Machine {
     queue: Arc<Queue>,
     stopper: Stopper,
+    input: ConsoleInput,
     facts: CpuFacts,
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
@@ -23,6 +25,11 @@ pub struct Machine {
 /// Stops a machine from any thread. Clones stop the same machine.
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<EventFd>);
+
+/// Types on a machine's console, from any thread but that of its listener. Clones type on the same
+/// one.
+#[derive(Clone, Debug)]
+pub struct ConsoleInput(Weak<Bus>);
 
 /// What the vCPUs of a machine can do, read back from KVM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +72,7 @@ impl Machine {
         let stop = Arc::new(
             EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(host("an event"))?,
         );
-        let (supervisor, facts) = setup::make(&config, queue.clone(), stop.clone(), start)?;
+        let (supervisor, input, facts) = setup::make(&config, queue.clone(), stop.clone(), start)?;
         // Whoever holds the only other reference may want its memory back.
         drop(config);
         let supervisor = thread::Builder::new()
@@ -73,7 +80,7 @@ impl Machine {
             .spawn(move || supervisor.run())
             .map_err(host("a thread"))?;
         let supervisor = Mutex::new(Some(supervisor));
-        Ok(Machine { queue, stopper: Stopper(stop), facts, supervisor })
+        Ok(Machine { queue, stopper: Stopper(stop), input, facts, supervisor })
     }
 
     /// What the machine says, until it has ended. Blocks between events.
@@ -95,6 +102,11 @@ impl Machine {
     /// A handle that stops the machine; it then ends as `Stopped`.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
+    }
+
+    /// A handle that types on the machine's console.
+    pub fn input(&self) -> ConsoleInput {
+        self.input.clone()
     }
 
     /// What the vCPUs can do.
@@ -136,5 +148,22 @@ impl Stopper {
     pub fn stop(&self) {
         // It fails only if the counter is full: the machine was told before.
         let _ = self.0.write(1);
+    }
+}
+
+impl ConsoleInput {
+    pub(crate) fn new(bus: &Arc<Bus>) -> ConsoleInput {
+        ConsoleInput(Arc::downgrade(bus))
+    }
+
+    /// Has the guest's serial port receive `bytes`. What the guest does not read waits, up to 64 KiB;
+    /// the rest is lost, and all of it when the machine has ended.
+    ///
+    /// It waits while the guest waits at its serial port for a slow listener; so the listener must not
+    /// be who calls it.
+    pub fn send(&self, bytes: &[u8]) {
+        if let Some(bus) = self.0.upgrade() {
+            lock(bus.serial()).receive(bytes);
+        }
     }
 }

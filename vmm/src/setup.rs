@@ -35,7 +35,7 @@ use crate::watch::PULSE;
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
 use crate::x86_64::{acpi, cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
-use crate::{CpuFacts, MachineConfig};
+use crate::{ConsoleInput, CpuFacts, MachineConfig};
 
 /// Ten years.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
@@ -62,7 +62,7 @@ pub(crate) fn make(
     queue: Arc<Queue>,
     stop: Arc<EventFd>,
     start: Instant,
-) -> Result<(Supervisor, CpuFacts), StartError> {
+) -> Result<(Supervisor, ConsoleInput, CpuFacts), StartError> {
     let ((kvm, vm), (memory, boot)) = side_by_side(create_vm, || prepare(config))?;
     let most = u8::try_from(kvm.get_max_vcpus()).unwrap_or(u8::MAX).min(layout::MAX_VCPUS);
     if config.vcpus > most {
@@ -76,7 +76,8 @@ pub(crate) fn make(
 
     let hub = Arc::new(Hub::new().map_err(|source| StartError::Host { what: "an event", source })?);
     let agent = Arc::new(Agent::new(config.nonce.clone(), queue.clone(), start));
-    let console = Console::new(queue.clone(), agent.clone(), start, config.console_limit);
+    let console = Console::new(queue.clone(), agent.clone(), start, config.console_limit)
+        .raw(config.raw_console);
     let bus = Arc::new(Bus::new(
         Serial::new(interrupt(&vm, serial::IRQ)?, console),
         I8042::new(interrupt(&vm, KEYBOARD_IRQ)?),
@@ -120,6 +121,7 @@ pub(crate) fn make(
         });
     }
 
+    let input = ConsoleInput::new(&bus);
     let supervisor = Supervisor {
         vm,
         vcpus,
@@ -138,7 +140,7 @@ pub(crate) fn make(
         start,
         facts: facts.clone(),
     };
-    Ok((supervisor, facts))
+    Ok((supervisor, input, facts))
 }
 
 fn open_kvm() -> Result<Kvm, StartError> {

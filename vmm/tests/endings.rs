@@ -165,7 +165,7 @@ fn stopped_from_another_thread() {
                 std::thread::spawn(move || stopper.stop()).join().unwrap();
             }
             MachineEvent::Ended(summary) => ending = Some(summary.ending),
-            MachineEvent::Milestone(..) => {}
+            MachineEvent::Output(_) | MachineEvent::Milestone(..) => {}
         }
     }
     assert_eq!(ending, Some(Ending::Stopped));

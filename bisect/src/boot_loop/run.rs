@@ -201,7 +201,10 @@ fn work(
                 console = KeptConsole::default();
                 let _ = sender.send(Message::Restarted { number, reason });
             }
-            TrialEvent::Milestone { .. } | TrialEvent::Crash(_) | TrialEvent::Done(_) => {}
+            TrialEvent::Output { .. }
+            | TrialEvent::Milestone { .. }
+            | TrialEvent::Crash(_)
+            | TrialEvent::Done(_) => {}
         };
         let message = match launcher.run(&job, &mut on_event, stop) {
             Ok(report) => {

@@ -1,6 +1,8 @@
 //! `vmbisect boot`.
 
-use std::io::Write;
+mod terminal;
+
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,7 +10,7 @@ use anyhow::Context;
 use serde_json::json;
 use vmbisect::symbols::KernelOffset;
 use vmbisect::temp::TempRoom;
-use vmbisect::trial::{Job, LaunchError, Outcome, Target, TrialEvent, TrialReport};
+use vmbisect::trial::{Job, LaunchError, Outcome, Target, Terminal, TrialEvent, TrialReport};
 use vmm::{Ending, Milestone};
 
 use super::args::{Explainer, LauncherArgs, MachineArgs, SymbolsArgs, WorkloadArgs, symbols_of};
@@ -16,8 +18,13 @@ use super::interrupt::{cancel_on_signals, interrupted};
 use super::output::printable;
 use super::{Output, WithHint};
 
+pub(super) use terminal::restore as restore_terminal;
+
 /// Boots a kernel once, with the workload if there is one, shows its console and says how it ended
 /// and what crashed.
+///
+/// On a terminal it is the guest's: what is typed goes to the guest's serial port, Ctrl-C too.
+/// Ctrl-A x leaves, Ctrl-A Ctrl-A sends a Ctrl-A. `--run sh` gives a shell.
 ///
 /// Exit status: 0 the workload ended with status 0 and nothing crashed, 1 anything else was seen, 2
 /// the kernel could not be tried, 130 interrupted.
@@ -31,6 +38,7 @@ hung has its vCPUs' registers and backtraces in machine, and the report of it am
 Examples:
   vmbisect boot arch/x86/boot/bzImage
   vmbisect boot bzImage --vcpus 4 --memory 256 --workload-c spin.c --args 3
+  vmbisect boot bzImage --run sh --timeout 3600
   vmbisect boot bzImage --run 'cat /proc/cpuinfo' --append nopvspin --timings")]
 pub(crate) struct Args {
     /// A bzImage or an ELF vmlinux
@@ -41,6 +49,12 @@ pub(crate) struct Args {
     /// guest's own
     #[arg(long)]
     timings: bool,
+
+    /// Be the guest's terminal, which `boot` is by itself where standard input and output are one;
+    /// `=never` never
+    #[arg(long, value_name = "WHEN", value_enum, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "auto", default_missing_value = "always", hide_default_value = true)]
+    interactive: Interactive,
 
     #[command(flatten)]
     workload: WorkloadArgs,
@@ -55,24 +69,46 @@ pub(crate) struct Args {
     symbols: SymbolsArgs,
 }
 
+/// Whether to be the guest's terminal.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Interactive {
+    /// Where standard input and output are a terminal, and neither --json nor --quiet is given
+    Auto,
+    /// Always; standard input may be a file or a pipe
+    Always,
+    /// Never
+    Never,
+}
+
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let cancel = cancel_on_signals()?;
     let (job, _room) = prepare(&args.image, args.symbols.vmlinux(), &args.workload, &args.machine)?;
-    let job = Job { measure_memory: args.timings, ..job };
-
     let explainer = args.symbols.open_for(&args.image, output)?;
 
     let selected = args.launcher.select(output)?;
+    let terminal = args.interactive(output).then(Terminal::new);
+    let job = Job { measure_memory: args.timings, terminal: terminal.clone(), ..job };
+    // Given back when this is dropped, before anything else is printed.
+    let attached = match terminal {
+        Some(terminal) => Some(terminal::attach(terminal, cancel.clone(), output)?),
+        None => None,
+    };
     let mut offset = KernelOffset::default();
     let mut on_event = |event| {
         if let TrialEvent::Line(line) = &event {
             offset.push(line.text.as_bytes());
             offset.push(b"\n");
         }
-        show(&event, output);
+        match (&attached, &event) {
+            (Some(_), TrialEvent::Output { byte }) => terminal::print(*byte),
+            (Some(_), TrialEvent::Line(_)) => {}
+            _ => show(&event, output),
+        }
     };
-    let mut report = match selected.launcher.run(&job, &mut on_event, &cancel) {
+    let ran = selected.launcher.run(&job, &mut on_event, &cancel);
+    drop(attached);
+    let mut report = match ran {
         Err(LaunchError::Cancelled) => return Ok(interrupted()),
         Err(error) => return refused(error),
         Ok(report) => report,
@@ -102,6 +138,19 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
             Some(Ending::Exit { status: 0 })
         );
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+impl Args {
+    fn interactive(&self, output: &Output) -> bool {
+        match self.interactive {
+            Interactive::Always => true,
+            Interactive::Never => false,
+            Interactive::Auto => {
+                let here = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+                here && !output.json && !output.is_quiet()
+            }
+        }
+    }
 }
 
 /// The job that runs the workload on the image, and the directory that its files are in.
@@ -139,7 +188,10 @@ fn show(event: &TrialEvent, output: &Output) {
         }
         TrialEvent::Line(line) => output.line(printable(&line.text)),
         TrialEvent::Restarted { reason } => output.note(format!("starting again: {reason}")),
-        TrialEvent::Milestone { .. } | TrialEvent::Crash(_) | TrialEvent::Done(_) => {}
+        TrialEvent::Output { .. }
+        | TrialEvent::Milestone { .. }
+        | TrialEvent::Crash(_)
+        | TrialEvent::Done(_) => {}
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn cancel_on_signals() -> anyhow::Result<Cancel> {
         .spawn(move || {
             for _ in signals.forever() {
                 if token.is_cancelled() {
+                    super::boot::restore_terminal();
                     std::process::exit(130);
                 }
                 token.cancel();

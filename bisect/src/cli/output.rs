@@ -19,6 +19,11 @@ impl Output {
         Output { json, quiet }
     }
 
+    /// Whether progress is unwanted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// A line of what is going on now, redrawn in place; nothing where standard error is not a
     /// terminal.
     pub(crate) fn progress(&self) -> ProgressBar {
@@ -36,6 +41,7 @@ impl Output {
     /// as SIGPIPE would end it.
     pub(crate) fn line(&self, line: impl AsRef<str>) {
         if writeln!(std::io::stdout(), "{}", line.as_ref()).is_err() {
+            super::boot::restore_terminal();
             std::process::exit(141);
         }
     }

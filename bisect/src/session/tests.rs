@@ -257,6 +257,7 @@ fn job() -> Job {
         target: Target::Crash(vec![TARGET.into()]),
         require_pv_spinlocks: false,
         measure_memory: false,
+        terminal: None,
     }
 }
 

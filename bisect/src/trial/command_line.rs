@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use guest_init::INIT_I386_PATH;
-use guest_init::protocol::NONCE_PARAMETER;
+use guest_init::protocol::{NONCE_PARAMETER, TERMINAL_PARAMETER};
 
 use super::Job;
 
@@ -39,6 +39,10 @@ pub(super) fn command_line(nonce: &str, job: &Job, by_acpi: bool, is_32_bit: boo
         line.push_str(&format!(" rdinit={INIT_I386_PATH}"));
     }
     line.push_str(&format!(" {NONCE_PARAMETER}={nonce}"));
+    if job.terminal.is_some() {
+        line.push(' ');
+        line.push_str(TERMINAL_PARAMETER);
+    }
     if !job.append.trim().is_empty() {
         line.push(' ');
         line.push_str(job.append.trim());
@@ -56,8 +60,8 @@ pub(super) fn nonce() -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::{command_line, nonce};
-    use crate::trial::Job;
     use crate::trial::tests::job;
+    use crate::trial::{Job, Terminal};
 
     #[test]
     fn the_users_part_comes_last() {
@@ -66,6 +70,9 @@ mod tests {
         assert!(line.ends_with(" vmbisect.nonce=c0ffee nopvspin loglevel=4"), "{line}");
         assert!(!line.contains("  "), "{line}");
         assert!(command_line("c0ffee", &job(""), false, true).ends_with("nonce=c0ffee"));
+        let job = Job { terminal: Some(Terminal::new()), ..job("") };
+        let line = command_line("c0ffee", &job, false, false);
+        assert!(line.ends_with("nonce=c0ffee vmbisect.terminal"), "{line}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use vmm::{BootMode, ConsoleLine, KernelSymbols, Milestone, PvFeatures, RandomSeed, Summary};
 
-use super::{Evidence, Outcome, Overhead, Target, UnseenLog, decide};
+use super::{Evidence, Outcome, Overhead, Target, Terminal, UnseenLog, decide};
 use crate::crash::{Crash, Phase};
 
 /// By which tables the kernel finds its processors.
@@ -74,6 +74,11 @@ pub struct Job {
     /// the whole process: meant for one trial at a time.
     #[serde(default)]
     pub measure_memory: bool,
+    /// What types on the guest's console, if something does: the workload then has the console for
+    /// its terminal, and what the guest prints comes byte by byte as well, as
+    /// [`TrialEvent::Output`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<Terminal>,
 }
 
 /// What a trial says while it runs and, last, at its end.
@@ -82,6 +87,11 @@ pub struct Job {
 pub enum TrialEvent {
     /// The console printed a line.
     Line(ConsoleLine),
+    /// The console printed this byte; only where there is a terminal.
+    Output {
+        /// As the guest wrote it.
+        byte: u8,
+    },
     /// A milestone was passed.
     Milestone {
         /// Which one.

@@ -18,6 +18,7 @@ mod outcome;
 mod run;
 mod symbols;
 mod target;
+mod terminal;
 mod workload;
 
 pub use console::KeptConsole;
@@ -28,6 +29,7 @@ pub use memory::Overhead;
 pub use outcome::{Evidence, Outcome, decide};
 pub use symbols::beside as symbols_beside;
 pub use target::Target;
+pub use terminal::Terminal;
 pub use workload::{Workload, WorkloadError, prepare, prepare_on_top_of};
 
 /// An error and what caused it, in one line.
@@ -82,6 +84,7 @@ pub(crate) mod tests {
             target: Target::Crash(vec!["WARNING in kvm_wait".into()]),
             require_pv_spinlocks: true,
             measure_memory: false,
+            terminal: None,
         }
     }
 }

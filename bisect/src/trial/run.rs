@@ -10,7 +10,7 @@ use vmm::{
 use super::command_line::{command_line, nonce};
 use super::memory::Sampler;
 use super::observer::{Flow, Observer};
-use super::{Acpi, Job, LaunchError, Outcome, TrialEvent, TrialReport, with_causes};
+use super::{Acpi, Job, LaunchError, Outcome, Terminal, TrialEvent, TrialReport, with_causes};
 use crate::cancel::Cancel;
 
 /// How long a report may go on after its title is known. A nested machine on a busy host prints a
@@ -103,6 +103,7 @@ fn config(
         symbols: job.kernel_symbols.clone(),
         nonce,
         console_limit: CONSOLE_LIMIT,
+        raw_console: job.terminal.is_some(),
         ..MachineConfig::new(kernel)
     })
 }
@@ -119,6 +120,9 @@ fn follow(
         let stopper = stopper.clone();
         move || stopper.stop()
     });
+    let input = machine.input();
+    let typing = |terminal: &Terminal| terminal.connect(move |bytes| input.send(bytes));
+    let _connected = job.terminal.as_ref().map(typing);
     let mut observer = Observer::new(job);
     let mut report_due = None;
     let mut stopped = false;
@@ -132,6 +136,10 @@ fn follow(
         };
         let flow = match waited {
             Waited::Event(MachineEvent::Line(line)) => observer.line(line, on_event),
+            Waited::Event(MachineEvent::Output(byte)) => {
+                on_event(TrialEvent::Output { byte });
+                Flow::GoOn
+            }
             Waited::Event(MachineEvent::Milestone(milestone, at_us)) => {
                 observer.milestone(milestone, at_us, on_event)
             }

@@ -1,14 +1,36 @@
 //! What the tests of the program share.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 /// An ELF "kernel" at 1 MiB that prints one line on the serial port and resets the machine.
 pub(crate) fn tiny_kernel() -> Vec<u8> {
-    let mut code = Vec::new();
-    for byte in *b"hello\n" {
-        // mov al, byte; mov dx, 0x3f8; out dx, al
-        code.extend([0xb0, byte, 0x66, 0xba, 0xf8, 0x03, 0xee]);
-    }
-    // mov al, 0xfe; out 0x64, al; jmp $
-    code.extend([0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe]);
+    let mut code = print(b"hello\n");
+    code.extend(RESET);
+    kernel(&code)
+}
+
+/// One that says `$ `, sends back what it receives on the serial port, and resets the machine when
+/// it has received a `q`.
+pub(crate) fn echo_kernel() -> Vec<u8> {
+    let mut code = print(b"$ ");
+    // 1: mov dx, 0x3fd; in al, dx; test al, 1; jz 1b
+    code.extend([0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7]);
+    // mov dx, 0x3f8; in al, dx; out dx, al; cmp al, 'q'; jne 1b
+    code.extend([0x66, 0xba, 0xf8, 0x03, 0xec, 0xee, 0x3c, b'q', 0x75, 0xed]);
+    code.extend(RESET);
+    kernel(&code)
+}
+
+/// mov al, 0xfe; out 0x64, al; jmp $
+const RESET: [u8; 6] = [0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe];
+
+/// Code that prints `text`: mov al, byte; mov dx, 0x3f8; out dx, al
+fn print(text: &[u8]) -> Vec<u8> {
+    text.iter().flat_map(|byte| [0xb0, *byte, 0x66, 0xba, 0xf8, 0x03, 0xee]).collect()
+}
+
+/// An ELF executable at 1 MiB.
+fn kernel(code: &[u8]) -> Vec<u8> {
     let (entry, offset, size) = (0x10_0000u64, 0x1000u64, code.len() as u64);
     let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     // ET_EXEC, EM_X86_64, EV_CURRENT.

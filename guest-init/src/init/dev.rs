@@ -62,6 +62,15 @@ pub(crate) fn open_console() {
     }
 }
 
+/// Makes the serial port the terminal of this session, which has none, and its standard descriptors.
+/// Where it can't be opened they stay as they are.
+pub(crate) fn take_terminal() {
+    if let Ok(terminal) = sys::open(c"/dev/ttyS0", sys::O_RDWR | sys::O_NONBLOCK) {
+        sys::clear_status_flags(terminal);
+        sys::use_as(terminal, &[0, 1, 2]);
+    }
+}
+
 /// Prints a line for people on the console.
 pub(crate) fn say(text: fmt::Arguments<'_>) {
     let line = Line::new(format_args!("vmbisect-init: {text}"));

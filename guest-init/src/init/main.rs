@@ -49,28 +49,30 @@ fn run() -> ! {
     let length = sys::kernel_log(&mut log).unwrap_or(0);
     let log = log.get(..length).unwrap_or_default();
     report::choose_channel();
-    if !learn_nonce(log) {
+    let Some(terminal) = learn_command_line(log) else {
         fatal::give_up(format_args!("no {} on the command line", cmdline::NONCE_PARAMETER));
-    }
+    };
     report::send(Message::Init);
     facts(log);
 
-    match workload::run() {
+    match workload::run(terminal) {
         Ok(status) => report::send(Message::Exit(status)),
         Err(failure) => report::send(Message::Fail(format_args!("{failure}"))),
     }
     sys::restart()
 }
 
-/// Takes the nonce from the command line, or from the kernel log where there is no /proc.
-fn learn_nonce(log: &[u8]) -> bool {
+/// Takes the nonce from the command line, or from the kernel log where there is no /proc; whether
+/// the workload gets a terminal, or `None` without a nonce.
+fn learn_command_line(log: &[u8]) -> Option<bool> {
     let mut text = [0; 4096];
     let length = sys::read_file(c"/proc/cmdline", &mut text).unwrap_or(0);
     let line = match text.get(..length) {
         Some(line) if !line.is_empty() => Some(line),
         _ => kernel_log::command_line(log),
     };
-    line.and_then(cmdline::nonce).map(report::set_nonce).is_some()
+    cmdline::nonce(line?).map(report::set_nonce)?;
+    line.map(cmdline::terminal)
 }
 
 /// Reports what the host can't know of a kernel that prints nothing.

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 use core::fmt;
 
+use crate::dev;
 use crate::report;
 use crate::shared::arguments::{self, BadBlock};
 use crate::shared::message::Message;
@@ -49,8 +50,9 @@ impl fmt::Display for Failure {
 
 /// Runs the workload, if there is one, until it ends; its status as a shell would show it.
 ///
-/// Processes that it leaves behind are reaped while it runs and go down with the guest.
-pub(crate) fn run() -> Result<u8, Failure> {
+/// Processes that it leaves behind are reaped while it runs and go down with the guest. With
+/// `terminal` it has the serial port for its terminal, else it can read nothing.
+pub(crate) fn run(terminal: bool) -> Result<u8, Failure> {
     let mut block = [0; arguments::MAX_BYTES + 1];
     let length = sys::read_file(arguments::PATH, &mut block).map_err(Failure::NoBlock)?;
     let block = block.get(..length).unwrap_or_default();
@@ -69,7 +71,7 @@ pub(crate) fn run() -> Result<u8, Failure> {
     report::send(Message::Start);
     let (reader, writer) = sys::pipe().map_err(Failure::NoProcess)?;
     let child = match sys::fork().map_err(Failure::NoProcess)? {
-        None => become_workload(program, &argv, writer),
+        None => become_workload(program, &argv, writer, terminal),
         Some(child) => child,
     };
     sys::close(writer);
@@ -88,13 +90,16 @@ pub(crate) fn run() -> Result<u8, Failure> {
 }
 
 /// In the child: a session of its own, /tmp, no access to the agent port, and the program.
-fn become_workload(program: &CStr, argv: &[*const i8], writer: i32) -> ! {
+fn become_workload(program: &CStr, argv: &[*const i8], writer: i32, terminal: bool) -> ! {
     let mut envp = [core::ptr::null(); ENVIRONMENT.len() + 1];
     for (place, variable) in envp.iter_mut().zip(ENVIRONMENT) {
         *place = variable.as_ptr();
     }
     report::renounce();
     sys::new_session();
+    if terminal {
+        dev::take_terminal();
+    }
     sys::change_directory(c"/tmp");
     let error = sys::execute(program, argv, &envp);
     // PID 1 takes silence for success and then sees this status.

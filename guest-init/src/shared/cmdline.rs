@@ -1,6 +1,6 @@
 //! The kernel command line.
 
-pub(crate) use super::message::NONCE_PARAMETER;
+pub(crate) use super::message::{NONCE_PARAMETER, TERMINAL_PARAMETER};
 
 /// Longest nonce that PID 1 takes.
 pub const MAX_NONCE: usize = 64;
@@ -19,9 +19,20 @@ pub(crate) fn nonce(text: &[u8]) -> Option<&str> {
     if fits { core::str::from_utf8(nonce).ok() } else { None }
 }
 
+/// Whether the command line says that the workload has the console for its terminal.
+pub(crate) fn terminal(text: &[u8]) -> bool {
+    text.split(u8::is_ascii_whitespace).any(|word| word == TERMINAL_PARAMETER.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{MAX_NONCE, nonce};
+    use super::{MAX_NONCE, nonce, terminal};
+
+    #[test]
+    fn a_terminal_is_a_word_of_its_own() {
+        assert!(terminal(b"quiet vmbisect.terminal\n"));
+        assert!(!terminal(b"quiet vmbisect.terminals xvmbisect.terminal vmbisect.terminal=0"));
+    }
 
     #[test]
     fn the_last_nonce_counts() {

@@ -17,6 +17,10 @@ pub const PREFIX: &str = "vmbisect-agent: ";
 /// Name of the kernel command line parameter that carries the nonce.
 pub const NONCE_PARAMETER: &str = "vmbisect.nonce";
 
+/// Name of the kernel command line parameter, without a value, that gives the workload the serial
+/// port for its controlling terminal and its standard input.
+pub const TERMINAL_PARAMETER: &str = "vmbisect.terminal";
+
 /// Most bytes of a report, without the end of the line. Longer ones are cut.
 pub const MAX_LINE: usize = 512;
 

@@ -162,6 +162,7 @@ fn capture(bug: &Bug, image: &Image, launcher: &dyn Launcher) -> anyhow::Result<
         target: Target::AnyCrash,
         require_pv_spinlocks: false,
         measure_memory: false,
+        terminal: None,
     };
     let mut lines = Vec::new();
     let mut on_event = |event| match event {

@@ -5,6 +5,7 @@
 //! up for before anything else happens at the port, so that the port sees every access in its order,
 //! and the question before the next byte brings the last one. That halves what a byte costs.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 use std::ptr::NonNull;
@@ -28,11 +29,19 @@ pub(crate) const IRQ: u32 = 4;
 /// The register that bytes are transmitted by: the port's first.
 const TRANSMIT: u8 = 0;
 
+/// The register that received bytes are read from, the same one.
+const RECEIVE: u8 = 0;
+
+/// Bytes that may wait for a guest that does not read: a page of text, pasted.
+const MOST_WAITING: usize = 64 << 10;
+
 /// The serial port, its output connected to the console.
 #[derive(Debug)]
 pub(crate) struct Serial {
     uart: Uart<Interrupt, NoEvents, Console>,
     posted: Option<PostedWrites>,
+    /// What was typed and does not fit the receiver's 64 bytes yet.
+    waiting: VecDeque<u8>,
 }
 
 /// The port's interrupt line.
@@ -134,7 +143,11 @@ impl Drop for PostedRing {
 impl Serial {
     /// A port that raises `interrupt` and writes to `console`.
     pub(crate) fn new(interrupt: EventFd, console: Console) -> Serial {
-        Serial { uart: Uart::new(Interrupt(interrupt), console), posted: None }
+        Serial {
+            uart: Uart::new(Interrupt(interrupt), console),
+            posted: None,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Takes writes to the transmit register from `posted` from now on.
@@ -145,7 +158,32 @@ impl Serial {
     /// Reads the register at `offset`.
     pub(crate) fn read(&mut self, offset: u8) -> u8 {
         self.catch_up();
-        self.uart.read(offset)
+        let value = self.uart.read(offset);
+        if offset == RECEIVE {
+            self.feed();
+        }
+        value
+    }
+
+    /// Has the guest receive `bytes`. Of more than wait already and 64 KiB the rest is lost, as on a
+    /// line without flow control.
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        let room = MOST_WAITING.saturating_sub(self.waiting.len());
+        self.waiting.extend(bytes.iter().take(room));
+        self.feed();
+    }
+
+    /// Fills the receiver as far as it has room. It has none in loopback mode.
+    fn feed(&mut self) {
+        let room = self.uart.fifo_capacity().min(self.waiting.len());
+        if room == 0 {
+            return;
+        }
+        let next: Vec<u8> = self.waiting.iter().take(room).copied().collect();
+        // A failure is that of the interrupt: the line's counter is full, so it is raised already,
+        // and the bytes were taken.
+        let taken = self.uart.enqueue_raw_bytes(&next).unwrap_or(room);
+        self.waiting.drain(..taken);
     }
 
     /// Writes the register at `offset`.

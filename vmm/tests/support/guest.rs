@@ -199,6 +199,8 @@ impl Guest {
 #[derive(Debug)]
 pub struct Run {
     pub lines: Vec<String>,
+    /// Byte by byte, of a machine with a raw console.
+    pub output: Vec<u8>,
     pub milestones: Vec<Milestone>,
     pub summary: Summary,
 }
@@ -222,15 +224,17 @@ pub fn run(config: MachineConfig) -> Option<Run> {
 
 /// Takes a machine's events to the last.
 pub fn listen(machine: &Machine) -> Run {
-    let (mut lines, mut milestones, mut ended) = (Vec::new(), Vec::new(), None);
+    let (mut lines, mut output) = (Vec::new(), Vec::new());
+    let (mut milestones, mut ended) = (Vec::new(), None);
     for event in machine.events() {
         assert!(ended.is_none(), "an event after the end");
         match event {
             MachineEvent::Line(line) => lines.push(line.text),
+            MachineEvent::Output(byte) => output.push(byte),
             MachineEvent::Milestone(milestone, _) => milestones.push(milestone),
             MachineEvent::Ended(summary) => ended = Some(*summary),
         }
     }
     let Some(summary) = ended else { panic!("the machine did not end") };
-    Run { lines, milestones, summary }
+    Run { lines, output, milestones, summary }
 }

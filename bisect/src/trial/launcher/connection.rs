@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::super::terminal::Connected;
 use super::super::{Job, TrialEvent};
 use super::wire::{self, Hello, PROTOCOL, Reply, Request};
 use crate::cancel::Cancel;
@@ -108,6 +109,7 @@ pub(super) struct Ticket<'a> {
     id: u64,
     heard: Receiver<Heard>,
     teller: Sender<Heard>,
+    _typing: Option<Connected>,
 }
 
 impl Connection {
@@ -179,8 +181,17 @@ impl Connection {
             }
             id
         };
+        let terminal = job.terminal.clone();
         self.say(Outgoing::Request(Request::Job(Box::new(Job { id, ..job }))));
-        Ticket { connection: self, id, heard, teller }
+        // After the job, so that its worker knows whose console it is.
+        let typing = terminal.zip(self.requests.clone()).map(|(terminal, requests)| {
+            terminal.connect(move |bytes| {
+                // Whoever hears of the trial hears it as well if the connection is lost.
+                let _ =
+                    requests.send(Outgoing::Request(Request::Input { id, bytes: bytes.to_vec() }));
+            })
+        });
+        Ticket { connection: self, id, heard, teller, _typing: typing }
     }
 
     /// A connection that is lost says so to every trial, so a failure to send needs no report.

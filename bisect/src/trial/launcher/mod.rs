@@ -2,6 +2,7 @@
 
 mod command;
 mod connection;
+mod cost;
 mod error;
 mod in_process;
 mod outer;
@@ -19,6 +20,7 @@ use super::{Job, TrialEvent, TrialReport};
 use crate::cancel::Cancel;
 
 pub use command::Command;
+pub use cost::{Cost, measure};
 pub use error::LaunchError;
 pub use in_process::InProcess;
 pub use outer::{OuterError, outer_init, outer_main};

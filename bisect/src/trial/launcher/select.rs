@@ -162,6 +162,7 @@ mod tests {
             capabilities: Vec::new(),
             max_vcpus: None,
             pv_features: None,
+            hidden: Vec::new(),
             halt_poll_ns: None,
             cpus: 1,
             memory_available: None,

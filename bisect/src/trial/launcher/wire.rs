@@ -5,6 +5,7 @@
 //! ```text
 //! {"put":{"name":"4be1…","bytes":1946624}}      followed by that many bytes as they are
 //! {"job":{"id":1,"kernel":"4be1…",…}}           files are named as they were put
+//! {"input":{"id":1,"bytes":[108,115,13]}}       of a job that has a "terminal"
 //! {"cancel":1}
 //! {"forget":{"name":"4be1…"}}
 //! ```
@@ -53,6 +54,13 @@ pub(super) enum Request {
     },
     /// Run this trial.
     Job(Box<Job>),
+    /// Type this on the console of a trial that has a terminal.
+    Input {
+        /// The job's id.
+        id: u64,
+        /// What is typed.
+        bytes: Vec<u8>,
+    },
     /// Stop this trial; it ends in `failed`.
     Cancel(u64),
     /// No job will name this file again.

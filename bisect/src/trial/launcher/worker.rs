@@ -9,7 +9,7 @@ use std::thread::{self, Scope};
 
 use thiserror::Error;
 
-use super::super::{Job, TrialEvent, with_causes};
+use super::super::{Job, Terminal, TrialEvent, with_causes};
 use super::InProcess;
 use super::wire::{self, HEARTBEAT, Hello, PROTOCOL, Reply, Request, WireError};
 use crate::cancel::Cancel;
@@ -57,15 +57,22 @@ pub fn serve(
         });
         let result = worker.read(&mut BufReader::new(input), scope);
         drop(stop);
-        let trials: Vec<Cancel> = worker.trials().values().cloned().collect();
-        trials.iter().for_each(Cancel::cancel);
+        let trials: Vec<Trial> = worker.trials().values().cloned().collect();
+        trials.iter().for_each(|trial| trial.cancel.cancel());
         result.map_err(WorkerError::from)
     })
 }
 
+/// A trial under way, as its launcher reaches it.
+#[derive(Clone)]
+struct Trial {
+    cancel: Cancel,
+    terminal: Option<Terminal>,
+}
+
 struct Worker<'a, W> {
     output: Mutex<W>,
-    trials: Mutex<HashMap<u64, Cancel>>,
+    trials: Mutex<HashMap<u64, Trial>>,
     launcher: InProcess,
     directory: &'a Path,
 }
@@ -81,14 +88,22 @@ impl<W: Write + Send> Worker<'_, W> {
                 Request::Put { name, bytes } => self.put(&name, bytes, input)?,
                 Request::Forget { name } => std::fs::remove_file(self.file(&name)?)?,
                 Request::Cancel(id) => {
-                    let cancel = self.trials().get(&id).cloned();
-                    if let Some(cancel) = cancel {
-                        cancel.cancel();
+                    let trial = self.trials().get(&id).cloned();
+                    if let Some(trial) = trial {
+                        trial.cancel.cancel();
+                    }
+                }
+                // A trial that has ended meanwhile has no console any more.
+                Request::Input { id, bytes } => {
+                    let terminal = self.trials().get(&id).and_then(|trial| trial.terminal.clone());
+                    if let Some(terminal) = terminal {
+                        terminal.send(&bytes);
                     }
                 }
                 Request::Job(job) => {
                     let cancel = Cancel::new();
-                    self.trials().insert(job.id, cancel.clone());
+                    let trial = Trial { cancel: cancel.clone(), terminal: job.terminal.clone() };
+                    self.trials().insert(job.id, trial);
                     thread::Builder::new().name(format!("trial {}", job.id)).spawn_scoped(
                         scope,
                         move || {
@@ -145,7 +160,7 @@ impl<W: Write + Send> Worker<'_, W> {
         wire::send(&mut *self.output.lock().unwrap_or_else(PoisonError::into_inner), reply)
     }
 
-    fn trials(&self) -> MutexGuard<'_, HashMap<u64, Cancel>> {
+    fn trials(&self) -> MutexGuard<'_, HashMap<u64, Trial>> {
         self.trials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
