@@ -3,12 +3,23 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::Write;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use vmbisect::trial::launcher::outer_init;
+use vmbisect::boot_loop::{self, Limits, Progress};
+use vmbisect::cancel::Cancel;
+use vmbisect::trial::launcher::{InProcess, outer_init};
+use vmbisect::trial::{Acpi, Job, Target};
+use vmm::{BootMode, KernelSymbols, PvFeatures, RandomSeed};
 
 use super::launch::launch;
 use super::plan::{Cell, Message};
+use super::{EMPTY_INITRAMFS, GUEST_MIB, KERNEL};
+
+/// Boots of a loop.
+const LOOP: u64 = 10;
 
 /// What to launch.
 #[derive(Debug, clap::Args)]
@@ -20,6 +31,10 @@ pub(crate) struct Options {
     /// The cells, separated by commas
     #[arg(long, value_delimiter = ',')]
     cells: Vec<String>,
+
+    /// Whether to boot in a loop as well
+    #[arg(long)]
+    loops: bool,
 
     /// Where QEMU is; PID 1 has no PATH
     #[arg(long)]
@@ -50,8 +65,46 @@ fn measure(options: &Options, mut port: File) -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    for jobs in [1, 2].into_iter().filter(|_| options.loops) {
+        say(&Message::Loop { jobs, boots_per_minute: boots_per_minute(jobs)? })?;
+    }
     say(&Message::Done)?;
     // Read by nobody until the host has taken the last line and closes the port.
     let _ = std::io::copy(&mut port, &mut std::io::sink());
     Ok(())
+}
+
+/// Boots in a loop, with the whole log, `jobs` machines at a time in this process.
+fn boots_per_minute(jobs: u32) -> Result<f64, Box<dyn Error>> {
+    let job = Job {
+        id: 0,
+        kernel: KERNEL.into(),
+        initramfs: EMPTY_INITRAMFS.into(),
+        append: String::new(),
+        boot: BootMode::Direct,
+        kaslr: false,
+        acpi: Acpi::Off,
+        seed: RandomSeed::default(),
+        vcpus: 1,
+        memory_mib: GUEST_MIB,
+        pv_features: PvFeatures::default(),
+        timeout_s: 60,
+        hang_after_s: None,
+        symbols: None,
+        kernel_symbols: KernelSymbols::default(),
+        target: Target::AnyCrash,
+        require_pv_spinlocks: false,
+        measure_memory: false,
+        terminal: None,
+    };
+    let at_a_time = NonZeroUsize::new(jobs as usize).unwrap_or(NonZeroUsize::MIN);
+    let limits = Limits { runs: Some(LOOP), ..Limits::default() };
+    let go_on = |_: Progress<'_>| ControlFlow::Continue(());
+    let started = Instant::now();
+    let (launcher, cancel) = (InProcess::new(), Cancel::new());
+    let (tally, _) = boot_loop::run(&launcher, &job, at_a_time, &limits, &cancel, go_on)?;
+    if tally.passed() != LOOP {
+        return Err(format!("{} of {LOOP} boots failed", LOOP - tally.passed()).into());
+    }
+    Ok(LOOP as f64 * 60.0 / started.elapsed().as_secs_f64())
 }

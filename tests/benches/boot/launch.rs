@@ -48,6 +48,11 @@ fn command(cell: Cell, qemu: &Path) -> Command {
     };
     match cell.vmm {
         Vmm::Direct => own(),
+        Vmm::Direct2 | Vmm::Direct4 => {
+            let mut command = own();
+            command.args(["--vcpus", if cell.vmm == Vmm::Direct2 { "2" } else { "4" }]);
+            command
+        }
         Vmm::Native => {
             let mut command = own();
             command.arg("--native");
@@ -129,6 +134,8 @@ impl Launched {
         let counts: serde_json::Value = serde_json::from_str(&counts).context("no counts")?;
         let count = |name: &str| counts.get(name).and_then(serde_json::Value::as_u64);
         (sample.exits, sample.console_bytes) = (count("exits"), count("console_bytes"));
+        let times = counts.get("launch_us").cloned().context("no times")?;
+        sample.launch_us = Some(serde_json::from_value(times)?);
         Ok(sample)
     }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench -p vmbisect-tests --bench boot
-//! cargo bench -p vmbisect-tests --bench boot -- --only direct --rounds 9 --kernel bzImage
+//! cargo bench -p vmbisect-tests --bench boot -- --only direct/,loop --rounds 9 --kernel bzImage
 //! ```
 //!
 //! This program is three: run by cargo it prepares the outer machine, starts it and prints the
@@ -61,6 +61,8 @@ fn main() -> anyhow::Result<ExitCode> {
 const KERNEL: &str = "/bench/bzImage";
 /// The initramfs that it is booted with.
 const INITRAMFS: &str = "/bench/initramfs";
+/// One without a workload: its boot is over when PID 1 runs.
+const EMPTY_INITRAMFS: &str = "/bench/empty";
 /// Guest memory in MiB.
 const GUEST_MIB: u64 = 256;
 /// What the guest's reports carry.

@@ -16,7 +16,7 @@ use vmbisect_tests::fixture;
 
 use super::plan::{Cell, Message, Vmm};
 use super::table::{self, Samples};
-use super::{INITRAMFS, KERNEL};
+use super::{EMPTY_INITRAMFS, INITRAMFS, KERNEL};
 
 /// Memory of the outer machine in MiB: the guest, the VMM, and an initramfs with QEMU in it twice.
 const OUTER_MIB: u64 = 2048;
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// Measure only those whose name has one of these in it: `direct`, `full`, `microvm/quiet`
+    /// Measure only those whose name has one of these in it: `direct`, `full`, `microvm/quiet`, `loop`
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
 
@@ -76,6 +76,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let outer = Outer::new(&kernel, left.iter().any(|cell| cell.vmm == Vmm::Microvm))?;
     let mut samples = Samples::new();
+    let mut loops = Vec::new();
     let mut failed = false;
     for _ in 0..ATTEMPTS {
         let mut broken = Vec::new();
@@ -93,6 +94,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 eprintln!("{reason}");
                 broken.push(cell);
             }
+            Message::Loop { jobs, boots_per_minute } => {
+                if options.json {
+                    println!(
+                        "{}",
+                        serde_json::json!({ "jobs": jobs, "boots_per_minute": boots_per_minute })
+                    );
+                }
+                loops.push((jobs, boots_per_minute));
+            }
             Message::Done => {}
         })?;
         failed |= !broken.is_empty();
@@ -107,11 +117,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         eprintln!("the outer machine was silent for {} s and was killed", options.patience);
     }
     table::print(&samples);
+    for (jobs, boots_per_minute) in loops {
+        println!(
+            "loop, full log, {jobs} at a time on one CPU: {boots_per_minute:.0} boots a minute"
+        );
+    }
     let missing = left.iter().any(|cell| !samples.contains_key(cell));
     Ok(if failed || missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 impl Options {
+    fn wants_loops(&self) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| part == "loop")
+    }
+
     fn wants(&self, cell: Cell) -> bool {
         self.only.is_empty() || self.only.iter().any(|part| cell.key().contains(part))
     }
@@ -135,6 +154,7 @@ impl Outer {
         fs::write(&source, WORKLOAD)?;
         image
             .file(INITRAMFS, prepare(&Workload::CSource { path: source, args: Vec::new() }, None)?);
+        image.file(EMPTY_INITRAMFS, prepare(&Workload::None, None)?);
         if with_qemu {
             image.program(&qemu)?;
             for name in FIRMWARE {
@@ -155,13 +175,15 @@ impl Outer {
         cells: &[Cell],
         on_message: &mut dyn FnMut(Message),
     ) -> anyhow::Result<bool> {
-        let cells: Vec<String> = cells.iter().map(|cell| cell.key()).collect();
-        let arguments = format!(
-            "inside --rounds {} --cells {} --qemu {}",
-            options.rounds,
-            cells.join(","),
-            self.qemu.display()
-        );
+        let mut arguments =
+            format!("inside --rounds {} --qemu {}", options.rounds, self.qemu.display());
+        if !cells.is_empty() {
+            let cells: Vec<String> = cells.iter().map(|cell| cell.key()).collect();
+            arguments.push_str(&format!(" --cells {}", cells.join(",")));
+        }
+        if options.wants_loops() {
+            arguments.push_str(" --loops");
+        }
         let console = self.directory.path().join("console.log");
         let machine = OuterMachine {
             qemu: &self.qemu,

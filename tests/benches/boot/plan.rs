@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Vmm {
     /// vmbisect's machine, which decompresses the kernel itself.
     Direct,
+    /// The same with 2 vCPUs, on the one CPU that the outer machine has.
+    Direct2,
+    /// The same with 4.
+    Direct4,
     /// vmbisect's machine, in which the image's own decompressor runs.
     Native,
     /// QEMU's microvm.
@@ -34,11 +38,14 @@ pub(crate) struct Cell {
 }
 
 impl Vmm {
-    pub(crate) const ALL: [Vmm; 3] = [Vmm::Direct, Vmm::Native, Vmm::Microvm];
+    pub(crate) const ALL: [Vmm; 5] =
+        [Vmm::Direct, Vmm::Direct2, Vmm::Direct4, Vmm::Native, Vmm::Microvm];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Vmm::Direct => "vmbisect direct",
+            Vmm::Direct2 => "vmbisect 2 vCPUs",
+            Vmm::Direct4 => "vmbisect 4 vCPUs",
             Vmm::Native => "vmbisect native",
             Vmm::Microvm => "QEMU microvm",
         }
@@ -81,6 +88,8 @@ impl Cell {
     pub(crate) fn key(self) -> String {
         let vmm = match self.vmm {
             Vmm::Direct => "direct",
+            Vmm::Direct2 => "direct2",
+            Vmm::Direct4 => "direct4",
             Vmm::Native => "native",
             Vmm::Microvm => "microvm",
         };
@@ -103,6 +112,21 @@ pub(crate) struct Sample {
     pub(crate) exits: Option<u64>,
     /// Bytes on the serial port.
     pub(crate) console_bytes: Option<u64>,
+    /// Where vmbisect's launch goes.
+    pub(crate) launch_us: Option<LaunchTimes>,
+}
+
+/// Microseconds from the start of the program's own code until each of these was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LaunchTimes {
+    /// The kernel's image and the initramfs were read.
+    pub(crate) read: u64,
+    /// The machine was made: the kernel decompressed and in its memory.
+    pub(crate) made: u64,
+    /// The guest was entered.
+    pub(crate) entered: u64,
+    /// The guest had written its first byte.
+    pub(crate) first_byte: u64,
 }
 
 /// What the outer machine says, a line of JSON each.
@@ -113,6 +137,13 @@ pub(crate) enum Message {
     Sample(Cell, Sample),
     /// A launch that came to nothing.
     Failed(Cell, String),
+    /// Boots one after the other, each to its workload's end.
+    Loop {
+        /// Machines at a time.
+        jobs: u32,
+        /// How many boots that made.
+        boots_per_minute: f64,
+    },
     /// All that was asked for is done.
     Done,
 }

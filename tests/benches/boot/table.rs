@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Boot, Cell, Sample, Vmm};
+use super::plan::{Boot, Cell, LaunchTimes, Sample, Vmm};
 
 /// All samples of each cell.
 pub(crate) type Samples = BTreeMap<Cell, Vec<Sample>>;
@@ -91,6 +91,24 @@ pub(crate) fn print(samples: &Samples) {
             per_byte.map_or("-".into(), |value| format!("{value:.2}")),
             number(median(|s| s.beyond_kib)),
             number(median(|s| s.anonymous_kib)),
+        );
+    }
+    println!(
+        "\nfull log, medians in ms from the start of the program's own code\n{:<18}{:>12}{:>16}{:>16}{:>22}",
+        "", "image read", "machine made", "guest entered", "first byte"
+    );
+    for vmm in measured().filter(|vmm| *vmm != Vmm::Microvm) {
+        let at = |moment: fn(&LaunchTimes) -> u64| {
+            let times = of(vmm, Boot::Full).filter_map(|sample| sample.launch_us.as_ref());
+            Spread::of(times.map(moment)).map_or("-".into(), |it| format!("{:.1}", it.median / 1e3))
+        };
+        println!(
+            "{:<18}{:>12}{:>16}{:>16}{:>22}",
+            vmm.name(),
+            at(|times| times.read),
+            at(|times| times.made),
+            at(|times| times.entered),
+            at(|times| times.first_byte),
         );
     }
 }

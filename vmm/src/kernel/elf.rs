@@ -171,6 +171,12 @@ impl Program {
         (start, end)
     }
 
+    /// Bytes of all segments in the file.
+    #[cfg(fuzzing)]
+    pub(super) fn size_in_file(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.data.len() as u64).sum()
+    }
+
     /// Whether `bytes` stand somewhere in a segment.
     pub(super) fn contains(&self, bytes: &[u8]) -> bool {
         self.segments.iter().any(|segment| memmem::find(&segment.data, bytes).is_some())

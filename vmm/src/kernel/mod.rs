@@ -403,5 +403,11 @@ fn decompressed(
     Ok(fresh)
 }
 
+/// Decompresses a payload; gives the size of what is to be loaded of it.
+#[cfg(fuzzing)]
+pub(crate) fn decompressed_size(payload: &[u8], init_size: u64) -> Option<u64> {
+    payload::decompress(payload, init_size).ok().map(|program| program.size_in_file())
+}
+
 #[cfg(test)]
 mod tests;
