@@ -35,6 +35,11 @@ pub fn implied_order(log: &BisectLog) -> Candidates {
             None => self::size(picked.get(at + 1..).unwrap_or_default()),
         };
         let rank = rank.clamp(1, size.saturating_sub(1).max(1));
+        // What was skipped has its place already, and git counts the same from beside it.
+        let rank = (1..size)
+            .filter(|rank| !named.contains_key(&(below + rank)))
+            .min_by_key(|free| free.abs_diff(rank))
+            .unwrap_or(rank);
         named.entry(below + rank).or_insert(*commit);
         match word {
             Word::Good => {

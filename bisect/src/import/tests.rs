@@ -258,7 +258,7 @@ fn twice_as_many_runs_come_first_and_where_it_is_flaky() {
         parse(text).unwrap().tested.iter().map(|tested| tested.runs.len()).collect()
     };
     assert_eq!(runs(&text), [3, 10, 2]);
-    let whole = text.replace("testing commit 4444444444444444444444444444444444444444 gcc\ncompiler: gcc 10\nkernel signature: ab\nrun #0: crashed: INFO: task hung in foo", "x");
+    let whole = text.replace("testing commit 4444444444444444444444444444444444444444 gcc\ncompiler: gcc 10\nkernel signature: ab\nrun #0: crashed: INFO: task hung in foo\nrun #1: OK\nrun #2: infra problem: x\n", "");
     assert_eq!(runs(&whole)[0], 20);
     let mut flaky = String::from("run #0: crashed: INFO: task hung in foo");
     for (n, what) in ["crashed: INFO: task hung in foo", "OK", "OK", "OK"].iter().enumerate() {
