@@ -17,9 +17,12 @@ pub struct Terminal {
     line: Arc<Mutex<Line>>,
 }
 
+/// Where what is typed goes.
+type Sink = Box<dyn FnMut(&[u8]) + Send>;
+
 #[derive(Default)]
 struct Line {
-    sink: Option<Box<dyn FnMut(&[u8]) + Send>>,
+    sink: Option<Sink>,
     early: Vec<u8>,
 }
 
