@@ -32,7 +32,8 @@ fuzz_target!(|data: &[u8]| {
     for symbols in [symbols, KernelSymbols::default()] {
         let memory: &dyn PhysicalMemory = &memory;
         let space = AddressSpace::new(memory, paging);
-        let moved = slide(&space, &symbols);
+        let banner = symbols.get("linux_banner").unwrap_or_default();
+        let moved = slide(&space, banner).unwrap_or_default();
         let _ = pv_spinlocks(&space, &symbols, moved);
         if let Ok(log) = read_kernel_log(&space, &symbols, moved) {
             let text: usize =

@@ -38,7 +38,8 @@ fuzz_target!(|data: &[u8]| {
         (address != 0).then_some(base + address)
     });
     let space = AddressSpace::new(memory, registers.paging());
-    let code = Code::new(&space, &symbols, slide(&space, &symbols));
+    let banner = symbols.get("linux_banner").unwrap_or_default();
+    let code = Code::new(&space, &symbols, slide(&space, banner).unwrap_or_default());
     let frames = backtrace(&space, &code, &registers);
     assert!(frames.len() <= MOST, "{} frames", frames.len());
 });
