@@ -122,7 +122,11 @@ fn pointer(line: &str) -> Option<&str> {
     if let Some(rest) = line.strip_prefix("--- interrupt: ") {
         return trace::parse(rest.split_once(" at ")?.1).map(|frame| frame.function);
     }
-    let line = line.trim_start();
+    let line = line.trim_ascii_start();
+    // Most lines are told apart by their first byte.
+    if !matches!(line.as_bytes().first()?, b'R' | b'E' | b'I' | b'p' | b'P' | b'e' | b'N' | b'K') {
+        return None;
+    }
     let (word, mut rest) = WORDS.iter().find_map(|&word| Some((word, line.strip_prefix(word)?)))?;
     // The code segment: a user's is of no interest here, and has no symbols anyway.
     if let Some((segment, behind)) = rest.split_once(':')
@@ -131,7 +135,7 @@ fn pointer(line: &str) -> Option<&str> {
     {
         rest = behind;
     }
-    rest = rest.trim_start();
+    rest = rest.trim_ascii_start();
     match word {
         // Words of the processor's state, and the symbol in parentheses.
         "Krnl PSW : " => rest = rest.split_once('(')?.1,
@@ -149,10 +153,12 @@ fn outlined(line: &str) -> Option<&str> {
 
 /// Whether a line says that the stack follows that led to the crash.
 fn announces_trace(line: &str) -> bool {
-    let line = line.trim();
-    line.starts_with("Call Trace:")
-        || line.starts_with("Call trace:")
-        || line.eq_ignore_ascii_case("backtrace:")
+    let line = line.trim_ascii();
+    match line.as_bytes().first() {
+        Some(b'C') => line.starts_with("Call Trace:") || line.starts_with("Call trace:"),
+        Some(b'b' | b'B') => line.eq_ignore_ascii_case("backtrace:"),
+        _ => false,
+    }
 }
 
 /// Whether a line says that the stack follows that led to the crash, or is its first frame, which

@@ -19,6 +19,16 @@ const SORTS: &[&[&str]] = &[
     &["Freed by", "Freed:"],
 ];
 
+/// Which sort of stack a line announces.
+fn sort(line: &str) -> Option<usize> {
+    let line = line.trim_ascii_start();
+    // Most lines are told apart by their first byte.
+    if !matches!(line.as_bytes().first()?, b'A' | b'B' | b'C' | b'F' | b'b') {
+        return None;
+    }
+    SORTS.iter().position(|sort| sort.iter().any(|words| line.starts_with(words)))
+}
+
 /// What is wrong with the stacks of a report that should have one.
 pub(super) fn find(report: &Report) -> Option<String> {
     let mut any = false;
@@ -28,9 +38,7 @@ pub(super) fn find(report: &Report) -> Option<String> {
         if line.starts_with(['(', ' ']) && line.contains("(stack is not available)") {
             return None;
         }
-        let sort = SORTS
-            .iter()
-            .position(|sort| sort.iter().any(|words| line.trim_start().starts_with(words)));
+        let sort = sort(line);
         if let Some(sort) = sort {
             if wanted.is_some() {
                 return Some("a stack trace is missing".to_owned());

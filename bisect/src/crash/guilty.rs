@@ -38,11 +38,16 @@ pub(super) fn file(report: &Report, is_stall: bool) -> Option<String> {
 fn path(line: &str) -> Option<&str> {
     let is_path = |c: char| c.is_ascii_alphanumeric() || "_-./+".contains(c);
     memchr::memchr_iter(b':', line.as_bytes()).find_map(|at| {
-        let (before, behind) = (line.get(..at)?, line.get(at + 1..)?);
-        let is_source = [".c", ".h", ".S", ".rs"].iter().any(|end| before.ends_with(end));
-        if !is_source || !behind.starts_with(|c: char| c.is_ascii_digit()) {
+        let (before, behind) = line.as_bytes().split_at_checked(at)?;
+        let (b".c" | b".h" | b".S" | b"rs", b'0'..=b'9') =
+            (before.get(at.checked_sub(2)?..)?, behind.get(1)?)
+        else {
+            return None;
+        };
+        if before.ends_with(b"rs") && !before.ends_with(b".rs") {
             return None;
         }
+        let before = line.get(..at)?;
         let path = before.get(before.rfind(|c| !is_path(c)).map_or(0, |at| at + 1)..)?;
         (path.len() > 3).then_some(path)
     })
@@ -55,7 +60,7 @@ fn is_innocent(path: &str) -> bool {
 
 /// Whether a line tells of the past: locks that were taken, interrupts that were switched.
 fn is_past(line: &str) -> bool {
-    let line = line.trim_start();
+    let line = line.trim_ascii_start();
     ["#", "hardirqs last", "softirqs last", "Register "].iter().any(|start| line.starts_with(start))
 }
 

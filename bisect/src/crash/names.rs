@@ -1,21 +1,12 @@
 //! Lists of names with `*` in them.
 
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 /// A list of names, in which `*` stands for any text.
 ///
-/// Most names are whole, or end or begin with the star; a lookup is a binary search for each of
-/// these and one run of an automaton for all others, whatever the length of the list.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    whole: Vec<String>,
-    /// What names begin with, sorted, none of which begins with another.
-    starts: Vec<String>,
-    /// What names end with, reversed, likewise.
-    ends: Vec<String>,
-    /// Names with stars elsewhere.
-    others: Option<Regex>,
-}
+/// A lookup is one run of an automaton over the name, whatever the length of the list.
+#[derive(Debug)]
+pub(crate) struct Names(Option<Regex>);
 
 impl Names {
     /// The names in a text: words, with `#` at the start of a line that is a comment.
@@ -26,66 +17,30 @@ impl Names {
 
     /// These names.
     pub(crate) fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Names {
-        let mut names = Names::default();
-        let mut others = Vec::new();
-        for name in list {
-            let parts: Vec<String> = name.split('*').map(str::to_owned).collect();
-            match &parts[..] {
-                [whole] => names.whole.push(whole.clone()),
-                [start, end] if end.is_empty() => names.starts.push(start.clone()),
-                [start, end] if start.is_empty() => names.ends.push(reversed(end)),
-                _ => others.push(pattern(&parts)),
-            }
-        }
-        names.others = (!others.is_empty()).then(|| compile(&others.join("|")));
-        names.whole.sort_unstable();
-        minimize(&mut names.starts);
-        minimize(&mut names.ends);
-        names
+        let patterns: Vec<String> = list.into_iter().map(pattern).collect();
+        Names((!patterns.is_empty()).then(|| compile(&patterns.join("|"))))
     }
 
     /// Whether a name is in the list.
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.whole.binary_search_by(|whole| whole.as_str().cmp(name)).is_ok()
-            || begins(&self.starts, name)
-            || !self.ends.is_empty() && begins(&self.ends, &reversed(name))
-            || self.others.as_ref().is_some_and(|others| others.is_match(name))
+        self.0.as_ref().is_some_and(|names| names.is_match(name.as_bytes()))
     }
 }
 
-/// Sorts, and drops what begins with another: that adds nothing.
-fn minimize(starts: &mut Vec<String>) {
-    starts.sort_unstable();
-    starts.dedup_by(|later, earlier| later.starts_with(earlier.as_str()));
-}
-
-/// Whether a name begins with one of these. As none of them begins with another, only the last one
-/// not behind the name can.
-fn begins(starts: &[String], name: &str) -> bool {
-    let behind = starts.partition_point(|start| start.as_str() <= name);
-    behind
-        .checked_sub(1)
-        .and_then(|at| starts.get(at))
-        .is_some_and(|start| name.starts_with(start.as_str()))
-}
-
-fn reversed(name: &str) -> String {
-    name.chars().rev().collect()
-}
-
-/// What a name is that consists of these texts with anything between them.
-fn pattern(parts: &[String]) -> String {
-    let parts: Vec<String> = parts.iter().map(|part| regex::escape(part)).collect();
-    let pattern = parts.join(".*");
+/// A name as a regular expression.
+fn pattern(name: &str) -> String {
     // Where any text may begin or end a name, nothing is left to be looked at there.
-    let start = if pattern.starts_with(".*") { "" } else { "^" };
-    let end = if pattern.ends_with(".*") { "" } else { "$" };
-    format!("{start}(?:{}){end}", pattern.trim_start_matches(".*").trim_end_matches(".*"))
+    let (start, name) = name.strip_prefix('*').map_or(("^", name), |rest| ("", rest));
+    let (name, end) = name.strip_suffix('*').map_or((name, "$"), |rest| (rest, ""));
+    format!("{start}(?:{}){end}", regex::escape(name).replace(r"\*", ".*"))
 }
 
 #[expect(clippy::expect_used, reason = "the lists are constants, and tests compile each")]
 fn compile(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("an escaped name is a regular expression")
+    RegexBuilder::new(pattern)
+        .unicode(false)
+        .build()
+        .expect("an escaped name is a regular expression")
 }
 
 #[cfg(test)]

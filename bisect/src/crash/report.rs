@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     line::{Context, Line},
+    rules::is_panic,
     trace,
 };
 
@@ -81,11 +82,11 @@ struct Span {
     is_frame: bool,
 }
 
-/// What a report of reasonable length is cut at: what follows repeats it, or is about what follows
-/// from it.
-const REPEATS: &str = "Kernel panic - not syncing";
+/// The length of a report that is neither short nor long.
+const TYPICAL: usize = 4 << 10;
 
-/// How many lines are enough of a report for what repeats it to be cut. KMSAN's are short.
+/// How many lines are enough of a report for it to be cut at a panic: what follows repeats it, or is
+/// about what follows from it. KMSAN's are short.
 const ENOUGH: usize = 22;
 const ENOUGH_KMSAN: usize = 16;
 
@@ -99,8 +100,8 @@ impl Report {
             last: end,
             is_complete: false,
             before: String::new(),
-            text: String::new(),
-            lines: Vec::new(),
+            text: String::with_capacity(TYPICAL),
+            lines: Vec::with_capacity(TYPICAL / 64),
             certain: 0,
             own: None,
             is_cut: false,
@@ -122,8 +123,7 @@ impl Report {
             return;
         }
         let enough = if self.text.starts_with("BUG: KMSAN") { ENOUGH_KMSAN } else { ENOUGH };
-        self.is_cut |=
-            self.certain > enough && memchr::memmem::find(line.text, REPEATS.as_bytes()).is_some();
+        self.is_cut |= self.certain > enough && is_panic(line.text);
         if self.is_cut
             || self.text.len() + line.text.len() > LIMIT
             || line.text.starts_with(b"Disabling lock debugging due to kernel taint")
@@ -131,7 +131,10 @@ impl Report {
             return;
         }
         let from = self.text.len();
-        self.text.push_str(&String::from_utf8_lossy(line.text));
+        match std::str::from_utf8(line.text) {
+            Ok(text) => self.text.push_str(text),
+            Err(_) => self.text.push_str(&String::from_utf8_lossy(line.text)),
+        }
         let questionable = !self.lines.is_empty() && trace::is_questionable(line.text);
         let range = from..self.text.len();
         let is_frame =
@@ -171,7 +174,7 @@ impl Report {
     /// What ran, from the line that every oops and warning has: `CPU: 0 PID: 1 Comm: init Not
     /// tainted`.
     pub(super) fn runner(&self) -> Runner {
-        let line = self.lines().find_map(|line| line.get(line.find("CPU: ")?..));
+        let line = self.lines().find(|line| line.starts_with("CPU: "));
         line.map(runner).unwrap_or_default()
     }
 

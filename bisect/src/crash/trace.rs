@@ -43,19 +43,22 @@ pub(super) fn ends_stack(text: &[u8]) -> bool {
         b"=====",
     ];
     let text = text.trim_ascii_start();
+    if !matches!(text.first(), Some(b'-' | b'<' | b'R' | b'K' | b'=')) {
+        return false;
+    }
     ENDS.iter().any(|end| text.starts_with(end))
 }
 
 /// Reads a line of a stack trace; `None` for what is no frame.
 pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
-    let mut text = line.trim_start();
+    let mut text = line.trim_ascii_start();
     // `<IRQ>`, `<TASK>`, `#DF` stand on lines of their own today, and before a frame in old kernels.
     while let Some(rest) = text.strip_prefix('<') {
         let (tag, rest) = rest.split_once('>')?;
         if tag.is_empty() || tag.len() > 8 {
             return None;
         }
-        text = rest.trim_start();
+        text = rest.trim_ascii_start();
     }
     // An address before the name: `[<c0100000>] `, `[c000000012345678] [c0000000000abcde] `.
     while let Some(rest) = text.strip_prefix('[') {
@@ -64,9 +67,9 @@ pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
         if address.is_empty() || !address.bytes().all(|b| b.is_ascii_hexdigit() || b == b'x') {
             return None;
         }
-        text = rest.trim_start();
+        text = rest.trim_ascii_start();
     }
-    text = text.strip_prefix("? ").unwrap_or(text).trim_start();
+    text = text.strip_prefix("? ").unwrap_or(text).trim_ascii_start();
     let in_parentheses = text.strip_prefix('(');
     let text = in_parentheses.unwrap_or(text);
     let (function, rest) = function(text)?;
@@ -114,9 +117,11 @@ pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
         Some(place) => (place, true),
         None => (rest, false),
     };
+    if !inlined && !line.starts_with(' ') {
+        return None;
+    }
     let file = source(place)?;
-    let is_frame = inlined || line.starts_with(' ');
-    (is_frame && place.split_ascii_whitespace().count() == 1).then_some(Frame {
+    (place.split_ascii_whitespace().count() == 1).then_some(Frame {
         function,
         file: Some(file),
         inlined,
@@ -125,19 +130,22 @@ pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
 
 /// A function's name at the start of `text`, without the compiler's suffixes, and what follows it.
 pub(super) fn function(text: &str) -> Option<(&str, &str)> {
-    let name = text.bytes().take_while(|&b| b.is_ascii_alphanumeric() || b == b'_').count();
-    let all = text
-        .bytes()
-        .take_while(|&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$'))
-        .count();
-    if name == 0 || text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+    let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if !matches!(text.as_bytes().first()?, b'A'..=b'Z' | b'a'..=b'z' | b'_') {
         return None;
     }
-    Some((text.get(..name)?, text.get(all..)?))
+    let name = text.bytes().position(|b| !is_of_name(b)).unwrap_or(text.len());
+    let (name, rest) = text.split_at_checked(name)?;
+    let is_of_suffix = |b: u8| is_of_name(b) || matches!(b, b'.' | b'$');
+    let suffix = rest.bytes().position(|b| !is_of_suffix(b)).unwrap_or(rest.len());
+    Some((name, rest.get(suffix..)?))
 }
 
 /// The `path.c` of `path.c:12` among the words of `text`.
 fn source(text: &str) -> Option<&str> {
+    if text.is_empty() {
+        return None;
+    }
     text.split_ascii_whitespace().find_map(|word| {
         let (path, line) = word.split_once(':')?;
         let known = [".c", ".h", ".S", ".rs"].iter().any(|suffix| path.ends_with(suffix));

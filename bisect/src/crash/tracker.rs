@@ -2,15 +2,14 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use memchr::{memmem, memrchr};
+use memchr::memrchr;
 
 use super::{
-    Crash, Event, guilty,
+    Crash, Event, Kind, guilty,
     line::{self, Context, Line},
     report::Report,
-    rules::{self, BOOT, Groups, Hit, PANIC, RuleSet},
-    title::{self, Verdict},
-    trace,
+    rules::{self, BOOT, Groups, Hit, RuleSet},
+    title, trace,
 };
 
 /// How far behind the last line of a report the log may go on before the report is taken for
@@ -50,8 +49,8 @@ struct Open {
     groups: Groups,
     report: Report,
     panicked: bool,
-    /// What it says, if that has been certain already, and has been told of.
-    verdict: Option<Verdict>,
+    /// What it said when that was certain, which has been told of, and how many bytes it had then.
+    sighted: Option<(Crash, usize)>,
     /// How many bytes it must have before that is tried again: twice as many each time, so that a
     /// report that never becomes certain costs no more than its length.
     sight_at: usize,
@@ -115,7 +114,7 @@ impl Tracker {
             self.close_first();
         }
         let hit = if may_begin { self.set.find(line.text) } else { None };
-        let panic = may_begin && memmem::find(line.text, PANIC.as_bytes()).is_some();
+        let panic = may_begin && rules::is_panic(line.text);
         if panic {
             self.open.iter_mut().for_each(|open| open.panicked = true);
             self.events.push(Event::Panic { since: self.booted, at: start });
@@ -203,7 +202,7 @@ impl Tracker {
             groups,
             report,
             panicked,
-            verdict: None,
+            sighted: None,
             sight_at: 0,
             all_cpus: false,
         });
@@ -228,17 +227,14 @@ impl Tracker {
     /// Tells of the report of this context, once, if its title is certain.
     fn sight(&mut self, context: Context) {
         for open in self.open.iter_mut().filter(|open| open.report.context == context) {
-            if open.verdict.is_some() || open.report.size() < open.sight_at {
+            if open.sighted.is_some() || open.report.size() < open.sight_at {
                 continue;
             }
             open.sight_at = 2 * open.report.size();
-            let Some(compiled) = self.set.get(open.rule) else { continue };
-            let verdict = title::judge(compiled, &open.groups, &open.report);
-            open.verdict = verdict.filter(|verdict| verdict.corrupted.is_none());
-            if open.verdict.is_some()
-                && let Some(crash) = judge(self.set, open)
-            {
-                self.events.push(Event::Sighted(crash));
+            let Some(crash) = judge(self.set, open) else { continue };
+            if crash.corrupted.is_none() {
+                self.events.push(Event::Sighted(crash.clone()));
+                open.sighted = Some((crash, open.report.size()));
             }
         }
     }
@@ -251,11 +247,19 @@ impl Tracker {
     }
 
     fn close_first(&mut self) {
-        if let Some(open) = self.open.pop_front() {
+        if let Some(mut open) = self.open.pop_front() {
             self.reported = self.reported.max(open.report.end);
-            if let Some(crash) = judge(self.set, &open) {
-                self.events.push(Event::Crash(crash));
-            }
+            let crash = match open.sighted.take() {
+                // Nothing has been added since.
+                Some((crash, size)) if size == open.report.size() => {
+                    Some(Crash { end: open.report.end, panicked: open.panicked, ..crash })
+                }
+                sighted => {
+                    open.sighted = sighted;
+                    judge(self.set, &open)
+                }
+            };
+            self.events.extend(crash.map(Event::Crash));
         }
     }
 }
@@ -283,16 +287,12 @@ fn before(past: &[u8], context: Context) -> String {
 
 fn judge(set: &RuleSet, open: &Open) -> Option<Crash> {
     let compiled = set.get(open.rule)?;
-    let verdict = match &open.verdict {
-        Some(verdict) => verdict.clone(),
-        None => title::judge(compiled, &open.groups, &open.report)?,
-    };
     let runner = open.report.runner();
-    Some(Crash {
-        kind: compiled.rule.kind(&verdict.title),
-        title: verdict.title,
-        alt_titles: verdict.alts,
-        frame: verdict.frame,
+    let crash = Crash {
+        kind: Kind::Unknown,
+        title: String::new(),
+        alt_titles: Vec::new(),
+        frame: None,
         guilty_file: guilty::file(&open.report, compiled.rule.is_stall()),
         task: runner.task,
         cpu: runner.cpu,
@@ -300,8 +300,27 @@ fn judge(set: &RuleSet, open: &Open) -> Option<Crash> {
         start: open.report.start,
         end: open.report.end,
         report: open.report.text(),
-        corrupted: verdict.corrupted,
+        corrupted: None,
         suppressed: compiled.rule.suppressed,
         panicked: open.panicked,
+    };
+    // What was certain stays so.
+    if let Some((known, _)) = &open.sighted {
+        return Some(Crash {
+            kind: known.kind,
+            title: known.title.clone(),
+            alt_titles: known.alt_titles.clone(),
+            frame: known.frame.clone(),
+            ..crash
+        });
+    }
+    let verdict = title::judge(compiled, &open.groups, &open.report)?;
+    Some(Crash {
+        kind: compiled.rule.kind(&verdict.title),
+        title: verdict.title,
+        alt_titles: verdict.alts,
+        frame: verdict.frame,
+        corrupted: verdict.corrupted,
+        ..crash
     })
 }

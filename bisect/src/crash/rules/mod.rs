@@ -36,7 +36,7 @@ mod warning;
 
 use super::kind::Kind;
 
-pub(super) use set::{BOOT, Compiled, Groups, Hit, PANIC, RuleSet, groups};
+pub(super) use set::{BOOT, Compiled, Groups, Hit, RuleSet, groups, is_panic};
 pub(super) use warning::HEADER as WARNING;
 
 /// One way to die.
@@ -103,6 +103,15 @@ impl Rule {
     /// Whether the title needs no more than the line that begins the report.
     pub(super) fn is_one_line(&self) -> bool {
         self.frame.is_empty() && self.more.is_empty() && self.stack == Stack::Optional
+    }
+
+    /// Whether anything is made of the named groups of its line.
+    pub(super) fn uses_groups(&self) -> bool {
+        let known = |find: &Find| matches!(find, Find::Known | Find::Named);
+        let fills =
+            |template: &str| template.replace("{frame}", "").replace("{origin}", "").contains('{');
+        self.frame.iter().chain(self.origin).any(known)
+            || std::iter::once(&self.title).chain(self.alts).any(|template| fills(template))
     }
 
     /// Whether a CPU hangs.

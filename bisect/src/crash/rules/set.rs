@@ -5,8 +5,9 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 
+use memchr::memmem::Finder;
 use regex_automata::{
-    Anchored, Input,
+    Input,
     meta::Regex,
     util::{primitives::PatternID, syntax},
 };
@@ -29,7 +30,7 @@ pub(in crate::crash) struct RuleSet {
 pub(in crate::crash) struct Compiled {
     /// The rule.
     pub(in crate::crash) rule: &'static Rule,
-    line: OnceLock<Regex>,
+    line: OnceLock<Option<Regex>>,
     more: OnceLock<Vec<Regex>>,
     frame: OnceLock<Vec<Option<Regex>>>,
     origin: OnceLock<Vec<Option<Regex>>>,
@@ -73,7 +74,7 @@ impl RuleSet {
         let lines: Vec<&str> = rules.iter().map(|rule| rule.line).collect();
         RuleSet {
             headers: Prefilter::new(headers),
-            lines: compile(&lines, r"\b"),
+            lines: compile(&lines, LINE_BEGINS),
             harmless: compile(harmless(), ""),
             rules: rules
                 .into_iter()
@@ -99,13 +100,12 @@ impl RuleSet {
 
     /// The rule whose report this line begins.
     pub(in crate::crash) fn find(&self, text: &[u8]) -> Option<Hit> {
-        let found = self.lines.find(text)?;
+        let found = self.lines.search_half(&Input::new(text))?;
         if self.harmless.is_match(text) {
             return None;
         }
         let rule = found.pattern().as_usize();
-        let compiled = self.rules.get(rule)?;
-        Some(Hit { rule, groups: compiled.groups(text.get(found.start()..)?) })
+        Some(Hit { rule, groups: self.rules.get(rule)?.groups(text) })
     }
 
     /// A rule by its number.
@@ -118,13 +118,24 @@ impl RuleSet {
 pub(in crate::crash) const BOOT: &str = "Linux version ";
 
 /// What the kernel says last.
-pub(in crate::crash) const PANIC: &str = "Kernel panic - not syncing";
+const PANIC: &str = "Kernel panic - not syncing";
+
+/// Whether a line says that the kernel gives up.
+pub(in crate::crash) fn is_panic(line: &[u8]) -> bool {
+    static FINDER: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(PANIC));
+    FINDER.find(line).is_some()
+}
+
+/// Where the pattern of a rule's line may begin to match.
+const LINE_BEGINS: &str = r"\b";
 
 impl Compiled {
-    /// What the named groups of the rule's line hold, which begins at `text`.
+    /// What the named groups of the rule's line hold in `text`.
     fn groups(&self, text: &[u8]) -> Groups {
-        let line = self.line.get_or_init(|| compile(&[self.rule.line], ""));
-        held(line, &Input::new(text).anchored(Anchored::Yes))
+        let line = self.line.get_or_init(|| {
+            self.rule.uses_groups().then(|| compile(&[self.rule.line], LINE_BEGINS))
+        });
+        line.as_ref().map(|line| groups(line, text)).unwrap_or_default()
     }
 
     /// The patterns of the further lines.
@@ -166,16 +177,13 @@ fn places<'a>(
 
 /// What the named groups of a match hold.
 pub(in crate::crash) fn groups(regex: &Regex, text: &[u8]) -> Groups {
-    held(regex, &Input::new(text))
-}
-
-fn held(regex: &Regex, input: &Input<'_>) -> Groups {
+    let input = Input::new(text);
     let info = regex.group_info();
     if info.group_len(PatternID::ZERO) < 2 {
         return Groups::new();
     }
     let mut captures = regex.create_captures();
-    regex.search_captures(input, &mut captures);
+    regex.search_captures(&input, &mut captures);
     let names = info.pattern_names(PatternID::ZERO);
     names
         .zip(captures.iter())
