@@ -1,6 +1,7 @@
 //! `vmbisect classify` as a user runs it.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 
@@ -94,6 +95,99 @@ fn json_is_one_array_a_file() {
         arrays.iter().map(|array| array.as_array().unwrap().len()).collect::<Vec<_>>(),
         [1, 0]
     );
+}
+
+/// A program that is laid out as a kernel is, with a BUG in a function that is inlined.
+fn vmlinux(tree: &Path) -> Option<PathBuf> {
+    let source = "\
+static inline __attribute__((always_inline)) void inner(void) { __asm__ volatile (\"ud2\"); }
+void start_kernel(void)
+{
+    inner();
+}
+";
+    std::fs::create_dir_all(tree.join("init")).unwrap();
+    std::fs::write(tree.join("init/main.c"), source).unwrap();
+    std::fs::write(
+        tree.join("MAINTAINERS"),
+        "STARTING\nM:\tA Person <person@lists.test>\nL:\tstart@lists.test\nF:\tinit/\n",
+    )
+    .unwrap();
+    let compiled = std::process::Command::new("gcc")
+        .args(["-g", "-O2", "-ffreestanding", "-nostdlib", "-static", "-no-pie", "-fno-pie"])
+        .args(["-Wl,-Ttext=0xffffffff81000000", "-Wl,-e,start_kernel", "-mcmodel=kernel"])
+        .args(["-Wl,--build-id=none", "-o", "vmlinux", "init/main.c"])
+        .current_dir(tree)
+        .output();
+    match compiled {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Some(tree.join("vmlinux"))
+        }
+        Err(error) => {
+            println!("skipped: no compiler: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_raw_log_and_its_kernel_say_what_a_symbolized_log_says() {
+    if !has_program() {
+        return;
+    }
+    let tree = tempfile::tempdir().unwrap();
+    let Some(vmlinux) = vmlinux(tree.path()) else { return };
+    let size = {
+        let symbols = vmbisect::symbols::Symbols::open(&vmlinux).unwrap();
+        symbols.lookup(symbols.address_of("start_kernel").unwrap()).unwrap().size
+    };
+    let raw = file(&format!(
+        "[    1.000000] kernel BUG at init/main.c:1!\n\
+         [    1.000000] RIP: 0010:start_kernel+0x0/{size:#x}\n"
+    ));
+    let symbolized = file(&format!(
+        "[    1.000000] kernel BUG at init/main.c:1!\n\
+         [    1.000000] RIP: 0010:inner init/main.c:1 [inline]\n\
+         [    1.000000] RIP: 0010:start_kernel+0x0/{size:#x} init/main.c:4\n"
+    ));
+    let crash = |arguments: &[&std::ffi::OsStr]| -> serde_json::Value {
+        let output = vmbisect().arg("--json").args(arguments).assert().code(1);
+        let mut crashes: serde_json::Value =
+            serde_json::from_slice(&output.get_output().stdout).unwrap();
+        crashes[0].take()
+    };
+    let wanted = crash(&[symbolized.path().as_os_str()]);
+    let got = crash(&["--vmlinux".as_ref(), vmlinux.as_os_str(), raw.path().as_os_str()]);
+    for same in ["title", "alt_titles", "kind", "frame", "guilty_file", "report"] {
+        assert_eq!(got[same], wanted[same], "{same}");
+    }
+    assert_eq!(got["frame"], "start_kernel");
+    assert_eq!(got["guilty_file"], "init/main.c");
+    assert!(got["report"].as_str().unwrap().contains("inner init/main.c:1 [inline]"));
+    assert!(got["recipients"].is_null(), "nobody said where the tree is");
+
+    // The tree brings its vmlinux, and says who to tell.
+    let got = crash(&["--kernel-dir".as_ref(), tree.path().as_os_str(), raw.path().as_os_str()]);
+    assert_eq!(got["frame"], "start_kernel");
+    assert_eq!(got["recipients"]["to"][0]["address"], "A Person <person@lists.test>");
+    assert_eq!(got["recipients"]["to"][1]["address"], "start@lists.test");
+    assert_eq!(got["recipients"]["cc"], serde_json::json!([]));
+}
+
+#[test]
+fn a_file_without_symbols_is_refused() {
+    if !has_program() {
+        return;
+    }
+    let (log, other) = (file(LOG), file("no symbols\n"));
+    let output = vmbisect().arg("--vmlinux").arg(other.path()).arg(log.path()).assert().code(2);
+    let text = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(text.contains("System.map") && text.contains("hint:"), "{text}");
+    let tree = tempfile::tempdir().unwrap();
+    let output = vmbisect().arg("--kernel-dir").arg(tree.path()).arg(log.path()).assert().code(2);
+    let text = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(text.contains("MAINTAINERS") && text.contains("hint:"), "{text}");
 }
 
 #[test]

@@ -49,6 +49,11 @@ impl Lines {
         Ok(lines)
     }
 
+    /// What stands before paths, with a `/` at its end.
+    pub(super) fn top(&self) -> Option<&str> {
+        self.top.as_deref()
+    }
+
     /// The functions that an instruction belongs to, innermost first; none if the outermost is not
     /// the `expected` one.
     pub(super) fn frames(&self, address: u64, expected: Option<&str>) -> Vec<Location> {

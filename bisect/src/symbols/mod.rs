@@ -142,6 +142,12 @@ impl Symbols {
         }
     }
 
+    /// What stands before the paths of this kernel's sources where its build directory was another
+    /// one, with a `/` at its end: messages such as UBSAN's hold it.
+    fn top(&self) -> Option<&str> {
+        self.lines()?.as_ref().ok()?.top()
+    }
+
     fn lines(&self) -> Option<&Result<Lines, SymbolsError>> {
         self.debug_info.then(|| {
             self.lines.get_or_init(|| Lines::open(&self.path, &|name| self.address_of(name)))

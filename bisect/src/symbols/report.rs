@@ -78,8 +78,14 @@ impl Symbolizer {
     pub fn report(&self, report: &str, offset: u64) -> Symbolized {
         let mut done =
             Symbolized { text: String::with_capacity(2 * report.len()), ..Symbolized::default() };
+        let top = self.kernel.top().filter(|top| top.len() > 1);
         for line in report.lines() {
-            self.line(line, offset, &mut done);
+            match top {
+                Some(top) if line.contains(top) => {
+                    self.line(&line.replace(top, ""), offset, &mut done);
+                }
+                _ => self.line(line, offset, &mut done),
+            }
         }
         done
     }

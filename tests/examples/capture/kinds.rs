@@ -17,14 +17,6 @@ impl Config {
             Config::Kasan => "kasan",
         }
     }
-
-    /// Its options, over those of the demonstration.
-    pub(crate) fn options(self) -> &'static str {
-        match self {
-            Config::Debug => include_str!("../../logs/kernel/debug.config"),
-            Config::Kasan => include_str!("../../logs/kernel/kasan.config"),
-        }
-    }
 }
 
 /// A bug, and how it is made to show.
@@ -52,18 +44,19 @@ impl Bug {
 }
 
 const fn bug(config: Config, name: &'static str) -> Bug {
-    Bug { name, config, append: "", run: None, memory: 256, vcpus: 2 }
+    Bug { name, config, append: "", run: None, memory: 256, vcpus: 1 }
 }
 
+/// Looking for leaks makes everything slower.
 const fn debug(name: &'static str) -> Bug {
-    bug(Config::Debug, name)
+    Bug { append: "kmemleak=off", ..bug(Config::Debug, name) }
 }
 
 const fn kasan(name: &'static str) -> Bug {
     bug(Config::Kasan, name)
 }
 
-/// Every bug there is a log of.
+/// Every bug that a log is made of.
 pub(crate) const BUGS: &[Bug] = &[
     kasan("heap_read"),
     kasan("heap_write"),
@@ -90,8 +83,8 @@ pub(crate) const BUGS: &[Bug] = &[
     debug("kfence_read"),
     debug("kfence_invalid_free"),
     debug("kfence_corruption"),
-    Bug { append: "slub_debug=FZPU", ..debug("slab_redzone") },
-    Bug { append: "slub_debug=FZPU", ..debug("slab_poison") },
+    Bug { append: "kmemleak=off slub_debug=FZPU", ..debug("slab_redzone") },
+    Bug { append: "kmemleak=off slub_debug=FZPU", ..debug("slab_poison") },
     debug("bad_page"),
     Bug {
         run: Some(
@@ -99,6 +92,7 @@ pub(crate) const BUGS: &[Bug] = &[
              echo scan > /sys/kernel/debug/kmemleak; sleep 6; \
              echo scan > /sys/kernel/debug/kmemleak; cat /sys/kernel/debug/kmemleak",
         ),
+        append: "",
         ..debug("leak")
     },
     debug("list_add"),
@@ -135,11 +129,17 @@ pub(crate) const BUGS: &[Bug] = &[
     debug("atomic_schedule"),
     debug("preemptible"),
     debug("task_state"),
-    Bug { append: "nosoftlockup", ..debug("rcu_stall") },
-    Bug { append: "watchdog_thresh=2 rcupdate.rcu_cpu_stall_suppress=1", ..debug("soft_lockup") },
+    Bug {
+        append: "kmemleak=off nosoftlockup rcupdate.rcu_cpu_stall_timeout=4",
+        ..debug("rcu_stall")
+    },
+    Bug {
+        append: "kmemleak=off watchdog_thresh=2 rcupdate.rcu_cpu_stall_suppress=1",
+        ..debug("soft_lockup")
+    },
     debug("hung_task"),
     Bug {
-        append: "workqueue.watchdog_thresh=3 nosoftlockup rcupdate.rcu_cpu_stall_suppress=1",
+        append: "kmemleak=off workqueue.watchdog_thresh=3 nosoftlockup rcupdate.rcu_cpu_stall_suppress=1",
         ..debug("workqueue_lockup")
     },
     debug("bug"),
@@ -154,7 +154,15 @@ pub(crate) const BUGS: &[Bug] = &[
     debug("msr"),
     debug("panic"),
     // What needs no bug in the kernel.
-    Bug { append: "rdinit=/nothing root=/dev/nothing", run: Some("true"), ..debug("no_root") },
-    Bug { append: "rdinit=/vmbisect/bin/busybox", run: Some("true"), ..debug("init_exits") },
+    Bug {
+        append: "kmemleak=off rdinit=/nothing root=/dev/nothing",
+        run: Some("true"),
+        ..debug("no_root")
+    },
+    Bug {
+        append: "kmemleak=off rdinit=/vmbisect/bin/busybox",
+        run: Some("true"),
+        ..debug("init_exits")
+    },
     Bug { run: Some("tail /dev/zero"), memory: 96, ..debug("out_of_memory") },
 ];

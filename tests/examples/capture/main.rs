@@ -31,6 +31,9 @@ use kinds::{BUGS, Bug, Config};
 const DEATH_C: &str = "drivers/misc/death.c";
 const MAKEFILE: &str = "drivers/misc/Makefile";
 
+/// Keeps a slow boot from being a bug of its own; what a bug appends comes after it.
+const PATIENT: &str = "initramfs_async=0 rcupdate.rcu_cpu_stall_timeout=60";
+
 /// Makes the logs of real kernels again.
 #[derive(Debug, Parser)]
 struct Args {
@@ -110,10 +113,7 @@ fn source() -> anyhow::Result<(PathBuf, String)> {
     let imported = demo::import_cached(&linux, &fixture::directory()?, &mut print, &cancel)?;
     let makefile = demo::read(&imported.repo, &imported.base, MAKEFILE)?;
     let changes = [
-        Change {
-            path: DEATH_C.into(),
-            text: Some(include_str!("../../logs/kernel/death.c").into()),
-        },
+        Change { path: DEATH_C.into(), text: Some(file("death.c")?) },
         Change { path: MAKEFILE.into(), text: Some(format!("{makefile}\nobj-y += death.o\n")) },
     ];
     let message = "misc: Die in every way there is\n";
@@ -121,10 +121,17 @@ fn source() -> anyhow::Result<(PathBuf, String)> {
     Ok((imported.repo, commit))
 }
 
+/// A file that a kernel is made with.
+fn file(name: &str) -> anyhow::Result<String> {
+    let path = logs::directory().join("kernel").join(name);
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
 fn build(repo: &Path, commit: &str, config: Config) -> anyhow::Result<Image> {
     let directory = fixture::directory()?;
+    let name = format!("{}.config", config.name());
     let mut build = demo::build_config()?;
-    build.fragments.push(Fragment::new(format!("{}.config", config.name()), config.options())?);
+    build.fragments.push(Fragment::new(name.clone(), file(&name)?)?);
     build.keep_vmlinux = true;
     let scratch = directory.join(format!("build-{}", config.name()));
     let builder = Builder::new(repo, build, &directory.join("images"), &scratch)?;
@@ -147,7 +154,7 @@ fn capture(bug: &Bug, image: &Image, launcher: &dyn Launcher) -> anyhow::Result<
         id: 0,
         kernel: image.path.clone(),
         initramfs,
-        append: bug.append.to_owned(),
+        append: format!("{PATIENT} {}", bug.append),
         boot: Default::default(),
         kaslr: false,
         acpi: Default::default(),
@@ -155,7 +162,7 @@ fn capture(bug: &Bug, image: &Image, launcher: &dyn Launcher) -> anyhow::Result<
         vcpus: bug.vcpus,
         memory_mib: bug.memory,
         pv_features: Default::default(),
-        timeout_s: 120,
+        timeout_s: 900,
         hang_after_s: None,
         symbols: None,
         kernel_symbols: Default::default(),
