@@ -11,9 +11,16 @@ use crate::fixture;
 /// If the program has not been built, which `cargo test` at the top of the workspace does.
 pub fn vmbisect() -> Command {
     let mut command = Command::new(path());
-    let cache = fixture::directory().expect("a directory for fixtures").join("cache");
-    command.env(vmbisect::cache::CACHE_VARIABLE, cache).env("LC_ALL", "C");
+    command.env(vmbisect::cache::CACHE_VARIABLE, cache()).env("LC_ALL", "C");
     command
+}
+
+/// The cache directory of the program.
+///
+/// # Panics
+/// If there is no directory for fixtures.
+pub fn cache() -> PathBuf {
+    fixture::directory().expect("a directory for fixtures").join("cache")
 }
 
 /// Where `vmbisect` is: cargo puts it above tests and examples.

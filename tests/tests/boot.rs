@@ -9,15 +9,20 @@ use tempfile::TempDir;
 use vmbisect::tools::Purpose;
 use vmbisect::trial::launcher::OuterKernel;
 use vmbisect_tests::fixture::{self, Kernels};
-use vmbisect_tests::program::{Ran, run, vmbisect};
+use vmbisect_tests::program::{Ran, cache, run, vmbisect};
+
+/// Whether this host can run trials; if not, that is printed.
+fn runs_trials() -> bool {
+    let ready = fixture::ensure(&[Purpose::OuterMachine, Purpose::Workload]);
+    if let Err(error) = &ready {
+        eprintln!("skipped: nowhere to run trials: {error}");
+    }
+    ready.is_ok()
+}
 
 /// The kernels, on a host that can run trials.
 fn kernels() -> Option<&'static Kernels> {
-    if let Err(error) = fixture::ensure(&[Purpose::OuterMachine, Purpose::Workload]) {
-        eprintln!("skipped: nowhere to run trials: {error}");
-        return None;
-    }
-    fixture::kernels()
+    if runs_trials() { fixture::kernels() } else { None }
 }
 
 /// The workload that contends for a spinlock, for three seconds.
@@ -51,6 +56,8 @@ fn a_clean_kernel_with_pv_spinlocks_on_two_and_on_four_vcpus() {
         assert_eq!(report["outcome"], "clean", "{report:#}");
         assert_eq!(report["cpus_online"], vcpus, "{report:#}");
         assert_eq!(report["pv_spinlocks"], true, "{report:#}");
+        // Read from the guest's memory, by the symbols of the vmlinux beside the image.
+        assert_eq!(report["machine"]["pv_spinlocks"], true, "{report:#}");
         assert_eq!(report["crashes"], Value::Array(vec![]), "{report:#}");
         assert!(ran.stderr.contains("kvm-guest: PV spinlocks enabled"), "{}", ran.stderr);
     }
@@ -64,6 +71,7 @@ fn without_pv_unhalt_the_guest_has_no_pv_spinlocks_and_no_bug() {
     let (ran, report) = boot(&kernels.bad.path, 4, &arguments);
     assert_eq!(ran.status, Some(0), "{report:#}\n{}", ran.stderr);
     assert_eq!(report["pv_spinlocks"], false, "{report:#}");
+    assert_eq!(report["machine"]["pv_spinlocks"], false, "{report:#}");
 }
 
 #[test]
@@ -103,10 +111,10 @@ fn a_loop_counts_the_warning_by_its_title_and_keeps_every_console() {
 /// which CONFIG_X86_MPPARSE is off.
 #[test]
 fn a_stock_kernel_that_knows_acpi_alone_finds_both_of_its_cpus() {
-    if kernels().is_none() {
+    if !runs_trials() {
         return;
     }
-    let stock = match OuterKernel::fetch(&vmbisect::cache::dir()) {
+    let stock = match OuterKernel::fetch(&cache()) {
         Ok(stock) => stock,
         Err(error) => return eprintln!("skipped: no stock kernel: {error}"),
     };
