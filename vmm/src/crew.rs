@@ -135,8 +135,8 @@ impl Crew {
     }
 
     /// Gives an NMI to each vCPU that was started, lets them all go on, and listens to `aside` for
-    /// what the guest has to say: until it has been silent for `silence`, has come to an end, or
-    /// `patience` is over.
+    /// what the guest has to say: until it has been silent for `silence` after its first word, has
+    /// come to an end, or `patience` is over.
     pub(crate) fn ask_by_nmi(
         &self,
         vcpus: &[VcpuState],
@@ -149,10 +149,10 @@ impl Crew {
             control.order(if started { Command::Nmi } else { Command::Run });
         }
         let deadline = Instant::now() + patience;
-        let mut heard = Instant::now();
-        while heard.elapsed() < silence && Instant::now() < deadline {
+        let mut heard: Option<Instant> = None;
+        while heard.is_none_or(|at| at.elapsed() < silence) && Instant::now() < deadline {
             if aside.grows_within(ANSWER_PULSE) {
-                heard = Instant::now();
+                heard = Some(Instant::now());
             } else if self.controls.iter().any(|control| control.is_over()) {
                 break;
             }

@@ -22,15 +22,19 @@
 //! [`Kernel`] reads an image. [`Machine::start`] checks whether the kernel, the initramfs and the
 //! command line fit, lays them out in memory with the tables that a kernel expects to find, and
 //! starts one thread a vCPU. A supervisor thread waits for whatever ends the machine: a report of the
-//! agent, a reset, a fault, an error of KVM's, the deadline, or [`Stopper::stop`]. It takes every vCPU
-//! out of its guest, and when nothing of the machine is left it says how it ended.
+//! agent, a reset, a fault, an error of KVM's, a silence in which nothing goes on, the deadline, or
+//! [`Stopper::stop`]. It takes every vCPU out of its guest, reads from the guest's memory what they were
+//! doing and what the kernel has logged ([`forensics`]), and when nothing of the machine is left it
+//! says how it ended.
 //!
 //! # What can be relied on
 //! * A guest has its memory, a serial port, a keyboard controller, a clock, a reset port and the
 //!   agent's port, and nothing else of the host's.
-//! * Every machine ends, exactly once, at its deadline at the latest.
+//! * Every machine ends, exactly once: some seconds after its deadline at the latest, which a guest
+//!   that hangs is given to answer an NMI.
 //! * Nothing that a guest does makes this crate panic, block for ever or take more memory than its
-//!   bounds: a line is at most 4 KiB, about 1 MiB of events wait for a listener.
+//!   bounds: a line is at most 4 KiB, about 1 MiB of events wait for a listener, and of the
+//!   kernel's log 1 MiB is kept.
 
 mod agent;
 mod aside;

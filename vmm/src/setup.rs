@@ -31,7 +31,7 @@ use crate::queue::Queue;
 use crate::supervisor::Supervisor;
 use crate::sync::lock;
 use crate::vcpu::Vcpu;
-use crate::watch::PULSE;
+use crate::watch::{Awaited, PULSE};
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
 use crate::x86_64::{acpi, cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
@@ -94,7 +94,7 @@ pub(crate) fn make(
         pv_shown: config.pv_features,
         hidden: cpuid::hidden(&supported, &wanted).into_iter().map(str::to_owned).collect(),
     };
-    let mut posted_ring = None;
+    let mut posted = None;
     let mut vcpus = Vec::with_capacity(usize::from(config.vcpus));
     for index in 0..config.vcpus {
         let failed = |source| StartError::Vcpu { vcpu: index, source };
@@ -102,13 +102,13 @@ pub(crate) fn make(
         facts.pv_shown = cpuid::pv_features(&shown);
         let control = Control::new(&fd).map_err(VcpuSetupError::Control).map_err(failed)?;
         if index == 0 && kvm.check_extension(Cap::CoalescedPio) {
-            let posted = PostedWrites::new(&vm, &fd, bus::SERIAL).map_err(|source| {
+            let writes = PostedWrites::new(&vm, &fd, bus::SERIAL).map_err(|source| {
                 StartError::Kvm { ioctl: "KVM_REGISTER_COALESCED_MMIO", source }
             })?;
-            lock(bus.serial()).post(posted);
+            lock(bus.serial()).post(writes);
             let ring = PostedRing::map(&fd)
                 .map_err(|source| StartError::Host { what: "KVM's ring of writes", source })?;
-            posted_ring = Some((ring, timer(TICK, Some(TICK))?));
+            posted = Some((ring, timer(TICK, Some(TICK))?));
         }
         vcpus.push(Vcpu {
             fd,
@@ -126,17 +126,19 @@ pub(crate) fn make(
         vm,
         vcpus,
         bus,
-        agent,
-        hub,
         queue,
-        stop,
-        timer: timer(config.deadline, None)?,
-        pulse: timer(PULSE, Some(PULSE))?,
-        deadline: config.deadline,
-        hang_after: config.hang_after,
+        awaited: Awaited {
+            hub,
+            agent,
+            stop,
+            timer: timer(config.deadline, None)?,
+            pulse: timer(PULSE, Some(PULSE))?,
+            posted,
+            deadline: config.deadline,
+            hang_after: config.hang_after,
+        },
         symbols: config.symbols.clone(),
         memory,
-        posted: posted_ring,
         start,
         facts: facts.clone(),
     };

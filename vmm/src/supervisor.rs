@@ -6,26 +6,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvm_ioctls::VmFd;
-use vmm_sys_util::eventfd::EventFd;
-use vmm_sys_util::timerfd::TimerFd;
 
-use crate::agent::{Agent, micros_since};
+use crate::agent::micros_since;
 use crate::aside::Aside;
 use crate::crew::Crew;
 use crate::devices::bus::Bus;
-use crate::devices::serial::PostedRing;
 use crate::forensics::{self, KernelSymbols, VcpuState};
-use crate::hub::Hub;
 use crate::memory::Ram;
 use crate::queue::Queue;
 use crate::sync::lock;
 use crate::vcpu::Vcpu;
-use crate::watch::{Ended, LAST_LOOK, Watch};
+use crate::watch::{Awaited, Ended, LAST_LOOK, Watch};
 use crate::{CpuFacts, Ending, MachineEvent, Summary};
 
-/// How long a guest that hangs may take to answer NMIs, and how long it may be silent meanwhile.
-const NMI_PATIENCE: Duration = Duration::from_secs(3);
-const NMI_SILENCE: Duration = Duration::from_millis(400);
+/// How long a guest that hangs may take to answer NMIs, and how long it may be silent when it has begun
+/// to. A busy host's guest needs a second for its first word.
+const NMI_PATIENCE: Duration = Duration::from_secs(5);
+const NMI_SILENCE: Duration = Duration::from_millis(500);
 
 /// Everything that a machine consists of while it runs.
 #[derive(Debug)]
@@ -33,19 +30,10 @@ pub(crate) struct Supervisor {
     pub(crate) vm: VmFd,
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) bus: Arc<Bus>,
-    pub(crate) agent: Arc<Agent>,
-    pub(crate) hub: Arc<Hub>,
     pub(crate) queue: Arc<Queue>,
-    pub(crate) stop: Arc<EventFd>,
-    pub(crate) timer: TimerFd,
-    /// Fires every [`PULSE`].
-    pub(crate) pulse: TimerFd,
-    pub(crate) deadline: Duration,
-    pub(crate) hang_after: Option<Duration>,
+    pub(crate) awaited: Awaited,
     pub(crate) symbols: KernelSymbols,
     pub(crate) memory: Arc<Ram>,
-    /// Where writes to the serial port are put aside, and what rings when that is to be looked at.
-    pub(crate) posted: Option<(PostedRing, TimerFd)>,
     pub(crate) start: Instant,
     pub(crate) facts: CpuFacts,
 }
@@ -62,17 +50,9 @@ impl Supervisor {
             },
         };
         let summary = &mut last_words.summary;
-        let mut crew = Crew::start(self.vcpus, &self.hub, self.queue);
-        let watch = Watch::new(
-            self.hub,
-            self.agent.clone(),
-            self.stop,
-            self.timer,
-            self.pulse,
-            self.posted,
-            (self.deadline, self.hang_after),
-            &crew,
-        );
+        let agent = self.awaited.agent.clone();
+        let mut crew = Crew::start(self.vcpus, &self.awaited.hub, self.queue);
+        let watch = Watch::new(self.awaited, &crew);
         let vcpus = match watch.wait() {
             Ok(Ended { ending, vcpus, silence }) => {
                 if matches!(ending, Ending::Hang { .. } | Ending::TimedOut { .. }) {
@@ -98,7 +78,7 @@ impl Supervisor {
             console.finish();
             summary.console_bytes = console.bytes();
         }
-        summary.facts = self.agent.facts();
+        summary.facts = agent.facts();
         drop(crew);
         drop(self.bus);
         drop(self.vm);
@@ -161,5 +141,28 @@ fn look_back(
     }
     if !matches!(summary.ending, Ending::Exit { .. } | Ending::AgentFailed { .. }) {
         summary.vcpus = vcpus;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Taken;
+
+    #[test]
+    fn a_supervisor_that_dies_says_so() {
+        let queue = Arc::new(Queue::new());
+        let reason = || "the supervisor died".to_owned();
+        let summary = Summary::new(Ending::VmmError { reason: reason() });
+        let last_words = LastWords { queue: queue.clone(), summary };
+        let died = std::thread::spawn(move || {
+            let _last_words = last_words;
+            panic!("a bug");
+        });
+        assert!(died.join().is_err());
+        let Taken::Event(MachineEvent::Ended(summary)) = queue.take(None) else {
+            panic!("no last words")
+        };
+        assert_eq!(summary.ending, Ending::VmmError { reason: reason() });
     }
 }

@@ -97,17 +97,8 @@ impl Vcpu {
             }
             VcpuExit::MmioWrite(..) | VcpuExit::IrqWindowOpen => None,
             VcpuExit::Intr => self.kicked(),
-            VcpuExit::Shutdown => Some(Ending::TripleFault),
-            VcpuExit::FailEntry(reason, _) => Some(Ending::EntryFailed { vcpu, reason }),
             VcpuExit::InternalError => Some(self.internal_error()),
-            VcpuExit::MemoryFault { flags, gpa, size } => Some(Ending::VmmError {
-                reason: format!(
-                    "vCPU {vcpu}: KVM can't give the guest {size} bytes at {gpa:#x} (flags {flags:#x})"
-                ),
-            }),
-            other => {
-                Some(Ending::VmmError { reason: format!("vCPU {vcpu}: unexpected exit {other:?}") })
-            }
+            exit => Some(fatal(vcpu, &exit)),
         }
     }
 
@@ -146,6 +137,19 @@ impl Vcpu {
     }
 }
 
+/// The end that an exit is which no guest goes on from.
+fn fatal(vcpu: u8, exit: &VcpuExit<'_>) -> Ending {
+    let reason = match exit {
+        VcpuExit::Shutdown => return Ending::TripleFault,
+        VcpuExit::FailEntry(reason, _) => return Ending::EntryFailed { vcpu, reason: *reason },
+        VcpuExit::MemoryFault { flags, gpa, size } => {
+            format!("KVM can't give the guest {size} bytes at {gpa:#x} (flags {flags:#x})")
+        }
+        other => format!("unexpected exit {other:?}"),
+    };
+    Ending::VmmError { reason: format!("vCPU {vcpu}: {reason}") }
+}
+
 /// Ends the machine if a vCPU's thread dies.
 struct Guard {
     hub: Arc<Hub>,
@@ -166,4 +170,38 @@ fn thread_cpu_micros() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fatal_exit_keeps_what_kvm_said() {
+        assert_eq!(fatal(0, &VcpuExit::Shutdown), Ending::TripleFault);
+        let entry = fatal(3, &VcpuExit::FailEntry(0x8000_0021, 1));
+        assert_eq!(entry, Ending::EntryFailed { vcpu: 3, reason: 0x8000_0021 });
+        let said = |exit| fatal(2, &exit).to_string();
+        let fault = said(VcpuExit::MemoryFault { flags: 8, gpa: 0x1000, size: 4096 });
+        assert_eq!(
+            fault,
+            "VMM error: vCPU 2: KVM can't give the guest 4096 bytes at 0x1000 (flags 0x8)"
+        );
+        assert_eq!(
+            said(VcpuExit::Unsupported(77)),
+            "VMM error: vCPU 2: unexpected exit Unsupported(77)"
+        );
+    }
+
+    #[test]
+    fn a_thread_that_dies_ends_the_machine() {
+        let hub = Arc::new(Hub::new().unwrap());
+        let guard = Guard { hub: hub.clone(), index: 3 };
+        let died = std::thread::spawn(move || {
+            let _guard = guard;
+            panic!("a bug");
+        });
+        assert!(died.join().is_err());
+        assert_eq!(hub.ending(), Some(Ending::VmmError { reason: "vCPU 3 died".into() }));
+    }
 }

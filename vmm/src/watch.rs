@@ -45,17 +45,26 @@ pub(crate) struct Ended {
     pub(crate) silence: Duration,
 }
 
+/// What is waited for.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) stop: Arc<EventFd>,
+    /// Fires at the deadline.
+    pub(crate) timer: TimerFd,
+    /// Fires every [`PULSE`].
+    pub(crate) pulse: TimerFd,
+    /// Where writes to the serial port are put aside, and what rings when that is to be looked at.
+    pub(crate) posted: Option<(PostedRing, TimerFd)>,
+    pub(crate) deadline: Duration,
+    pub(crate) hang_after: Option<Duration>,
+}
+
 /// Waits for what ends a machine.
 #[derive(Debug)]
 pub(crate) struct Watch<'a> {
-    hub: Arc<Hub>,
-    agent: Arc<Agent>,
-    stop: Arc<EventFd>,
-    timer: TimerFd,
-    pulse: TimerFd,
-    posted: Option<(PostedRing, TimerFd)>,
-    deadline: Duration,
-    hang_after: Option<Duration>,
+    awaited: Awaited,
     crew: &'a Crew,
     /// Exits and CPU time at the last pulse.
     before: (u64, Duration),
@@ -68,28 +77,10 @@ pub(crate) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// A watch over `crew`; the last but one of the arguments is how long the machine may run, and how
-    /// long it may be silent.
-    #[expect(clippy::too_many_arguments, reason = "each is another thing to wait for")]
-    pub(crate) fn new(
-        hub: Arc<Hub>,
-        agent: Arc<Agent>,
-        stop: Arc<EventFd>,
-        timer: TimerFd,
-        pulse: TimerFd,
-        posted: Option<(PostedRing, TimerFd)>,
-        (deadline, hang_after): (Duration, Option<Duration>),
-        crew: &'a Crew,
-    ) -> Watch<'a> {
+    /// A watch over a machine that has just been started.
+    pub(crate) fn new(awaited: Awaited, crew: &'a Crew) -> Watch<'a> {
         Watch {
-            hub,
-            agent,
-            stop,
-            timer,
-            pulse,
-            posted,
-            deadline,
-            hang_after,
+            awaited,
             crew,
             before: (0, Duration::ZERO),
             heard: 0,
@@ -101,7 +92,7 @@ impl<'a> Watch<'a> {
 
     /// Waits for the end.
     pub(crate) fn wait(self) -> Result<Ended, event_manager::Error> {
-        let hub = self.hub.clone();
+        let hub = self.awaited.hub.clone();
         let mut manager = EventManager::new()?;
         let watch = manager.add_subscriber(self);
         loop {
@@ -116,7 +107,9 @@ impl<'a> Watch<'a> {
 
     fn watch<T: std::os::fd::AsRawFd>(&self, fd: &T, what: u32, ops: &mut EventOps<'_>) {
         if let Err(error) = ops.add(Events::with_data(fd, what, EventSet::IN)) {
-            self.hub.end(Ending::VmmError { reason: format!("can't watch an event: {error}") });
+            self.awaited
+                .hub
+                .end(Ending::VmmError { reason: format!("can't watch an event: {error}") });
         }
     }
 
@@ -126,7 +119,7 @@ impl<'a> Watch<'a> {
     /// each vCPU out of it for some microseconds.
     fn check_pulse(&mut self) {
         // Ready, so this does not block; it takes the expiry.
-        let _ = self.pulse.wait();
+        let _ = self.awaited.pulse.wait();
         let quiet = self.is_quiet();
         if self.is_heard() {
             return;
@@ -153,9 +146,9 @@ impl<'a> Watch<'a> {
     fn patience(&self, kind: HangKind) -> Option<Duration> {
         match kind {
             HangKind::SpinningInterruptsOff | HangKind::SpinningInterruptsOn => {
-                Some(self.hang_after.unwrap_or(MachineConfig::SPIN_PATIENCE))
+                Some(self.awaited.hang_after.unwrap_or(MachineConfig::SPIN_PATIENCE))
             }
-            HangKind::Idle => self.hang_after,
+            HangKind::Idle => self.awaited.hang_after,
             // It takes a proof.
             HangKind::HaltedInterruptsOff => None,
         }
@@ -172,7 +165,7 @@ impl<'a> Watch<'a> {
     /// Whether the guest has given a sign of life since the last time: then it has been silent since
     /// that time at the longest.
     fn is_heard(&mut self) -> bool {
-        let heard = self.agent.signs_of_life();
+        let heard = self.awaited.agent.signs_of_life();
         let before = std::mem::replace(&mut self.heard, heard);
         let pulse_at = std::mem::replace(&mut self.pulse_at, Instant::now());
         if heard != before {
@@ -183,32 +176,34 @@ impl<'a> Watch<'a> {
 
     fn end_as_hang(&mut self, kind: HangKind, vcpus: Vec<VcpuState>) {
         self.vcpus = vcpus;
-        self.hub.end(Ending::Hang { kind });
+        self.awaited.hub.end(Ending::Hang { kind });
     }
 
     /// Ends a machine whose time is up: as a hang if nothing goes on in it.
     fn out_of_time(&mut self) {
-        let timed_out = Ending::TimedOut { seconds: self.deadline.as_secs() };
+        let timed_out = Ending::TimedOut { seconds: self.awaited.deadline.as_secs() };
         self.is_heard();
         let (proof, vcpus) = self.crew.examine(LAST_LOOK);
         if let Some(kind) = proof {
             return self.end_as_hang(kind, vcpus);
         }
         self.vcpus = vcpus;
-        if self.window.silence() < RECENTLY.min(self.deadline / 2) {
-            return self.hub.end(timed_out);
+        if self.window.silence() < RECENTLY.min(self.awaited.deadline / 2) {
+            return self.awaited.hub.end(timed_out);
         }
         for _ in 0..FINAL_LOOKS {
             thread::sleep(BETWEEN_FINAL_LOOKS);
             let (_, vcpus) = self.crew.examine(LIVE_LOOK);
             let Some(look) = self.crew.glimpses(&vcpus) else {
-                return self.hub.end(timed_out);
+                return self.awaited.hub.end(timed_out);
             };
             self.window.push(look);
         }
         match self.window.activity() {
-            Activity::Stuck(kind, _) if !self.is_heard() => self.hub.end(Ending::Hang { kind }),
-            _ => self.hub.end(timed_out),
+            Activity::Stuck(kind, _) if !self.is_heard() => {
+                self.awaited.hub.end(Ending::Hang { kind })
+            }
+            _ => self.awaited.hub.end(timed_out),
         }
     }
 }
@@ -221,22 +216,22 @@ const CHECK: u32 = 4;
 
 impl MutEventSubscriber for Watch<'_> {
     fn init(&mut self, ops: &mut EventOps<'_>) {
-        self.watch(self.hub.ended(), ENDED, ops);
-        self.watch(self.stop.as_ref(), STOP, ops);
-        self.watch(&self.timer, DEADLINE, ops);
-        self.watch(&self.pulse, CHECK, ops);
-        if let Some((_, tick)) = &self.posted {
+        self.watch(self.awaited.hub.ended(), ENDED, ops);
+        self.watch(self.awaited.stop.as_ref(), STOP, ops);
+        self.watch(&self.awaited.timer, DEADLINE, ops);
+        self.watch(&self.awaited.pulse, CHECK, ops);
+        if let Some((_, tick)) = &self.awaited.posted {
             self.watch(tick, TICK, ops);
         }
     }
 
     fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
         match events.data() {
-            STOP => self.hub.end(Ending::Stopped),
+            STOP => self.awaited.hub.end(Ending::Stopped),
             DEADLINE => self.out_of_time(),
             CHECK => self.check_pulse(),
             TICK => {
-                if let Some((ring, tick)) = &mut self.posted {
+                if let Some((ring, tick)) = &mut self.awaited.posted {
                     // Only to quiet it.
                     let _ = tick.wait();
                     // Not done here: who delivers lines may have to wait for the listener.

@@ -158,12 +158,13 @@ fn search(space: &AddressSpace<'_>) -> Option<Vec<LogRecord>> {
     let mut best: Option<(u64, Ring)> = None;
     let mut budget = MOST_SEARCHED;
     let mut piece = vec![0; PIECE];
-    for (address, size) in space.writable_image() {
+    'image: for (address, size) in space.writable_image() {
         let mut at = address;
         let end = address.saturating_add(size);
         while at < end {
             let length = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-            budget = budget.checked_sub(length as u64)?;
+            let Some(rest) = budget.checked_sub(length as u64) else { break 'image };
+            budget = rest;
             let Some(bytes) = piece.get_mut(..length) else { break };
             if space.read(at, bytes) {
                 for (word, bytes) in bytes.chunks_exact(8).enumerate() {

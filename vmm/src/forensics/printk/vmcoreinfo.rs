@@ -12,6 +12,9 @@ const SIZE: usize = 4096;
 /// Every version of it begins with this.
 const START: &[u8] = b"OSRELEASE=";
 
+/// How much of the guest's memory is searched for it, in bytes.
+const MOST_SEARCHED: u64 = 8 << 30;
+
 /// No structure of the kernel's that is described there is larger.
 const LARGEST_OFFSET: u64 = 1 << 16;
 
@@ -35,7 +38,7 @@ impl VmCoreInfo {
             return Some(info);
         }
         let memory = space.memory();
-        (0..memory.end()).step_by(SIZE).find_map(|address| {
+        (0..memory.end().min(MOST_SEARCHED)).step_by(SIZE).find_map(|address| {
             let mut start = [0; START.len()];
             (memory.read(address, &mut start) && start == START && memory.read(address, &mut page))
                 .then(|| VmCoreInfo::parse(&page))

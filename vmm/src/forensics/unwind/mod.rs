@@ -78,11 +78,6 @@ impl Code {
         Code { text, orc, slide }
     }
 
-    /// Whether the kernel has ORC tables.
-    pub fn has_orc(&self) -> bool {
-        self.orc.is_some()
-    }
-
     fn holds(&self, address: u64) -> bool {
         self.text.iter().any(|range| range.contains(&address))
     }
