@@ -12,6 +12,7 @@ use anyhow::Context;
 use vmbisect::cancel::Cancel;
 use vmbisect::history::{Find, History, HistoryError};
 use vmbisect::report::{Answer, Report};
+use vmbisect::search::Limits;
 
 use self::begun::Begun;
 use self::target::TargetArgs;
@@ -87,7 +88,7 @@ pub(crate) struct Args {
     max_trials: Option<NonZeroU64>,
 
     /// Clean trials of the bad revision after which the bug counts as not reproduced
-    #[arg(long, value_name = "N", default_value_t = 30, help_heading = "Session")]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().bad_tip, help_heading = "Session")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     bad_trials: u32,
 
@@ -100,6 +101,11 @@ pub(crate) struct Args {
     /// a tenth of the probability
     #[arg(last = true, value_name = "PATH", help_heading = "Suspicion")]
     paths: Vec<String>,
+
+    /// Don't let the files that the crash names point at the commits that touch them; from the first
+    /// hit on these hold half of the probability otherwise
+    #[arg(long, help_heading = "Suspicion")]
+    no_crash_prior: bool,
 
     /// In the end, revert the answer on top of the newer end of the range and try whether that
     /// undoes it

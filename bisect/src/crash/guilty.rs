@@ -34,6 +34,18 @@ pub(super) fn file(report: &Report, is_stall: bool) -> Option<String> {
     guilty
 }
 
+/// All files of a report that may be to blame, in their order.
+pub(super) fn files(report: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    let lines = report.lines().filter(|line| !is_past(line));
+    for file in lines.filter_map(path).map(clean).filter(|path| !is_innocent(path)) {
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    files
+}
+
 /// The first `path/file.c:12` of a line, without a leading `./`.
 fn path(line: &str) -> Option<&str> {
     let is_path = |c: char| c.is_ascii_alphanumeric() || "_-./+".contains(c);
@@ -81,7 +93,7 @@ fn clean(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{clean, is_innocent, path};
+    use super::{clean, files, is_innocent, path};
 
     #[test]
     fn paths_in_lines() {
@@ -90,6 +102,16 @@ mod tests {
         assert_eq!(path("pc : f drivers/a-b/c.c:1 [inline]"), Some("drivers/a-b/c.c"));
         assert_eq!(path("RIP: 0010:f+0x1/0x2"), None);
         assert_eq!(path("a.c: no line"), None);
+    }
+
+    #[test]
+    fn files_of_a_report() {
+        let report = "WARNING: CPU: 1 PID: 3 at ./include/linux/list.h:3 f+0x1/0x2\n\
+                      RIP: 0010:tcp_f+0x1/0x2 net/ipv4/tcp.c:12\n \
+                      tcp_g+0x3/0x4 net/ipv4/tcp.c:99\n \
+                      sys_h+0x3/0x4 net/socket.c:7\n\
+                      hardirqs last  enabled at (3): x+0x1/0x2 mm/slub.c:1\n";
+        assert_eq!(files(report), ["net/ipv4/tcp.c", "net/socket.c"]);
     }
 
     #[test]

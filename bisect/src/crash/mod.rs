@@ -73,6 +73,12 @@ pub struct Crash {
     pub report: String,
 }
 
+/// The source files that a report names, but for helpers and what finds and reports bugs, in their
+/// order.
+pub fn files(report: &str) -> Vec<String> {
+    guilty::files(report)
+}
+
 impl Crash {
     /// Takes note of a panic of the kernel that booted at `since`, printed at `at`.
     pub fn note_panic(&mut self, since: u64, at: u64) {

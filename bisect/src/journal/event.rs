@@ -81,6 +81,13 @@ pub enum Event {
         /// The tag.
         name: String,
     },
+    /// The crash names files that these commits touch, so they are likelier than others.
+    Favoured {
+        /// Which.
+        commits: Vec<CommitId>,
+        /// The share of the probability that they hold together before their trials, from 0 to 1.
+        share: f64,
+    },
     /// It was decided to try a revision.
     Planned {
         /// Which.
@@ -183,6 +190,7 @@ impl Event {
             Event::Skipped { commit, base, .. } => vec![commit, base],
             // A revert of a commit that was rewritten is no commit of the repository.
             Event::Reverted { culprit, .. } => vec![culprit],
+            Event::Favoured { commits, .. } => commits.iter_mut().collect(),
             Event::Resumed => Vec::new(),
         }
     }
@@ -195,9 +203,11 @@ impl Event {
             | Event::Built { commit, .. }
             | Event::BuildFailed { commit, .. }
             | Event::Trial { commit, .. } => Some(*commit),
-            Event::Resumed | Event::Good { .. } | Event::Reverted { .. } | Event::Infra { .. } => {
-                None
-            }
+            Event::Resumed
+            | Event::Good { .. }
+            | Event::Favoured { .. }
+            | Event::Reverted { .. }
+            | Event::Infra { .. } => None,
         }
     }
 }

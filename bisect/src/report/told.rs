@@ -2,13 +2,10 @@
 
 use std::path::Path;
 
-use crate::crash::classify;
 use crate::history::History;
 use crate::maintainers::{Maintainers, Recipients};
 use crate::search::Verdict;
-use crate::session::{Fold, Tried};
-use crate::symbols::{Symbolizer, Symbols};
-use crate::trial::Outcome;
+use crate::session::Fold;
 
 /// Who to tell of a culprit, by what the tree says at the newer end of the range. `dir` is that of
 /// the journal.
@@ -27,21 +24,7 @@ pub fn recipients(
     let maintainers = Maintainers::at(history, newest.unwrap_or(culprit)).ok()?;
     // What the culprit showed, else what any other revision did.
     let own = fold.of(rev).into_iter();
-    let guilty = own.chain(fold.tried_revisions()).find_map(|tried| guilty_file(tried, dir));
+    let guilty = own.chain(fold.tried_revisions()).find_map(|tried| tried.crash(dir)?.guilty_file);
     let told = maintainers.of_culprit(history, culprit, guilty.as_deref()).ok()?;
     (!told.is_empty()).then_some(told)
-}
-
-/// The file that a hit is to be blamed on. Where vmlinux was kept beside the image, its report gets
-/// source lines first.
-fn guilty_file(tried: &Tried, dir: &Path) -> Option<String> {
-    let is_hit = |outcome: &Outcome| matches!(outcome, Outcome::Hit { .. });
-    let hit = tried.trials.iter().find(|it| is_hit(&it.outcome) && it.report.is_some())?;
-    let text = std::fs::read(dir.join(hit.report.as_ref()?)).ok()?;
-    let mut crash = classify(&text).into_iter().next()?;
-    let vmlinux = tried.image.as_ref()?.path.with_file_name("vmlinux");
-    if let Ok(symbols) = Symbols::open(&vmlinux) {
-        Symbolizer::new(symbols).crash(&mut crash, 0);
-    }
-    crash.guilty_file
 }

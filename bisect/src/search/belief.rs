@@ -69,6 +69,12 @@ impl Belief {
         belief
     }
 
+    /// Takes another prior; what the trials told stays.
+    pub fn set_prior(&mut self, prior: &Prior) {
+        self.prior = prior.probabilities();
+        self.reweigh();
+    }
+
     /// Takes in trials of a revision that told something.
     pub fn observe(&mut self, rev: Rev, trials: Tally) {
         let at = self.know(rev);

@@ -49,6 +49,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { trials: 2000, bad_tip: 30, clean: 100, useless: 4 }
+        Limits { trials: 2000, bad_tip: 60, clean: 100, useless: 4 }
     }
 }

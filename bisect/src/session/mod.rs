@@ -4,6 +4,7 @@
 //! record and applies it, `--resume` applies the records that are there, and then both go on the
 //! same way; so a resumed session believes and decides what an uninterrupted one would have.
 
+mod crash_hint;
 mod fold;
 mod hints;
 mod kernel;

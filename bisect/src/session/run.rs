@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::crash_hint::crash_hint;
 use super::work::{Finished, Message, run_batch};
 use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Hints, Releases, Step};
 use crate::cancel::Cancel;
@@ -163,6 +164,7 @@ impl Session<'_> {
             if self.cancel.is_cancelled() {
                 return Err(SessionError::Cancelled);
             }
+            self.take_crash_hint(watch)?;
             let step = self.fold.next();
             watch(&self.fold, Progress::Step(&step));
             match step {
@@ -326,6 +328,19 @@ impl Session<'_> {
         self.fold.apply(&record)?;
         watch(&self.fold, Progress::Recorded(&record));
         self.records.push(record);
+        Ok(())
+    }
+
+    /// Lets the crash itself point at candidates, once there is one.
+    fn take_crash_hint(
+        &mut self,
+        watch: &mut dyn FnMut(&Fold, Progress<'_>),
+    ) -> Result<(), SessionError> {
+        if self.fold.wants_crash_hint()
+            && let Some(event) = crash_hint(&self.fold, self.history, self.journal.dir())?
+        {
+            self.record(event, watch)?;
+        }
         Ok(())
     }
 }

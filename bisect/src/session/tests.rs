@@ -12,7 +12,7 @@ use git2::{Oid, Repository, Signature, Time};
 use super::{Build, BuildFault, BuildOutcome, Fold, Hints, Session, SessionError};
 use crate::cancel::Cancel;
 use crate::history::{CommitId, Find, History};
-use crate::journal::{Event, Header, Journal, JournalError};
+use crate::journal::{Event, Header, Journal, JournalError, Record};
 use crate::kernel::BuildError;
 use crate::search::{Limits, Model, Verdict, WhyNot};
 use crate::trial::{Job, LaunchError, Launcher, Outcome, Target, TrialEvent, TrialReport};
@@ -296,6 +296,24 @@ fn run(tree: &Tree, world: &World, state: &Path) -> Ended {
     };
     let result = session.run(&mut |_, _| {});
     Ended { result, fold: session.fold }
+}
+
+#[test]
+fn the_crash_makes_commits_likelier_and_rules_nobody_out() {
+    let tree = Tree::new();
+    let mut fold = tree.fold(1);
+    let all: Vec<CommitId> =
+        (0..fold.candidates().len() as u32).map(|rev| fold.commit(rev).unwrap()).collect();
+    let probability = |fold: &Fold, commit: CommitId| {
+        fold.belief().probability(fold.candidates().rev(commit).unwrap())
+    };
+    let even = probability(&fold, all[3]);
+    // The good end is no candidate, and is passed over.
+    let commits = vec![all[3], all[4], tree.good];
+    let event = Event::Favoured { commits, share: 0.5 };
+    fold.apply(&Record { at_ms: 0, event }).unwrap();
+    assert!(probability(&fold, all[3]) > 2.0 * even);
+    assert!(all.iter().all(|&commit| probability(&fold, commit) > 0.01 * even));
 }
 
 fn begin(tree: &Tree, world: &World) -> Ended {

@@ -1,13 +1,15 @@
 //! What became of one revision.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::crash::{Crash, classify};
 use crate::history::{CommitId, Rev};
 use crate::journal::Event;
 use crate::search::Tally;
+use crate::symbols::{Symbolizer, Symbols};
 use crate::trial::Outcome;
 
 /// A revision that was tried, or at least built.
@@ -106,6 +108,20 @@ impl Trial {
 }
 
 impl Tried {
+    /// The crash of its first hit whose report was kept in the journal at `dir`. Where vmlinux was
+    /// kept beside the image, the report gets source lines first.
+    pub fn crash(&self, dir: &Path) -> Option<Crash> {
+        let is_hit = |outcome: &Outcome| matches!(outcome, Outcome::Hit { .. });
+        let hit = self.trials.iter().find(|it| is_hit(&it.outcome) && it.report.is_some())?;
+        let text = std::fs::read(dir.join(hit.report.as_ref()?)).ok()?;
+        let mut crash = classify(&text).into_iter().next()?;
+        let vmlinux = self.image.as_ref()?.path.with_file_name("vmlinux");
+        if let Ok(symbols) = Symbols::open(&vmlinux) {
+            Symbolizer::new(symbols).crash(&mut crash, 0);
+        }
+        Some(crash)
+    }
+
     /// A revision of which nothing is known yet.
     pub(super) fn new(rev: Rev, commit: CommitId) -> Tried {
         Tried { rev, commit, image: None, build_failure: None, skipped: None, trials: Vec::new() }

@@ -193,6 +193,9 @@ impl Begun {
             releases = Some(told(left, HistoryError::hint)?);
             fold = fold.with_picked_good();
         }
+        if !self.args.no_crash_prior {
+            fold = fold.with_crash_hint();
+        }
         if self.args.revert {
             fold = fold.with_revert();
         }

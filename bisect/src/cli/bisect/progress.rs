@@ -138,6 +138,12 @@ impl<'a> Progress<'a> {
                     "now {name} ({short}) is taken for good, until it shows the bug"
                 ));
             }
+            Event::Favoured { commits, .. } if !commits.is_empty() => {
+                self.note(format!(
+                    "{} commits touch files that the crash names: likelier than others",
+                    commits.len()
+                ));
+            }
             Event::Reverted { culprit, failure: Some(reason), .. } => {
                 self.note(format!("{} can't be reverted: {reason}", culprit.short()));
             }
@@ -145,7 +151,7 @@ impl<'a> Progress<'a> {
                 let commit = commit.map(|commit| commit.short()).unwrap_or_default();
                 self.note(format!("{} is reverted by {commit}", culprit.short()));
             }
-            Event::Planned { .. } | Event::Resumed => {}
+            Event::Favoured { .. } | Event::Planned { .. } | Event::Resumed => {}
         }
     }
 

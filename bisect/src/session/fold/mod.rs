@@ -36,6 +36,9 @@ pub struct Fold {
     candidates: Arc<Candidates>,
     model: Model,
     belief: Belief,
+    prior: Prior,
+    /// Whether the crash itself is to point at candidates, and has not yet.
+    crash_hint: bool,
     presence: Option<Presence>,
     limits: Limits,
     machines: u32,
@@ -71,6 +74,8 @@ impl Fold {
         let belief = Belief::new(Arc::new(candidates.graph().clone()), model);
         let presence = Presence::new(model.find, candidates.graph());
         Fold {
+            prior: Prior::even(candidates.len()),
+            crash_hint: false,
             candidates,
             model,
             belief,
@@ -98,13 +103,25 @@ impl Fold {
     pub fn with_picked_good(self) -> Fold {
         let model = Model { outside: PICKED_GOOD_IS_BAD, ..self.model };
         let fold = Fold::new(self.candidates, model, self.limits, self.machines);
-        Fold { picked: true, reverting: self.reverting, ..fold }
+        let (reverting, crash_hint) = (self.reverting, self.crash_hint);
+        Fold { picked: true, reverting, crash_hint, ..fold }
+    }
+
+    /// The same, in which the files that the crash names point at candidates.
+    pub fn with_crash_hint(self) -> Fold {
+        Fold { crash_hint: true, ..self }
+    }
+
+    /// Whether the crash is still to point at candidates.
+    pub(super) fn wants_crash_hint(&self) -> bool {
+        self.crash_hint
     }
 
     /// The same, with a suspicion. Nothing may have happened in it yet.
     pub fn with_prior(self, prior: &Prior) -> Fold {
         let graph = Arc::new(self.candidates.graph().clone());
-        Fold { belief: Belief::with_prior(graph, self.model, prior), ..self }
+        let belief = Belief::with_prior(graph, self.model, prior);
+        Fold { belief, prior: prior.clone(), ..self }
     }
 
     /// The same, which reverts its answer in the end.
@@ -115,7 +132,8 @@ impl Fold {
     /// One in which nothing has happened yet, of another range.
     pub fn anew(&self, candidates: Arc<Candidates>) -> Fold {
         let fold = Fold::new(candidates, self.model, self.limits, self.machines);
-        Fold { picked: self.picked, reverting: self.reverting, ..fold }
+        let Fold { picked, reverting, crash_hint, .. } = *self;
+        Fold { picked, reverting, crash_hint, ..fold }
     }
 
     /// Takes in what happened.
@@ -136,6 +154,12 @@ impl Fold {
                 self.host_failures = 0;
             }
             Event::Good { .. } => {}
+            Event::Favoured { commits, share } => {
+                self.crash_hint = false;
+                let revs = commits.iter().filter_map(|&commit| self.candidates.rev(commit));
+                self.prior.hold(revs, *share);
+                self.belief.set_prior(&self.prior);
+            }
             Event::Reverted { culprit, commit, failure } => {
                 let (culprit, rev) = (self.rev(*culprit)?, self.reverted_rev());
                 let tried = commit.map(|commit| Tried::new(rev, commit));
