@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str) -> Vec<Section> {
             .filter(|(key, _)| key.len() == 1 && key.bytes().all(|byte| byte.is_ascii_uppercase()));
         let Some((key, value)) = entry else {
             let title = line.trim();
-            if begun || title.is_empty() {
+            if begun || title.is_empty() || sections.is_empty() {
                 begun = false;
                 sections.push(Section::default());
             }
