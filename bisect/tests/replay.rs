@@ -120,7 +120,7 @@ fn the_log_that_vmbisect_was_made_for() {
 
     let (status, said, _) = replay(&[log]);
     assert_eq!(status, 1, "{said}");
-    assert!(said.contains("no culprit can be named: 10 trials of 1 revisions showed it"), "{said}");
+    assert!(said.contains("no culprit can be named: 10 trials of 1 revision showed it"), "{said}");
     let foreign: usize = STEPS.iter().map(|it| it.2 + it.3).sum();
     assert!(said.contains(&format!("{foreign} x {KVM_WAIT}")), "{said}");
     assert!(said.contains("997acaf6b4b5: 4 of 20 trials"), "{said}");

@@ -144,16 +144,24 @@ fn why_not(evidence: &Evidence) -> String {
     let masked = tried.iter().filter(|tried| !tried.useless().is_empty()).count();
     let mut why = match hits {
         0 => "no trial showed it".to_owned(),
-        _ => format!("{hits} trials of {showing} revisions showed it"),
+        _ => format!("{hits} trials of {} showed it", revisions(showing)),
     };
     if foreign > 0 {
         why.push_str(&format!(
-            ", {foreign} of {masked} told nothing of it, since something else came first"
+            ", {foreign} trials of {} told nothing of it, since something else came first",
+            revisions(masked)
         ));
     }
     let clean: u32 = tried.iter().map(|tried| tried.tally().clean).sum();
     why.push_str(&format!(", and {clean} were clean"));
     why
+}
+
+fn revisions(count: usize) -> String {
+    match count {
+        1 => "1 revision".into(),
+        _ => format!("{count} revisions"),
+    }
 }
 
 /// What to test next, in words.
