@@ -109,9 +109,10 @@ mod tests {
         let report = "WARNING: CPU: 1 PID: 3 at ./include/linux/list.h:3 f+0x1/0x2\n\
                       RIP: 0010:tcp_f+0x1/0x2 net/ipv4/tcp.c:12\n \
                       tcp_g+0x3/0x4 net/ipv4/tcp.c:99\n \
-                      sys_h+0x3/0x4 net/socket.c:7\n\
+                      sys_h+0x3/0x4 net/unix/af_unix.c:7\n \
+                      sys_i+0x3/0x4 net/socket.c:7\n\
                       hardirqs last  enabled at (3): x+0x1/0x2 mm/slub.c:1\n";
-        assert_eq!(files(report), ["net/ipv4/tcp.c", "net/socket.c"]);
+        assert_eq!(files(report), ["net/ipv4/tcp.c", "net/unix/af_unix.c"], "no helper's");
     }
 
     #[test]

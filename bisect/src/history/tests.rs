@@ -200,9 +200,15 @@ fn what_git_shows_otherwise_than_it_is_is_refused() {
     let error = candidates(root).unwrap_err();
     assert!(matches!(error, HistoryError::Replaced { at } if at == middle.into()), "{error}");
     assert!(error.hint().contains(&format!("git replace -d {middle}")), "{}", error.hint());
-    // Outside the range it does not matter.
-    candidates(middle).unwrap();
+    // The good end is built as well.
+    let error = candidates(middle).unwrap_err();
+    assert!(matches!(error, HistoryError::Replaced { .. }), "{error}");
     fixture.repo.find_reference(&format!("refs/replace/{middle}")).unwrap().delete().unwrap();
+    // Outside the range it does not matter.
+    let twin = fixture.commit("twin", &[]);
+    fixture.repo.reference(&format!("refs/replace/{root}"), twin, true, "").unwrap();
+    candidates(middle).unwrap();
+    fixture.repo.find_reference(&format!("refs/replace/{root}")).unwrap().delete().unwrap();
     let info = fixture.dir.path().join(".git/info");
     std::fs::create_dir_all(&info).unwrap();
     std::fs::write(info.join("grafts"), format!("{middle}\n")).unwrap();
