@@ -41,9 +41,7 @@ pub enum HistoryError {
         at: CommitId,
     },
     /// git shows other parents of a commit in the range than it has.
-    #[error(
-        "{at} is between the good and the bad revision, and info/grafts gives it other parents"
-    )]
+    #[error("the history is not the real one: info/grafts gives {at} other parents than it has")]
     Grafted {
         /// The commit.
         at: CommitId,

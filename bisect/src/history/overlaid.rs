@@ -32,7 +32,7 @@ impl History {
     }
 
     /// Commits to which `info/grafts` gives other parents, a line each.
-    fn grafted(&self) -> HashSet<CommitId> {
+    pub(super) fn grafted(&self) -> HashSet<CommitId> {
         let text = std::fs::read_to_string(self.git_dir().join("info").join("grafts"));
         let text = text.unwrap_or_default();
         let first = |line: &str| line.split_whitespace().next()?.parse().ok();

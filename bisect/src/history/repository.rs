@@ -150,9 +150,12 @@ impl History {
         let merge_base = match self.repo.merge_base(good.oid(), bad.oid()) {
             Ok(oid) => CommitId::from(oid),
             Err(error) if error.code() == ErrorCode::NotFound => {
-                return Err(match self.shallow_commits().into_iter().next() {
-                    Some(at) => HistoryError::Shallow { at: at.into() },
-                    None => HistoryError::Unrelated { good, bad },
+                // What is cut off may well be what they have in common.
+                let cut = self.shallow_commits().into_iter().min();
+                return Err(match (cut, self.grafted().into_iter().min()) {
+                    (Some(at), _) => HistoryError::Shallow { at: at.into() },
+                    (None, Some(at)) => HistoryError::Grafted { at },
+                    (None, None) => HistoryError::Unrelated { good, bad },
                 });
             }
             Err(error) => return Err(error.into()),
