@@ -39,7 +39,7 @@ fn contention() -> [String; 4] {
 
 fn boot(kernel: &std::path::Path, vcpus: u8, arguments: &[String]) -> (Ran, Value) {
     let mut command = vmbisect();
-    command.args(["boot", "--json", "--memory", "256", "--timeout", "120"]);
+    command.args(["boot", "--json", "--memory", "256", "--timeout", "300"]);
     command.args(["--vcpus", &vcpus.to_string()]).args(arguments).arg(kernel);
     let ran = run(&mut command);
     let value = serde_json::from_str(&ran.stdout)
