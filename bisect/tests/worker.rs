@@ -26,24 +26,9 @@ fn worker() -> CommandLauncher {
 fn job(kernel: &Path, initramfs: &Path) -> Job {
     Job {
         id: 7,
-        kernel: kernel.to_owned(),
-        initramfs: initramfs.to_owned(),
-        append: String::new(),
-        boot: vmm::BootMode::Direct,
-        kaslr: false,
-        acpi: vmbisect::trial::Acpi::Auto,
-        seed: vmm::RandomSeed::Fresh,
-        vcpus: 1,
         memory_mib: 64,
-        pv_features: vmm::PvFeatures::default(),
         timeout_s: 30,
-        hang_after_s: None,
-        symbols: None,
-        kernel_symbols: Default::default(),
-        target: Target::AnyCrash,
-        require_pv_spinlocks: false,
-        measure_memory: false,
-        terminal: None,
+        ..Job::new(kernel.to_owned(), initramfs.to_owned(), Target::AnyCrash)
     }
 }
 

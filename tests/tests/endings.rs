@@ -12,7 +12,7 @@ use vmbisect::demo::{self, Change};
 use vmbisect::kernel::Built;
 use vmbisect::tools::Purpose;
 use vmbisect::trial::launcher::{Choice, Launcher, TcgConfig, select};
-use vmbisect::trial::{Acpi, Job, Outcome, Target, TrialReport, Workload, prepare};
+use vmbisect::trial::{Job, Outcome, Target, TrialReport, Workload, prepare};
 use vmbisect_tests::fixture::{self, Kernels};
 use vmbisect_tests::program::vmbisect;
 use vmm::{Ending, HangKind};
@@ -97,24 +97,9 @@ impl Place {
 fn job(kernel: &Path, initramfs: PathBuf) -> Job {
     let job = Job {
         id: 1,
-        kernel: PathBuf::new(),
-        initramfs,
-        append: String::new(),
-        boot: vmm::BootMode::Direct,
-        kaslr: false,
-        acpi: Acpi::Auto,
-        seed: vmm::RandomSeed::Fresh,
         vcpus: 2,
-        memory_mib: 256,
-        pv_features: vmm::PvFeatures::default(),
         timeout_s: 300,
-        hang_after_s: None,
-        symbols: None,
-        kernel_symbols: vmm::KernelSymbols::default(),
-        target: Target::Hang,
-        require_pv_spinlocks: false,
-        measure_memory: false,
-        terminal: None,
+        ..Job::new(PathBuf::new(), initramfs, Target::Hang)
     };
     job.of_image(kernel)
 }

@@ -81,6 +81,34 @@ pub struct Job {
     pub terminal: Option<Terminal>,
 }
 
+impl Job {
+    /// A trial on one vCPU with 256 MiB, given a minute, and for the rest as a job is that says no
+    /// more.
+    pub fn new(kernel: PathBuf, initramfs: PathBuf, target: Target) -> Job {
+        Job {
+            id: 0,
+            kernel,
+            initramfs,
+            append: String::new(),
+            boot: BootMode::default(),
+            kaslr: false,
+            acpi: Acpi::default(),
+            seed: RandomSeed::default(),
+            vcpus: 1,
+            memory_mib: 256,
+            pv_features: PvFeatures::default(),
+            timeout_s: 60,
+            hang_after_s: None,
+            symbols: None,
+            kernel_symbols: KernelSymbols::default(),
+            target,
+            require_pv_spinlocks: false,
+            measure_memory: false,
+            terminal: None,
+        }
+    }
+}
+
 /// What a trial says while it runs and, last, at its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

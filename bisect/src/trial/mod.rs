@@ -67,24 +67,13 @@ pub(crate) mod tests {
     pub(crate) fn job() -> Job {
         Job {
             id: 1,
-            kernel: "bzImage".into(),
-            initramfs: "initramfs".into(),
-            append: String::new(),
-            boot: vmm::BootMode::Direct,
-            kaslr: false,
-            acpi: super::Acpi::Auto,
-            seed: vmm::RandomSeed::Fresh,
             vcpus: 4,
-            memory_mib: 256,
-            pv_features: vmm::PvFeatures::default(),
-            timeout_s: 60,
-            hang_after_s: None,
-            symbols: None,
-            kernel_symbols: vmm::KernelSymbols::default(),
-            target: Target::Crash(vec!["WARNING in kvm_wait".into()]),
             require_pv_spinlocks: true,
-            measure_memory: false,
-            terminal: None,
+            ..Job::new(
+                "bzImage".into(),
+                "initramfs".into(),
+                Target::Crash(vec!["WARNING in kvm_wait".into()]),
+            )
         }
     }
 }

@@ -417,25 +417,5 @@ impl Launcher for Lab {
 }
 
 fn job() -> Job {
-    Job {
-        id: 0,
-        kernel: PathBuf::new(),
-        initramfs: PathBuf::new(),
-        append: String::new(),
-        boot: vmm::BootMode::default(),
-        kaslr: false,
-        acpi: vmbisect::trial::Acpi::Auto,
-        seed: vmm::RandomSeed::Fresh,
-        vcpus: 2,
-        memory_mib: 256,
-        pv_features: vmm::PvFeatures::default(),
-        timeout_s: 60,
-        hang_after_s: None,
-        symbols: None,
-        kernel_symbols: vmm::KernelSymbols::default(),
-        target: Target::Crash(vec![TARGET.into()]),
-        require_pv_spinlocks: false,
-        measure_memory: false,
-        terminal: None,
-    }
+    Job { vcpus: 2, ..Job::new(PathBuf::new(), PathBuf::new(), Target::Crash(vec![TARGET.into()])) }
 }

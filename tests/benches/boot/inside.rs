@@ -12,7 +12,6 @@ use vmbisect::boot_loop::{self, Limits, Progress};
 use vmbisect::cancel::Cancel;
 use vmbisect::trial::launcher::{InProcess, outer_init};
 use vmbisect::trial::{Acpi, Job, Target};
-use vmm::{BootMode, KernelSymbols, PvFeatures, RandomSeed};
 
 use super::launch::launch;
 use super::plan::{Cell, Message};
@@ -77,25 +76,9 @@ fn measure(options: &Options, mut port: File) -> Result<(), Box<dyn Error>> {
 /// Boots in a loop, with the whole log, `jobs` machines at a time in this process.
 fn boots_per_minute(jobs: u32) -> Result<f64, Box<dyn Error>> {
     let job = Job {
-        id: 0,
-        kernel: KERNEL.into(),
-        initramfs: EMPTY_INITRAMFS.into(),
-        append: String::new(),
-        boot: BootMode::Direct,
-        kaslr: false,
         acpi: Acpi::Off,
-        seed: RandomSeed::default(),
-        vcpus: 1,
         memory_mib: GUEST_MIB,
-        pv_features: PvFeatures::default(),
-        timeout_s: 60,
-        hang_after_s: None,
-        symbols: None,
-        kernel_symbols: KernelSymbols::default(),
-        target: Target::AnyCrash,
-        require_pv_spinlocks: false,
-        measure_memory: false,
-        terminal: None,
+        ..Job::new(KERNEL.into(), EMPTY_INITRAMFS.into(), Target::AnyCrash)
     };
     let at_a_time = NonZeroUsize::new(jobs as usize).unwrap_or(NonZeroUsize::MIN);
     let limits = Limits { runs: Some(LOOP), ..Limits::default() };

@@ -151,25 +151,11 @@ fn capture(bug: &Bug, image: &Image, launcher: &dyn Launcher) -> anyhow::Result<
     let initramfs = room.path().join("initramfs");
     fs::write(&initramfs, prepare(&Workload::Shell(bug.command()), None)?)?;
     let job = Job {
-        id: 0,
-        kernel: image.path.clone(),
-        initramfs,
         append: format!("{PATIENT} {}", bug.append),
-        boot: Default::default(),
-        kaslr: false,
-        acpi: Default::default(),
-        seed: Default::default(),
         vcpus: bug.vcpus,
         memory_mib: bug.memory,
-        pv_features: Default::default(),
         timeout_s: 900,
-        hang_after_s: None,
-        symbols: None,
-        kernel_symbols: Default::default(),
-        target: Target::AnyCrash,
-        require_pv_spinlocks: false,
-        measure_memory: false,
-        terminal: None,
+        ..Job::new(image.path.clone(), initramfs, Target::AnyCrash)
     };
     let mut lines = Vec::new();
     let mut on_event = |event| match event {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
-use vmm::{BootMode, KernelSymbols, Milestone, PvFeatures, RandomSeed};
+use vmm::Milestone;
 
 use super::{LaunchError, Launcher};
 use crate::cancel::Cancel;
@@ -61,27 +61,7 @@ pub fn measure(launcher: &dyn Launcher, cancel: &Cancel) -> Result<Cost, LaunchE
 }
 
 fn job(kernel: PathBuf, initramfs: PathBuf) -> Job {
-    Job {
-        id: 0,
-        kernel,
-        initramfs,
-        append: String::new(),
-        boot: BootMode::Direct,
-        kaslr: false,
-        acpi: Acpi::Off,
-        seed: RandomSeed::default(),
-        vcpus: 1,
-        memory_mib: 64,
-        pv_features: PvFeatures::default(),
-        timeout_s: 60,
-        hang_after_s: None,
-        symbols: None,
-        kernel_symbols: KernelSymbols::default(),
-        target: Target::AnyCrash,
-        require_pv_spinlocks: false,
-        measure_memory: false,
-        terminal: None,
-    }
+    Job { acpi: Acpi::Off, memory_mib: 64, ..Job::new(kernel, initramfs, Target::AnyCrash) }
 }
 
 fn first_byte_ms(report: &TrialReport) -> Option<f64> {
