@@ -8,6 +8,19 @@ use super::names::Names;
 /// How kernels wait, idle and stop: what is to blame has led there.
 const WAITING: &str = include_str!("waiting.txt");
 
+/// By what an interrupt comes in, where its name does not begin with `asm_sysvec_`
+/// (arch/x86/entry/entry_64.S).
+const INTERRUPT_ENTRIES: &[&str] = &[
+    "asm_common_interrupt",
+    "common_interrupt",
+    "ret_from_intr",
+    "apic_timer_interrupt",
+    "reschedule_interrupt",
+    "call_function_interrupt",
+    "call_function_single_interrupt",
+    "irq_work_interrupt",
+];
+
 static WAITERS: LazyLock<Names> = LazyLock::new(|| Names::parse(WAITING));
 
 /// The function to blame for a CPU that does not go on, in a stack from the innermost function
@@ -24,4 +37,23 @@ pub fn hangs_in<'a>(stack: impl IntoIterator<Item = &'a str>) -> Option<String> 
         .into_iter()
         .find(|name| !WAITERS.contains(name) && !frames::is_innocent(name))
         .map(frames::canonical)
+}
+
+/// What an interrupt took the CPU from: the stack behind the innermost way in of an interrupt, which
+/// is `asm_sysvec_*` or `asm_common_interrupt` since Linux 5.8 and was named for the vector before.
+/// The whole stack where it holds none.
+///
+/// ```
+/// let stack = ["hrtimer_interrupt", "asm_sysvec_apic_timer_interrupt", "do_dup2"];
+/// assert_eq!(vmbisect::crash::interrupted(&stack), ["do_dup2"]);
+/// ```
+pub fn interrupted<S: AsRef<str>>(stack: &[S]) -> &[S] {
+    let enters = |name: &S| {
+        let name = name.as_ref();
+        name.starts_with("asm_sysvec_") || INTERRUPT_ENTRIES.contains(&name)
+    };
+    match stack.iter().position(enters) {
+        Some(entry) => &stack[entry + 1..],
+        None => stack,
+    }
 }

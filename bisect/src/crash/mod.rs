@@ -21,7 +21,7 @@ mod tracker;
 
 use serde::{Deserialize, Serialize};
 
-pub use hang::hangs_in;
+pub use hang::{hangs_in, interrupted};
 pub use kind::Kind;
 pub(crate) use names::Names;
 pub use report::Executor;

@@ -9,7 +9,7 @@ use vmm::forensics::{Frame, FrameSource};
 use vmm::{Ending, HangKind, MpState, Summary, VcpuState};
 
 use super::{Job, SeenCrash, TrialReport, UnseenLog};
-use crate::crash::{Phase, classify, hangs_in};
+use crate::crash::{Phase, classify, hangs_in, interrupted};
 use crate::symbols::{Symbolizer, Symbols};
 
 /// Lines of the kernel's log that a report ends with.
@@ -64,7 +64,8 @@ fn in_order(vcpus: &[VcpuState], kind: HangKind) -> Vec<&VcpuState> {
         let on = vcpu.registers.interrupts_on();
         let suspect = match kind {
             HangKind::SpinningInterruptsOff => running && !user && !on,
-            HangKind::SpinningInterruptsOn => running && !user && on,
+            // It may be met where an interrupt is handled, with interrupts off.
+            HangKind::SpinningInterruptsOn => running && !user,
             HangKind::HaltedInterruptsOff | HangKind::Idle => !running && !on,
         };
         (!suspect, vcpu.vcpu)
@@ -86,7 +87,14 @@ fn write(
     let blamed = vcpus.iter().find_map(|vcpu| {
         let names: Vec<String> =
             vcpu.backtrace.iter().filter_map(|frame| Some(name(frame, symbols?)?.0)).collect();
-        hangs_in(names.iter().map(String::as_str))
+        // Who spins with interrupts on is not to be blamed on the interrupt that it was met in.
+        let stack = match kind {
+            HangKind::SpinningInterruptsOn if !vcpu.registers.interrupts_on() => {
+                interrupted(&names)
+            }
+            _ => &names,
+        };
+        hangs_in(stack.iter().map(String::as_str))
     });
     let mut text = String::from("vmbisect: hang");
     if let Some(function) = blamed {
@@ -243,7 +251,9 @@ ffffffff81000200 T __pv_queued_spin_lock_slowpath
 ffffffff81000300 T do_dup2
 ffffffff81000400 t default_idle
 ffffffff81000500 T cpu_startup_entry
-ffffffff81000600 T _etext
+ffffffff81000600 T asm_sysvec_apic_timer_interrupt
+ffffffff81000700 T lapic_next_deadline
+ffffffff81000800 T _etext
 ";
 
     fn vcpu(vcpu: u8, rflags: u64, addresses: &[u64]) -> VcpuState {
@@ -306,6 +316,20 @@ ffffffff81000600 T _etext
         assert!(text.contains("  | Uhhuh. NMI received\n"), "{text}");
         // Kept in a file, it is read as what it is.
         assert_eq!(classify(text.as_bytes())[0].title, "hang in kvm_wait");
+    }
+
+    #[test]
+    fn what_spins_with_interrupts_on_is_blamed_and_not_the_interrupt_it_was_met_in() {
+        let (job, _map) = with_map(Target::Hang);
+        let running = |vcpu| VcpuState { mp_state: MpState::Running, ..vcpu };
+        let met_in_the_timer = running(vcpu(1, OFF, &[0x70e, 0x616, 0x314]));
+        let vcpus = vec![vcpu(0, ON, &[0x410, 0x505]), met_in_the_timer.clone()];
+        let report = conclude(&job, hung(HangKind::SpinningInterruptsOn, vcpus));
+        assert_eq!(report.outcome, Outcome::Hit { title: "hang in do_dup2".into() });
+        assert!(report.crashes[0].crash.report.contains("silent for 2 s\n\nvCPU 1: "));
+        // A handler that does not end is what hangs.
+        let report = conclude(&job, hung(HangKind::SpinningInterruptsOff, vec![met_in_the_timer]));
+        assert_eq!(report.outcome, Outcome::Hit { title: "hang in lapic_next_deadline".into() });
     }
 
     #[test]
