@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -31,6 +32,8 @@ pub(super) fn changes(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // Ctrl-C must not look like git's own failure.
+        .process_group(0)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
     let read = child.stdout.take().map_or(Ok(Changes::new()), |out| read(BufReader::new(out)));

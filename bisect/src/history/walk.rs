@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -32,6 +33,8 @@ pub(super) fn candidates(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // Ctrl-C must not look like git's own failure.
+        .process_group(0)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
     let mut reader = child.stdout.take().map(|out| BufReader::with_capacity(LINE << 10, out));
