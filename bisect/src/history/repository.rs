@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, Oid, Repository};
+use git2::{ErrorCode, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 
 use super::{Candidates, Changes, CommitId, Find, HistoryError, changes, walk};
 
@@ -220,6 +220,21 @@ impl History {
             Some(String::from_utf8_lossy(path).into_owned())
         });
         Ok(paths.collect())
+    }
+
+    /// The paths of all files of a commit.
+    ///
+    /// # Errors
+    /// Fails if the commit can't be read.
+    pub fn paths(&self, id: CommitId) -> Result<HashSet<String>, HistoryError> {
+        let mut paths = HashSet::new();
+        self.repo.find_commit(id.oid())?.tree()?.walk(TreeWalkMode::PreOrder, |above, entry| {
+            if entry.kind() == Some(ObjectType::Blob) {
+                paths.insert(format!("{above}{}", String::from_utf8_lossy(entry.name_bytes())));
+            }
+            TreeWalkResult::Ok
+        })?;
+        Ok(paths)
     }
 
     /// What a file holds at a commit; `None` if it is not there.

@@ -88,6 +88,17 @@ pub enum Event {
         /// The share of the probability that they hold together before their trials, from 0 to 1.
         share: f64,
     },
+    /// What the builds of both ends read says that these commits, and no others of the range, can't
+    /// change the image: each has the image of its parent.
+    Inert {
+        /// Which.
+        commits: Vec<CommitId>,
+    },
+    /// A later build disproved it of these.
+    NotInert {
+        /// Which.
+        commits: Vec<CommitId>,
+    },
     /// It was decided to try a revision.
     Planned {
         /// Which.
@@ -190,7 +201,9 @@ impl Event {
             Event::Skipped { commit, base, .. } => vec![commit, base],
             // A revert of a commit that was rewritten is no commit of the repository.
             Event::Reverted { culprit, .. } => vec![culprit],
-            Event::Favoured { commits, .. } => commits.iter_mut().collect(),
+            Event::Favoured { commits, .. }
+            | Event::Inert { commits }
+            | Event::NotInert { commits } => commits.iter_mut().collect(),
             Event::Resumed => Vec::new(),
         }
     }
@@ -206,6 +219,8 @@ impl Event {
             Event::Resumed
             | Event::Good { .. }
             | Event::Favoured { .. }
+            | Event::Inert { .. }
+            | Event::NotInert { .. }
             | Event::Reverted { .. }
             | Event::Infra { .. } => None,
         }

@@ -49,7 +49,8 @@ fn cut_at_every_byte_it_holds_the_whole_records_before() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::create(dir.path(), &header()).unwrap();
     let mut ends = vec![journal.length as usize];
-    let all: Vec<Event> = (0..3).map(trial).collect();
+    let inert = [Event::Inert { commits: vec![id()] }, Event::NotInert { commits: vec![id()] }];
+    let all: Vec<Event> = (0..3).map(trial).chain(inert).collect();
     for event in &all {
         journal.append(event.clone()).unwrap();
         ends.push(journal.length as usize);

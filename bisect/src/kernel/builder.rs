@@ -15,7 +15,7 @@ use super::scratch::{MARK, Scratch, worktree};
 use super::signature::signature_of_build;
 use super::source::{Revision, Source};
 use super::store::{Entry, EntryResult, Files, Store};
-use super::{Base, BuildConfig, BuildError, Built};
+use super::{Base, BuildConfig, BuildError, Built, Dependencies};
 use crate::cancel::Cancel;
 use crate::hex;
 
@@ -203,6 +203,7 @@ impl Job<'_> {
                 files.vmlinux = self.builder.config.keep_vmlinux.then_some(vmlinux);
                 let system_map = out.join("System.map");
                 files.system_map = system_map.is_file().then_some(system_map);
+                files.dependencies = Some(self.keep_dependencies(&out)?);
                 EntryResult::Image { signature }
             }
             Made::No { errors, guilty } => EntryResult::Failed { errors, guilty },
@@ -217,6 +218,15 @@ impl Job<'_> {
         let key = self.builder.key(self.revision);
         self.builder.store.put(&key, &entry, &files)?;
         self.fresh(&key)
+    }
+
+    /// Writes down what the build read.
+    fn keep_dependencies(&self, out: &Path) -> Result<PathBuf, BuildError> {
+        let read = Dependencies::read(out, self.builder.source.worktree());
+        let path = self.scratch.dependencies();
+        let kept = read.map_err(BuildError::io("read", out))?.save(&path);
+        kept.map_err(|error| self.write_error(&path, error))?;
+        Ok(path)
     }
 
     /// The entry that was just written, as a result of this build.

@@ -1,6 +1,7 @@
 //! Which files of the source tree a build read, and so which commits can't change its image.
 
 use std::collections::HashSet;
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
 /// The files of the source tree that builds read, relative to its top.
@@ -17,6 +18,9 @@ pub struct Dependencies {
 /// Directories that no image for x86 takes anything from.
 const FOREIGN: [&str; 5] =
     ["Documentation/", "LICENSES/", "samples/", "tools/perf/", "tools/testing/"];
+
+/// Directories whose headers are found by name: a new one may take the place of another.
+const SEARCHED: [&str; 2] = ["include/", "arch/x86/include/"];
 
 /// Directories whose programs run during the build. Not all of them leave a trace of what they
 /// read.
@@ -37,6 +41,9 @@ const FOR_PEOPLE: [&str; 7] = [
 const HEADERS_IN_IMAGE: &str = "kernel/kheaders.c";
 
 impl Dependencies {
+    /// The name of the file that the store keeps them in, beside the image.
+    pub const FILE: &str = "dependencies";
+
     /// What the build with its objects in `objects` read of the tree at `source`.
     ///
     /// # Errors
@@ -86,9 +93,32 @@ impl Dependencies {
         }
     }
 
-    /// Takes in what another build read.
-    pub fn add(&mut self, other: Dependencies) {
+    /// Writes them to a file, a path a line.
+    ///
+    /// # Errors
+    /// Fails if it can't be written.
+    pub fn save(&self, to: &Path) -> io::Result<()> {
+        let mut files: Vec<&str> = self.files.iter().map(String::as_str).collect();
+        files.sort_unstable();
+        let mut out = io::BufWriter::new(std::fs::File::create(to)?);
+        files.into_iter().try_for_each(|file| writeln!(out, "{file}"))?;
+        out.flush()
+    }
+
+    /// Reads what [`Dependencies::save`] wrote.
+    ///
+    /// # Errors
+    /// Fails if the file can't be read, or if there is none.
+    pub fn load(from: &Path) -> io::Result<Dependencies> {
+        let text = std::fs::read_to_string(from)?;
+        Ok(Dependencies { files: text.lines().map(str::to_owned).collect() })
+    }
+
+    /// Takes in what another build read, and says whether some of it is new.
+    pub fn add(&mut self, other: Dependencies) -> bool {
+        let before = self.files.len();
         self.files.extend(other.files);
+        self.files.len() > before
     }
 
     /// Whether nothing is known to have been read.
@@ -99,13 +129,19 @@ impl Dependencies {
     /// Whether a commit that changes these paths, and no others, can't change an x86 image.
     ///
     /// It says no wherever there is doubt: to what configures or steers the build (Kconfig,
-    /// makefiles, scripts, tables from which sources are made), to what is not of a known kind, and
-    /// to everything as long as no build was seen. No paths at all change nothing.
-    pub fn cannot_change<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> bool {
-        !self.is_empty() && paths.into_iter().all(|path| !self.may_matter(path))
+    /// makefiles, scripts, tables from which sources are made), to headers that are searched for,
+    /// to what is not of a known kind, and to everything as long as no build was seen. That a
+    /// source was not read says something only if it was there to be read: `was_there` says of a
+    /// path whether one of the trees that were built has it. No paths at all change nothing.
+    pub fn cannot_change<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a str>,
+        was_there: impl Fn(&str) -> bool,
+    ) -> bool {
+        !self.is_empty() && paths.into_iter().all(|path| !self.may_matter(path, &was_there))
     }
 
-    fn may_matter(&self, path: &str) -> bool {
+    fn may_matter(&self, path: &str, was_there: impl Fn(&str) -> bool) -> bool {
         let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
         let starts = |with: &[&str]| with.iter().any(|start| path.starts_with(start));
         if self.files.contains(path) {
@@ -113,7 +149,7 @@ impl Dependencies {
         }
         // These pull in others, from wherever they are.
         if ["Kconfig", "Makefile", "Kbuild"].iter().any(|start| name.starts_with(start)) {
-            return !starts(&["tools/perf/", "tools/testing/", "samples/"]);
+            return !starts(&["tools/perf/", "tools/testing/"]);
         }
         if starts(&FOREIGN) || FOR_PEOPLE.contains(&path) || is_of_other_architecture(path) {
             return false;
@@ -121,12 +157,12 @@ impl Dependencies {
         if name == ".gitignore" {
             return false;
         }
-        if starts(&BUILDING) {
+        if starts(&BUILDING) || starts(&SEARCHED) {
             return true;
         }
         match name.rsplit_once('.') {
             Some((_, "h")) if self.files.contains(HEADERS_IN_IMAGE) => true,
-            Some((_, "c" | "h" | "S")) => false,
+            Some((_, "c" | "h" | "S")) => !was_there(path),
             _ => true,
         }
     }
@@ -204,8 +240,8 @@ kernel/fork.o: $(deps_kernel/fork.o)
         std::fs::write(objects.join("kernel/sched/.core.o.cmd"), text).unwrap();
         std::fs::write(objects.join("kernel/sched/core.o"), "source_b.o := /no").unwrap();
         let read = Dependencies::read(&objects, &source).unwrap();
-        assert!(!read.cannot_change(["kernel/sched/core.c"]));
-        assert!(read.cannot_change(["kernel/sched/fair.c"]));
+        assert!(!read.cannot_change(["kernel/sched/core.c"], |_| true));
+        assert!(read.cannot_change(["kernel/sched/fair.c"], |_| true));
         assert!(Dependencies::read(&dir.path().join("none"), &source).is_err());
     }
 
@@ -222,9 +258,9 @@ kernel/fork.o: $(deps_kernel/fork.o)
             "tools/testing/selftests/kvm/Makefile",
             "drivers/net/.gitignore",
         ] {
-            assert!(read.cannot_change([path]), "{path}");
+            assert!(read.cannot_change([path], |_| true), "{path}");
         }
-        assert!(read.cannot_change([]));
+        assert!(read.cannot_change([], |_| false));
     }
 
     #[test]
@@ -245,13 +281,28 @@ kernel/fork.o: $(deps_kernel/fork.o)
             "rust/kernel/lib.rs",
             "kernel/configs/debug.config",
             "README.new",
+            "samples/Kconfig",
+            "include/linux/fb.h",
+            "arch/x86/include/asm/fb.h",
         ] {
-            assert!(!read.cannot_change([path]), "{path}");
-            assert!(!read.cannot_change(["MAINTAINERS", path]), "{path}");
+            assert!(!read.cannot_change([path], |_| true), "{path}");
+            assert!(!read.cannot_change(["MAINTAINERS", path], |_| true), "{path}");
         }
-        assert!(!Dependencies::default().cannot_change(["MAINTAINERS"]));
+        assert!(!Dependencies::default().cannot_change(["MAINTAINERS"], |_| true));
+        // What came and went between the ends, neither of them could have read.
+        assert!(!read.cannot_change(["drivers/net/short_lived.c"], |_| false));
         let mut with_headers = read;
-        with_headers.add(Dependencies { files: ["kernel/kheaders.c".to_owned()].into() });
-        assert!(!with_headers.cannot_change(["include/linux/fb.h"]));
+        let kheaders = Dependencies { files: ["kernel/kheaders.c".to_owned()].into() };
+        assert!(with_headers.add(kheaders.clone()) && !with_headers.add(kheaders));
+        assert!(!with_headers.cannot_change(["drivers/video/fb.h"], |_| true));
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(Dependencies::FILE);
+        dependencies().save(&file).unwrap();
+        assert_eq!(Dependencies::load(&file).unwrap(), dependencies());
+        assert!(Dependencies::load(&dir.path().join("none")).is_err());
     }
 }

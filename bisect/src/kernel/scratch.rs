@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-use super::BuildError;
+use super::{BuildError, Dependencies};
 use crate::cancel::Cancel;
 use crate::lock::Locked;
 
@@ -79,6 +79,11 @@ impl Scratch {
     /// The log of the build that runs.
     pub(super) fn log(&self) -> PathBuf {
         self.dir.join("build.log")
+    }
+
+    /// What the build that runs comes to have read.
+    pub(super) fn dependencies(&self) -> PathBuf {
+        self.dir.join(Dependencies::FILE)
     }
 
     /// Readies `out` for a build with `key`: kept if its last build had the same one and came to

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::source::Revision;
-use super::{BuildError, BuildFailure, Built, Image};
+use super::{BuildError, BuildFailure, Built, Dependencies, Image};
 
 const ENTRY: &str = "entry.json";
 const IMAGE: &str = "bzImage";
@@ -53,6 +53,7 @@ pub(super) struct Files {
     pub(super) vmlinux: Option<PathBuf>,
     pub(super) system_map: Option<PathBuf>,
     pub(super) config: Option<PathBuf>,
+    pub(super) dependencies: Option<PathBuf>,
     pub(super) log: PathBuf,
 }
 
@@ -132,6 +133,7 @@ impl Store {
             (files.vmlinux.as_deref(), VMLINUX),
             (files.system_map.as_deref(), SYSTEM_MAP),
             (files.config.as_deref(), CONFIG),
+            (files.dependencies.as_deref(), Dependencies::FILE),
             (Some(files.log.as_path()), LOG),
         ];
         for (source, name) in sources {

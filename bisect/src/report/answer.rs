@@ -1,6 +1,6 @@
 //! The answer and what it rests on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -28,6 +28,8 @@ pub struct Report {
     pub good: Vec<Suspect>,
     /// How many commits lie between them.
     pub candidates: usize,
+    /// How many of them can't change the image, as they touch nothing that was built.
+    pub inert: usize,
     /// Every revision that was tried, from the newest to the oldest.
     pub revisions: Vec<RevisionReport>,
     /// How often the bug shows in a trial of a kernel that has it: mean, and the bounds of a 95 %
@@ -62,6 +64,9 @@ pub enum Answer {
         signature: Option<String>,
         /// Its parents that could not be shown to be without the bug or, of a fix, to have it.
         unconfirmed: Vec<Suspect>,
+        /// Its parents that were not tried themselves, each with the commit whose image is theirs
+        /// too and was tried.
+        stand_ins: Vec<StandIn>,
         /// If it is a merge: what its sides are, and what was done by hand in it.
         merge: Option<MergeReport>,
         /// What came of reverting it, if that was asked for.
@@ -120,6 +125,15 @@ pub struct Suspect {
     pub title: String,
     /// Posterior probability that it is the culprit.
     pub probability: f64,
+}
+
+/// A commit that was tried for another, which has the same image.
+#[derive(Clone, Debug, Serialize)]
+pub struct StandIn {
+    /// The parent of the answer.
+    pub parent: Suspect,
+    /// Who was tried.
+    pub tried: Suspect,
 }
 
 /// What is believed of a revision that was tried.
@@ -219,6 +233,7 @@ impl Report {
             bad: suspect(bad)?,
             good: fold.good_ends().into_iter().map(suspect).collect::<Result<_, _>>()?,
             candidates: graph.candidates(),
+            inert: fold.inert().map_or(0, BTreeSet::len),
             revisions,
             hit_rate: [rate.mean, rate.low, rate.high],
             useless,
@@ -244,6 +259,7 @@ fn answer(fold: &Fold, verdict: &Verdict, history: &History) -> Result<Answer, R
                 .and_then(|tried| tried.image.as_ref())
                 .map(|image| image.signature.clone()),
             unconfirmed: unconfirmed.iter().map(|&rev| suspect(rev)).collect::<Result<_, _>>()?,
+            stand_ins: stand_ins(fold, history, *rev)?,
             merge: MergeReport::new(fold, history, *rev, unconfirmed)?,
             revert: RevertReport::new(fold, *rev),
         },
@@ -289,6 +305,17 @@ pub(super) fn suspect(fold: &Fold, history: &History, rev: Rev) -> Result<Suspec
     let commit = fold.commit(rev)?;
     let title = history.title(commit)?;
     Ok(Suspect { commit, title, probability: fold.belief().probability(rev) })
+}
+
+/// The parents of the answer that others were tried for.
+fn stand_ins(fold: &Fold, history: &History, rev: Rev) -> Result<Vec<StandIn>, ReportError> {
+    let of = |&parent: &Rev| {
+        let tried = fold.belief().representative(parent);
+        let is_other = tried != parent && fold.belief().tally(tried).trials() > 0;
+        let suspect = |rev| suspect(fold, history, rev);
+        is_other.then(|| Ok(StandIn { parent: suspect(parent)?, tried: suspect(tried)? }))
+    };
+    fold.candidates().graph().parents(rev).iter().filter_map(of).collect()
 }
 
 fn revision(fold: &Fold, history: &History, tried: &Tried) -> Result<RevisionReport, ReportError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
 use super::ending_text::{doubts, trials_to_believe};
-use super::{Answer, Report, RevisionReport, Standing, Suspect};
+use super::{Answer, Report, RevisionReport, StandIn, Standing, Suspect};
 use crate::history::Find;
 use crate::search::WhyNot;
 use crate::session::Skip;
@@ -24,6 +24,13 @@ impl Display for Report {
             writeln!(f, "Who to tell:")?;
             told.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
         }
+        if self.inert > 0 {
+            writeln!(
+                f,
+                "{} of the candidates can't change the image: they touch nothing that was built.",
+                self.inert
+            )?;
+        }
         writeln!(
             f,
             "{} trials of {} revisions out of {} candidates; {} building, {} in trials.",
@@ -40,7 +47,7 @@ impl Report {
     fn write_answer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = describe(&self.target);
         match &self.answer {
-            Answer::Culprit { culprit, unconfirmed, merge, revert, .. } => {
+            Answer::Culprit { culprit, unconfirmed, stand_ins, merge, revert, .. } => {
                 let first = match self.find {
                     Find::Cause => "first bad commit:",
                     Find::Fix => "first fixed commit:",
@@ -49,6 +56,10 @@ impl Report {
                 let width = first.len();
                 writeln!(f, "{:<width$} {}", "probability:", percent(culprit.probability))?;
                 unconfirmed.iter().try_for_each(|parent| self.write_unconfirmed(f, parent))?;
+                for StandIn { parent, tried } in stand_ins {
+                    let (parent, tried) = (line(parent), line(tried));
+                    writeln!(f, "its parent {parent} has the image of {tried}, which was tried")?;
+                }
                 merge.iter().try_for_each(|merge| self.write_merge(f, merge))?;
                 revert.iter().try_for_each(|revert| self.write_revert(f, revert))
             }

@@ -101,7 +101,7 @@ impl Belief {
             self.testability.learn(&self.graph, rev, false);
         }
         if let Some(signature) = signature {
-            self.evidence.sign(&self.rates, at, signature);
+            self.evidence.sign(&self.graph, &self.rates, at, signature);
         }
         self.update();
     }
@@ -119,7 +119,8 @@ impl Belief {
 
     /// Takes in which commits can't change the image, all of them: they touch documentation, other
     /// architectures, files that are not built. Each has the image of its parent, so they need no
-    /// build, share their trials and are hardly ever the culprit. Merges are not among them.
+    /// build, share their trials and are hardly ever the culprit. Merges are not among them. What
+    /// was said before is taken back of those that are not named again.
     pub fn cannot_change(&mut self, revs: impl IntoIterator<Item = Rev>) {
         let single = |rev: &Rev| self.graph.parents(*rev).len() == 1;
         let inert: HashSet<Rev> = revs.into_iter().filter(single).collect();
@@ -154,9 +155,11 @@ impl Belief {
         self.update();
     }
 
-    /// Whether the commit can't change the image, see [`Belief::cannot_change`].
-    pub fn is_inert(&self, rev: Rev) -> bool {
-        self.evidence.is_inert(rev)
+    /// Whether it was tried to build the revision itself; its trials may be those of another that
+    /// is thought to have the same image, see [`Belief::cannot_change`].
+    pub(super) fn is_built(&self, rev: Rev) -> bool {
+        let known = self.evidence.number(rev).and_then(|at| self.evidence.known.get(at));
+        known.is_some_and(|known| known.built || known.untestable)
     }
 
     /// Posterior probability that this candidate is the culprit.
@@ -301,7 +304,7 @@ impl Belief {
 
     /// The revision under whose name trials of this one's image go: the first that was tried, or
     /// built.
-    pub(super) fn representative(&self, rev: Rev) -> Rev {
+    pub fn representative(&self, rev: Rev) -> Rev {
         let tried = |known: &&Known| known.tally.trials() > 0 || known.useless > 0;
         let first = self.same_image(rev).find(tried);
         first.or_else(|| self.same_image(rev).find(|known| known.built)).map_or(rev, |it| it.rev)

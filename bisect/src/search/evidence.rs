@@ -11,7 +11,6 @@ pub(super) struct Evidence {
     pub(super) known: Vec<Known>,
     pub(super) groups: Vec<Group>,
     index: HashMap<Rev, usize>,
-    signatures: HashMap<String, usize>,
     /// Candidates that have the image of their parent.
     inert: HashSet<Rev>,
     /// Groups by the first revision that has their image, as far as `inert` tells.
@@ -68,8 +67,12 @@ impl Evidence {
         let likelihood = Likelihood::new(rates, Tally::default());
         let empty =
             Group { members: vec![at], tally: Tally::default(), likelihood: likelihood.clone() };
-        self.groups.push(empty);
-        let group = self.groups.len() - 1;
+        let fresh = self.groups.len();
+        let group = *self.origins.entry(self.origin(graph, rev)).or_insert(fresh);
+        match self.groups.get_mut(group) {
+            Some(shared) => shared.members.push(at),
+            None => self.groups.push(empty),
+        }
         self.known.push(Known {
             rev,
             group,
@@ -81,8 +84,6 @@ impl Evidence {
             signature: None,
         });
         self.index.insert(rev, at);
-        let shared = *self.origins.entry(self.origin(graph, rev)).or_insert(group);
-        self.join(rates, at, shared);
         at
     }
 
@@ -97,40 +98,61 @@ impl Evidence {
     }
 
     /// Takes in the signature of a known revision's image.
-    pub(super) fn sign(&mut self, rates: &Rates, at: usize, signature: &str) {
-        let Some(known) = self.known.get_mut(at) else { return };
-        let own = known.group;
-        known.signature = Some(signature.to_owned());
-        match self.signatures.get(signature) {
-            Some(&shared) => self.join(rates, at, shared),
-            None if self.contradicts(at, own) => {
-                // It was thought to have that group's image, and has another.
-                self.groups.push(Group {
-                    members: Vec::new(),
-                    tally: Tally::default(),
-                    likelihood: Likelihood::new(rates, Tally::default()),
-                });
-                let alone = self.groups.len() - 1;
-                self.signatures.insert(signature.to_owned(), alone);
-                self.join(rates, at, alone);
-            }
-            None => {
-                self.signatures.insert(signature.to_owned(), own);
-            }
+    pub(super) fn sign(&mut self, graph: &Graph, rates: &Rates, at: usize, signature: &str) {
+        if let Some(known) = self.known.get_mut(at) {
+            known.signature = Some(signature.to_owned());
+            self.rearrange(graph, rates);
         }
     }
 
-    /// Takes in that these candidates, each with a single parent, have the image of that parent.
+    /// Takes in that these candidates, each with a single parent, and no others have the image of
+    /// that parent.
     pub(super) fn set_inert(&mut self, graph: &Graph, rates: &Rates, inert: HashSet<Rev>) {
         self.inert = inert;
+        self.rearrange(graph, rates);
+    }
+
+    /// Puts those of one image in one group: by their signatures and, as far as these don't
+    /// contradict it, as `inert` tells.
+    fn rearrange(&mut self, graph: &Graph, rates: &Rates) {
         self.origins.clear();
-        for at in 0..self.known.len() {
+        self.groups.clear();
+        let mut signatures: HashMap<&str, usize> = HashMap::new();
+        let (mut groups, mut own) = (Vec::new(), Vec::with_capacity(self.known.len()));
+        let signed_first = |at: &usize| self.known.get(*at).is_none_or(|it| it.signature.is_none());
+        let mut order: Vec<usize> = (0..self.known.len()).collect();
+        order.sort_by_key(signed_first);
+        for at in order {
             let Some(known) = self.known.get(at) else { continue };
-            let own = known.group;
-            let shared = *self.origins.entry(self.origin(graph, known.rev)).or_insert(own);
-            if !self.contradicts(at, shared) {
-                self.join(rates, at, shared);
+            let origin = self.origin(graph, known.rev);
+            let shared = match &known.signature {
+                Some(signature) => signatures.get(signature.as_str()).copied(),
+                None => self.origins.get(&origin).copied(),
+            };
+            let group = shared.unwrap_or_else(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            if let Some(signature) = &known.signature {
+                signatures.insert(signature, group);
             }
+            self.origins.entry(origin).or_insert(group);
+            if let Some(members) = groups.get_mut(group) {
+                members.push(at);
+            }
+            own.push((at, group));
+        }
+        for (at, group) in own {
+            if let Some(known) = self.known.get_mut(at) {
+                known.group = group;
+            }
+        }
+        let nothing = Likelihood::new(rates, Tally::default());
+        for mut members in groups {
+            members.sort_unstable();
+            let likelihood = nothing.clone();
+            self.groups.push(Group { members, tally: Tally::default(), likelihood });
+            self.regroup(rates, self.groups.len() - 1);
         }
     }
 
@@ -145,33 +167,6 @@ impl Evidence {
             rev = parent;
         }
         rev
-    }
-
-    /// Whether a known revision has another signature than a member of the group.
-    fn contradicts(&self, at: usize, group: usize) -> bool {
-        let Some(own) = self.known.get(at).and_then(|known| known.signature.as_ref()) else {
-            return false;
-        };
-        let members = self.groups.get(group).map(|group| group.members.as_slice());
-        let mut members = members.unwrap_or_default().iter().filter_map(|&it| self.known.get(it));
-        members.any(|other| other.signature.as_ref().is_some_and(|other| other != own))
-    }
-
-    /// Moves a known revision to the group that has its image.
-    fn join(&mut self, rates: &Rates, at: usize, group: usize) {
-        let Some(known) = self.known.get_mut(at) else { return };
-        let before = std::mem::replace(&mut known.group, group);
-        if before == group {
-            return;
-        }
-        if let Some(before) = self.groups.get_mut(before) {
-            before.members.retain(|&member| member != at);
-        }
-        if let Some(group) = self.groups.get_mut(group) {
-            group.members.push(at);
-        }
-        self.regroup(rates, before);
-        self.regroup(rates, group);
     }
 
     /// Adds up the trials of a group's members.

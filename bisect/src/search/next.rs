@@ -187,6 +187,17 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
                 return test(parent, lacks, Purpose::ConfirmParent);
             }
         }
+        // Trials that they share with others speak for these only if they have the same image, and
+        // not just by what builds read. To see that costs no more than to link an image.
+        let purpose = |rev| match rev == best {
+            true => Purpose::ConfirmCulprit,
+            false => Purpose::ConfirmParent,
+        };
+        let mut all = std::iter::once(best).chain(parents.iter().copied());
+        let unseen = all.find(|&rev| !belief.is_built(rev) && !belief.is_untestable(rev));
+        if let (Some(rev), true) = (unseen, spent < limits.trials) {
+            return Action::Test { rev, trials: 1, purpose: purpose(rev) };
+        }
         return Action::Done(Verdict::Culprit {
             rev: best,
             probability,

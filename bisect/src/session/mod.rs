@@ -7,6 +7,7 @@
 mod crash_hint;
 mod fold;
 mod hints;
+mod inert;
 mod kernel;
 mod mean;
 mod presence;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::crash_hint::crash_hint;
+use super::inert::Inert;
 use super::work::{Finished, Message, run_batch};
 use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Hints, Releases, Step};
 use crate::cancel::Cancel;
@@ -49,6 +50,8 @@ pub struct Session<'a> {
 pub enum Progress<'a> {
     /// A step begins.
     Step(&'a Step),
+    /// What the candidates change is being read from the repository.
+    Changes,
     /// A build printed a line.
     BuildLine(&'a str),
     /// A trial said something.
@@ -160,11 +163,14 @@ impl Session<'_> {
         &mut self,
         watch: &mut dyn FnMut(&Fold, Progress<'_>),
     ) -> Result<Verdict, SessionError> {
+        let mut inert = Inert::default();
         loop {
+            // git is interrupted along with this process, and is no error then.
+            let hints = self.take_crash_hint(watch).and(self.take_inert(&mut inert, watch));
             if self.cancel.is_cancelled() {
                 return Err(SessionError::Cancelled);
             }
-            self.take_crash_hint(watch)?;
+            hints?;
             let step = self.fold.next();
             watch(&self.fold, Progress::Step(&step));
             match step {
@@ -343,6 +349,21 @@ impl Session<'_> {
         }
         Ok(())
     }
+
+    /// Keeps up with which commits can't change the image.
+    fn take_inert(
+        &mut self,
+        inert: &mut Inert,
+        watch: &mut dyn FnMut(&Fold, Progress<'_>),
+    ) -> Result<(), SessionError> {
+        loop {
+            let mut begin = || watch(&self.fold, Progress::Changes);
+            match inert.event(&self.fold, self.history, &mut begin)? {
+                Some(event) => self.record(event, watch)?,
+                None => return Ok(()),
+            }
+        }
+    }
 }
 
 /// The report of the crash that decided the outcome.
@@ -370,5 +391,5 @@ impl std::fmt::Debug for Session<'_> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
+#[path = "tests/mod.rs"]
 mod tests;

@@ -58,6 +58,10 @@ impl<'a> Progress<'a> {
     pub(super) fn show(&mut self, fold: &Fold, what: &session::Progress<'_>) {
         match what {
             session::Progress::Step(step) => self.step(fold, step),
+            session::Progress::Changes => {
+                self.doing = "reading what the candidates change".to_owned();
+                self.bar.set_message(self.doing.clone());
+            }
             session::Progress::BuildLine(line) => self.live(line),
             session::Progress::Trial(TrialEvent::Line(line)) => self.live(&line.text),
             session::Progress::Trial(TrialEvent::Restarted { reason }) => {
@@ -144,6 +148,21 @@ impl<'a> Progress<'a> {
                     commits.len()
                 ));
             }
+            Event::Inert { commits } if !commits.is_empty() => {
+                self.note(format!(
+                    "{} of {} candidates can't change the image: they touch nothing that either \
+                     end was built from",
+                    commits.len(),
+                    fold.candidates().len()
+                ));
+            }
+            Event::NotInert { commits } => {
+                self.note(format!(
+                    "{} of the commits that could not change the image may do so after all, as this \
+                     build shows",
+                    commits.len()
+                ));
+            }
             Event::Reverted { culprit, failure: Some(reason), .. } => {
                 self.note(format!("{} can't be reverted: {reason}", culprit.short()));
             }
@@ -151,7 +170,10 @@ impl<'a> Progress<'a> {
                 let commit = commit.map(|commit| commit.short()).unwrap_or_default();
                 self.note(format!("{} is reverted by {commit}", culprit.short()));
             }
-            Event::Favoured { .. } | Event::Planned { .. } | Event::Resumed => {}
+            Event::Favoured { .. }
+            | Event::Inert { .. }
+            | Event::Planned { .. }
+            | Event::Resumed => {}
         }
     }
 

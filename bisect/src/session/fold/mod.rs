@@ -3,7 +3,7 @@
 mod end;
 mod fix;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub struct Fold {
     /// Whether the crash itself is to point at candidates, and has not yet.
     crash_hint: bool,
     presence: Option<Presence>,
+    /// Candidates that can't change the image, once that is known of this range.
+    inert: Option<BTreeSet<Rev>>,
     limits: Limits,
     machines: u32,
     /// Whether the good end was picked among the releases, and not given.
@@ -80,6 +82,7 @@ impl Fold {
             model,
             belief,
             presence,
+            inert: None,
             limits,
             machines,
             picked: false,
@@ -153,12 +156,25 @@ impl Fold {
                 // Whoever resumes has seen to the host.
                 self.host_failures = 0;
             }
-            Event::Good { .. } => {}
+            // Of what the range has more now, nothing of the kind is known.
+            Event::Good { .. } => self.inert = None,
             Event::Favoured { commits, share } => {
                 self.crash_hint = false;
                 let revs = commits.iter().filter_map(|&commit| self.candidates.rev(commit));
                 self.prior.hold(revs, *share);
                 self.belief.set_prior(&self.prior);
+            }
+            Event::Inert { commits } => {
+                self.set_inert(commits.iter().filter_map(|&it| self.candidates.rev(it)).collect());
+                // What was to be tried may have been tried under another name: think again.
+                self.plan = None;
+            }
+            Event::NotInert { commits } => {
+                let mut inert = self.inert.take().unwrap_or_default();
+                for rev in commits.iter().filter_map(|&commit| self.candidates.rev(commit)) {
+                    inert.remove(&rev);
+                }
+                self.set_inert(inert);
             }
             Event::Reverted { culprit, commit, failure } => {
                 let (culprit, rev) = (self.rev(*culprit)?, self.reverted_rev());
@@ -218,6 +234,16 @@ impl Fold {
             }
         }
         Ok(())
+    }
+
+    fn set_inert(&mut self, inert: BTreeSet<Rev>) {
+        self.belief.cannot_change(inert.iter().copied());
+        self.inert = Some(inert);
+    }
+
+    /// The candidates that can't change the image; `None` until that is known of this range.
+    pub fn inert(&self) -> Option<&BTreeSet<Rev>> {
+        self.inert.as_ref()
     }
 
     fn apply_trial(&mut self, commit: CommitId, trial: Trial) -> Result<(), FoldError> {
