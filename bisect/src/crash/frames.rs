@@ -19,17 +19,11 @@ const DISPATCHERS: &str = include_str!("dispatchers.txt");
 
 static DISPATCHING: LazyLock<Names> = LazyLock::new(|| Names::parse(DISPATCHERS));
 
-/// System calls by which one gets anywhere: the function that they called says more than they do.
-static GATES: LazyLock<Names> = LazyLock::new(|| {
-    Names::parse(
-        "ioctl read write readv writev pread64 pwrite64 preadv* pwritev* sendto sendmsg connect bind
-        accept* setsockopt getsockopt close openat* open socket socketpair sendfile* splice fcntl*",
-    )
-});
-
 /// Whether a function hands work on, so that what hangs is the function just below it.
 pub(super) fn is_dispatcher(function: &str) -> bool {
-    DISPATCHING.contains(function) || syscall(function).is_some_and(|name| GATES.contains(name))
+    // By `ioctl()` one gets anywhere; other calls say enough by themselves, unless what they call is
+    // a dispatcher too.
+    DISPATCHING.contains(function) || syscall(function) == Some("ioctl")
 }
 
 const SYSCALL_PREFIXES: &[&str] = &[

@@ -1,5 +1,7 @@
 //! One console line, taken apart: what the console put in front of it, who printed it, what is left.
 
+use std::borrow::Cow;
+
 /// Who printed a line, as far as the line says.
 ///
 /// With `CONFIG_PRINTK_CALLER` the kernel marks each line with the task or the CPU that printed it,
@@ -70,6 +72,41 @@ pub(super) fn parse(raw: &[u8]) -> Line<'_> {
     line
 }
 
+/// A line that was printed without a stamp, whatever follows in it.
+pub(super) fn unstamped(raw: &[u8]) -> Line<'_> {
+    Line { context: Context::Bare, text: level(trim_end(raw)) }
+}
+
+/// A line without what only terminals understand: colours (`ESC [ 1 ; 31 m`), the cursor's moves.
+pub(super) fn plain(raw: &[u8]) -> Cow<'_, [u8]> {
+    let Some(mut at) = memchr::memchr(ESCAPE, raw) else { return Cow::Borrowed(raw) };
+    let mut text = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    loop {
+        let (before, behind) = rest.split_at(at);
+        text.extend_from_slice(before);
+        let skipped = match behind {
+            // Parameters, and the letter that says what they are for.
+            [_, b'[', sequence @ ..] => {
+                3 + sequence.iter().take_while(|byte| !(b'@'..=b'~').contains(*byte)).count()
+            }
+            _ => 2,
+        };
+        rest = behind.get(skipped..).unwrap_or_default();
+        let Some(next) = memchr::memchr(ESCAPE, rest) else { break };
+        at = next;
+    }
+    text.extend_from_slice(rest);
+    Cow::Owned(text)
+}
+
+const ESCAPE: u8 = 0x1b;
+
+/// Whether a printk timestamp stands somewhere in a text: another line broke in there.
+pub(super) fn holds_stamp(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'[', text).any(|open| text.get(open + 1..).and_then(timestamp).is_some())
+}
+
 fn trim_end(mut raw: &[u8]) -> &[u8] {
     while let Some((b'\r' | b'\n', rest)) = raw.split_last() {
         raw = rest;
@@ -119,12 +156,28 @@ fn digits(text: &[u8], most: usize) -> Option<(u32, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Context, parse};
+    use super::{Context, holds_stamp, parse, plain};
 
     #[track_caller]
     fn check(raw: &str, context: Context, text: &str) {
         let line = parse(raw.as_bytes());
         assert_eq!((line.context, std::str::from_utf8(line.text).unwrap()), (context, text));
+    }
+
+    #[test]
+    fn colours_go() {
+        let check = |raw: &str, text: &str| assert_eq!(*plain(raw.as_bytes()), *text.as_bytes());
+        check("plain [1m", "plain [1m");
+        check("\x1b[32m[    1.5] \x1b[0m\x1b[1;31mBUG: x\x1b[0m", "[    1.5] BUG: x");
+        check("\x1bcSeaBIOS\x1b[2J", "SeaBIOS");
+        check("cut \x1b[1;3", "cut ");
+        check("cut \x1b", "cut ");
+    }
+
+    #[test]
+    fn stamps_in_texts() {
+        assert!(holds_stamp(b"unable to [   12.345678] foo"));
+        assert!(!holds_stamp(b"array[3] of [1.x]"));
     }
 
     #[test]

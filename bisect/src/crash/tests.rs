@@ -139,3 +139,12 @@ fn a_panic_reaches_crashes_that_were_told_of_already() {
                 [    3.0] Kernel panic - not syncing: Fatal exception\n";
     assert!(classify(log).iter().all(|crash| crash.panicked));
 }
+
+#[test]
+fn a_line_that_another_breaks_into_is_no_prefix() {
+    let log = b"BUG: unable to [   12.345678] usb 1-1: new device\nCall Trace:\n f+0x1/0x2\n";
+    let crashes = classify(log);
+    assert_eq!(crashes.len(), 1, "{crashes:?}");
+    assert!(crashes[0].title.starts_with("BUG: unable to ["), "{crashes:?}");
+    assert!(crashes[0].corrupted.is_some(), "{crashes:?}");
+}

@@ -108,12 +108,19 @@ impl Tracker {
         let start = base + range.start as u64;
         let end = base + range.end as u64 + dropped;
         let (past, raw) = buffer.split_at(range.start.min(buffer.len()));
-        let line = line::parse(raw.get(..range.len()).unwrap_or(raw));
+        let raw = line::plain(raw.get(..range.len()).unwrap_or(raw));
+        let mut line = line::parse(&raw);
         let is_over = |open: &Open| start.saturating_sub(open.report.last) > PATIENCE;
         while self.open.front().is_some_and(is_over) {
             self.close_first();
         }
-        let hit = if may_begin { self.set.find(line.text) } else { None };
+        let mut hit = if may_begin { self.set.find(line.text) } else { None };
+        if may_begin && hit.is_none() && line.text.len() < raw.len() {
+            // What stands before the stamp may be no prefix, but a line that another one broke into.
+            let whole = line::unstamped(&raw);
+            hit = self.set.find(whole.text);
+            line = if hit.is_some() { whole } else { line };
+        }
         let panic = may_begin && rules::is_panic(line.text);
         if panic {
             self.open.iter_mut().for_each(|open| open.panicked = true);

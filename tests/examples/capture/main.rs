@@ -34,6 +34,9 @@ const MAKEFILE: &str = "drivers/misc/Makefile";
 /// Keeps a slow boot from being a bug of its own; what a bug appends comes after it.
 const PATIENT: &str = "initramfs_async=0 rcupdate.rcu_cpu_stall_timeout=60";
 
+/// Seconds for the kernel to say that it hangs, before the VMM does.
+const KERNEL_FINDS_IT: u64 = 120;
+
 /// Makes the logs of real kernels again.
 #[derive(Debug, Parser)]
 struct Args {
@@ -127,13 +130,18 @@ fn file(name: &str) -> anyhow::Result<String> {
     fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
+/// Where a kernel is built.
+fn scratch(config: Config) -> anyhow::Result<PathBuf> {
+    Ok(fixture::directory()?.join(format!("build-{}", config.name())))
+}
+
 fn build(repo: &Path, commit: &str, config: Config) -> anyhow::Result<Image> {
     let directory = fixture::directory()?;
     let name = format!("{}.config", config.name());
     let mut build = demo::build_config()?;
     build.fragments.push(Fragment::new(name.clone(), file(&name)?)?);
     build.keep_vmlinux = true;
-    let scratch = directory.join(format!("build-{}", config.name()));
+    let scratch = scratch(config)?;
     let builder = Builder::new(repo, build, &directory.join("images"), &scratch)?;
     match builder.build(commit, &mut print, &Cancel::new())? {
         Built::Image(image) => {
@@ -155,6 +163,7 @@ fn capture(bug: &Bug, image: &Image, launcher: &dyn Launcher) -> anyhow::Result<
         vcpus: bug.vcpus,
         memory_mib: bug.memory,
         timeout_s: 900,
+        hang_after_s: Some(KERNEL_FINDS_IT),
         ..Job::new(image.path.clone(), initramfs, Target::AnyCrash)
     };
     let mut lines = Vec::new();
@@ -178,6 +187,9 @@ fn capture(bug: &Bug, image: &Image, launcher: &dyn Launcher) -> anyhow::Result<
     let booted = lines.iter().position(|line| line.contains(" as init process"));
     let log: String =
         lines.iter().skip(booted.unwrap_or(0)).flat_map(|line| [line, "\n"]).collect();
+    // Where the source lay, which some checks print, is this machine's business.
+    let source = scratch(bug.config)?.canonicalize()?.join("tree");
+    let log = log.replace(&format!("{}/", source.display()), "");
     let vmlinux = image.vmlinux.as_deref().context("the image has no vmlinux")?;
     let symbolized = logs::symbolized(&log, vmlinux)?;
     let path = logs::write(bug.name, &note, &log, &symbolized)?;

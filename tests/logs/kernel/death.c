@@ -2,8 +2,9 @@
 /*
  * One bug of each kind, on purpose: `echo KIND > /proc/death`.
  *
- * It is added to a kernel as drivers/misc/death.c, see examples/capture.rs. Each kind is a function
- * death_KIND(), which is what a report of it is to blame on.
+ * It is added to a kernel as drivers/misc/death.c, see examples/capture.rs. Each kind is a function of
+ * its own, which is what a report of it is to blame on. Its name is one that a driver's function could
+ * have: what is called after a checker, a lock or a helper is taken for one.
  */
 #include <linux/bug.h>
 #include <linux/debugobjects.h>
@@ -152,7 +153,7 @@ static noinline void death_global_read(void)
 	sink = ((volatile char *)global)[sizeof(global) + 3 + zero];
 }
 
-static noinline void death_vmalloc_read(void)
+static noinline void death_area_read(void)
 {
 	char *p = vmalloc(PAGE_SIZE - 40);
 
@@ -235,7 +236,7 @@ static noinline char *guarded(void)
 	return NULL;
 }
 
-static noinline void death_kfence_uaf(void)
+static noinline void death_guarded_uaf(void)
 {
 	char *p = guarded();
 
@@ -243,7 +244,7 @@ static noinline void death_kfence_uaf(void)
 	sink = READ_ONCE(p[5]);
 }
 
-static noinline void death_kfence_read(void)
+static noinline void death_guarded_read(void)
 {
 	char *p = guarded();
 
@@ -255,14 +256,14 @@ static noinline void death_kfence_read(void)
 	kfree(p);
 }
 
-static noinline void death_kfence_invalid_free(void)
+static noinline void death_guarded_free(void)
 {
 	char *p = guarded();
 
 	kfree(p + 1 + zero);
 }
 
-static noinline void death_kfence_corruption(void)
+static noinline void death_guarded_write(void)
 {
 	char *p = guarded();
 
@@ -274,7 +275,7 @@ static noinline void death_kfence_corruption(void)
 	kfree(p);
 }
 
-static noinline void death_slab_redzone(void)
+static noinline void death_redzone(void)
 {
 	char *p = kmalloc(64, GFP_KERNEL);
 
@@ -282,7 +283,7 @@ static noinline void death_slab_redzone(void)
 	kfree(p);
 }
 
-static noinline void death_slab_poison(void)
+static noinline void death_poison(void)
 {
 	char *p = kmalloc(64, GFP_KERNEL);
 
@@ -306,7 +307,7 @@ static noinline void death_leak(void)
 	sprintf(p, "forgotten");
 }
 
-static noinline void death_list_add(void)
+static noinline void death_append(void)
 {
 	struct victim *head = victim(), *a = victim(), *b = victim();
 
@@ -315,7 +316,7 @@ static noinline void death_list_add(void)
 	list_add(&b->list, &head->list);
 }
 
-static noinline void death_list_del(void)
+static noinline void death_unlink(void)
 {
 	struct victim *head = victim(), *a = victim();
 
@@ -324,7 +325,7 @@ static noinline void death_list_del(void)
 	list_del(&a->list);
 }
 
-static noinline void death_usercopy(void)
+static noinline void death_copy_too_much(void)
 {
 	char *p = kmalloc(64, GFP_KERNEL);
 
@@ -359,19 +360,19 @@ static noinline int death_stack_overflow(void)
 
 /* Undefined behaviour. */
 
-static noinline void death_ubsan_bounds(void)
+static noinline void death_table_index(void)
 {
 	static int table[4];
 
 	sink = table[hundred % 7 + 3 + zero];
 }
 
-static noinline void death_ubsan_shift(void)
+static noinline void death_shift(void)
 {
 	sink = 1 << (hundred - 60 + zero);
 }
 
-static noinline void death_ubsan_bool(void)
+static noinline void death_truth(void)
 {
 	static volatile unsigned char seven = 7;
 
@@ -385,7 +386,7 @@ static noinline void death_divide(void)
 
 /* Reference counts. */
 
-static noinline void death_refcount_underflow(void)
+static noinline void death_count_below(void)
 {
 	refcount_t count = REFCOUNT_INIT(0);
 
@@ -393,21 +394,21 @@ static noinline void death_refcount_underflow(void)
 		sink = 1;
 }
 
-static noinline void death_refcount_raised(void)
+static noinline void death_count_raise(void)
 {
 	refcount_t count = REFCOUNT_INIT(0);
 
 	refcount_inc(&count);
 }
 
-static noinline void death_refcount_saturated(void)
+static noinline void death_count_saturate(void)
 {
 	refcount_t count = REFCOUNT_INIT(INT_MAX);
 
 	refcount_inc(&count);
 }
 
-static noinline void death_refcount_leak(void)
+static noinline void death_count_leak(void)
 {
 	refcount_t count = REFCOUNT_INIT(1);
 
@@ -419,8 +420,8 @@ static noinline void death_refcount_leak(void)
 static DEFINE_MUTEX(first);
 static DEFINE_MUTEX(second);
 static DEFINE_SPINLOCK(spin);
-static DEFINE_SPINLOCK(outer);
 static DEFINE_RAW_SPINLOCK(raw);
+static DEFINE_RAW_SPINLOCK(outer);
 static void __rcu *protected;
 
 static noinline void take_forward(void)
@@ -431,7 +432,7 @@ static noinline void take_forward(void)
 	mutex_unlock(&first);
 }
 
-static noinline void death_lockdep_circular(void)
+static noinline void death_other_order(void)
 {
 	take_forward();
 	mutex_lock(&second);
@@ -440,7 +441,7 @@ static noinline void death_lockdep_circular(void)
 	mutex_unlock(&second);
 }
 
-static noinline void death_lockdep_recursive(void)
+static noinline void death_take_both(void)
 {
 	struct victim *a = victim(), *b = victim();
 
@@ -452,8 +453,8 @@ static noinline void death_lockdep_recursive(void)
 
 static enum hrtimer_restart take_in_interrupt(struct hrtimer *timer)
 {
-	spin_lock(&spin);
-	spin_unlock(&spin);
+	raw_spin_lock(&raw);
+	raw_spin_unlock(&raw);
 	return HRTIMER_NORESTART;
 }
 
@@ -467,28 +468,28 @@ static noinline void in_interrupt_soon(enum hrtimer_restart (*what)(struct hrtim
 	msleep(50);
 }
 
-static noinline void death_lockdep_irq(void)
+static noinline void death_take_open(void)
 {
 	in_interrupt_soon(take_in_interrupt);
-	spin_lock(&spin);
-	spin_unlock(&spin);
+	raw_spin_lock(&raw);
+	raw_spin_unlock(&raw);
 }
 
-static noinline void death_lockdep_inversion(void)
+static noinline void death_invert(void)
 {
 	unsigned long flags;
 
 	in_interrupt_soon(take_in_interrupt);
-	/* `outer` is taken with interrupts on, and then within `spin`. */
-	spin_lock(&outer);
-	spin_unlock(&outer);
-	spin_lock_irqsave(&spin, flags);
-	spin_lock(&outer);
-	spin_unlock(&outer);
-	spin_unlock_irqrestore(&spin, flags);
+	/* `outer` is taken with interrupts on, and then within `raw`. */
+	raw_spin_lock(&outer);
+	raw_spin_unlock(&outer);
+	raw_spin_lock_irqsave(&raw, flags);
+	raw_spin_lock(&outer);
+	raw_spin_unlock(&outer);
+	raw_spin_unlock_irqrestore(&raw, flags);
 }
 
-static noinline void death_lockdep_wait_context(void)
+static noinline void death_take_inner(void)
 {
 	raw_spin_lock(&raw);
 	spin_lock(&spin);
@@ -496,7 +497,7 @@ static noinline void death_lockdep_wait_context(void)
 	raw_spin_unlock(&raw);
 }
 
-static noinline void death_lockdep_key(void)
+static noinline void death_take_unprepared(void)
 {
 	spinlock_t *lock = kzalloc(sizeof(*lock), GFP_KERNEL);
 
@@ -504,7 +505,7 @@ static noinline void death_lockdep_key(void)
 	spin_unlock(lock);
 }
 
-static noinline void death_unlock_balance(void)
+static noinline void death_let_go(void)
 {
 	mutex_unlock(&first);
 }
@@ -517,7 +518,7 @@ static noinline void death_spin_magic(void)
 	spin_lock(lock);
 }
 
-static noinline void death_held_freed(void)
+static noinline void death_drop_held(void)
 {
 	struct victim *v = victim();
 
@@ -525,7 +526,7 @@ static noinline void death_held_freed(void)
 	kfree(v);
 }
 
-static noinline void death_held_return(void)
+static noinline void death_keep(void)
 {
 	mutex_lock(&first);
 }
@@ -536,7 +537,7 @@ static int exit_with_lock(void *unused)
 	return 0;
 }
 
-static noinline void death_held_exit(void)
+static noinline void death_exit_holding(void)
 {
 	kthread_run(exit_with_lock, NULL, "careless");
 	msleep(200);
@@ -556,34 +557,34 @@ static noinline void death_work_atomic(void)
 	msleep(200);
 }
 
-static noinline void death_rcu_usage(void)
+static noinline void death_peek(void)
 {
 	sink = rcu_dereference(protected) != NULL;
 }
 
-static noinline void death_rcu_sleep(void)
+static noinline void death_sleep_reading(void)
 {
 	rcu_read_lock();
 	msleep(10);
 	rcu_read_unlock();
 }
 
-static noinline void death_odebug_free(void)
+static noinline void death_drop_armed(void)
 {
 	struct victim *v = victim();
 
 	timer_setup(&v->timer, NULL, 0);
-	v->timer.function = (void *)death_rcu_usage;
+	v->timer.function = (void *)death_peek;
 	mod_timer(&v->timer, jiffies + 100 * HZ);
 	kfree(v);
 }
 
-static noinline void death_odebug_init(void)
+static noinline void death_arm_twice(void)
 {
 	struct victim *v = victim();
 
 	timer_setup(&v->timer, NULL, 0);
-	v->timer.function = (void *)death_rcu_usage;
+	v->timer.function = (void *)death_peek;
 	mod_timer(&v->timer, jiffies + 100 * HZ);
 	timer_setup(&v->timer, NULL, 0);
 }
@@ -620,7 +621,7 @@ static noinline void death_task_state(void)
 
 /* Hangs. */
 
-static noinline void death_rcu_stall(void)
+static noinline void death_spin_reading(void)
 {
 	rcu_read_lock();
 	while (!zero)
@@ -628,7 +629,7 @@ static noinline void death_rcu_stall(void)
 	rcu_read_unlock();
 }
 
-static noinline void death_soft_lockup(void)
+static noinline void death_spin_busy(void)
 {
 	preempt_disable();
 	while (!zero)
@@ -661,7 +662,7 @@ static void nothing(struct work_struct *work)
 {
 }
 
-static noinline void death_workqueue_lockup(void)
+static noinline void death_spin_worker(void)
 {
 	struct victim *a = victim(), *b = victim();
 
@@ -732,7 +733,7 @@ static noinline void death_int3(void)
 	asm volatile("int3");
 }
 
-static noinline void death_double_fault(void)
+static noinline void death_lose_stack(void)
 {
 	/* Neither the stack nor a stack for the page fault that follows is there. */
 	asm volatile("xor %%eax, %%eax\n\tmov %%rax, %%rsp\n\tpush %%rax" : : : "rax", "memory");
@@ -743,7 +744,7 @@ static noinline void death_msr(void)
 	wrmsrl(0x40000100 + zero, hundred);
 }
 
-static noinline void death_panic(void)
+static noinline void death_give_up(void)
 {
 	panic("victim %lu is beyond repair", hundred);
 }
@@ -757,28 +758,39 @@ static const struct {
 	void (*run)(void);
 	bool locks;
 } kinds[] = {
-#define KIND(name) { #name, (void (*)(void))death_##name, false }
-#define LOCK(name) { #name, (void (*)(void))death_##name, true }
-	KIND(heap_read), KIND(heap_write), KIND(uaf_read), KIND(uaf_write), KIND(uaf_rcu),
-	KIND(uaf_work), KIND(double_free), KIND(invalid_free), KIND(stack_read),
-	KIND(global_read), KIND(vmalloc_read), KIND(copy_out), KIND(user_access),
-	KIND(wild_access), KIND(null_read), KIND(null_write), KIND(null_call), KIND(nx_call),
-	KIND(page_fault), KIND(rodata_write), KIND(kfence_uaf), KIND(kfence_read),
-	KIND(kfence_invalid_free), KIND(kfence_corruption), KIND(slab_redzone),
-	KIND(slab_poison), KIND(bad_page), KIND(leak), KIND(list_add), KIND(list_del),
-	KIND(usercopy), KIND(fortify), KIND(stack_smash), KIND(stack_overflow),
-	KIND(ubsan_bounds), KIND(ubsan_shift), KIND(ubsan_bool), KIND(divide),
-	KIND(refcount_underflow), KIND(refcount_raised), KIND(refcount_saturated),
-	KIND(refcount_leak), KIND(spin_magic), KIND(odebug_free), KIND(odebug_init),
-	KIND(atomic_schedule), KIND(preemptible), KIND(rcu_stall), KIND(soft_lockup),
-	KIND(workqueue_lockup), KIND(bug), KIND(warn), KIND(warn_text), KIND(irq_warn),
-	KIND(irq_oops), KIND(ipi_oops), KIND(invalid_opcode), KIND(int3), KIND(double_fault),
-	KIND(msr), KIND(panic),
-	LOCK(lockdep_circular), LOCK(lockdep_recursive), LOCK(lockdep_irq),
-	LOCK(lockdep_inversion), LOCK(lockdep_wait_context), LOCK(lockdep_key),
-	LOCK(unlock_balance), LOCK(held_freed), LOCK(held_return), LOCK(held_exit),
-	LOCK(work_atomic), LOCK(rcu_usage), LOCK(rcu_sleep), LOCK(atomic_sleep),
-	LOCK(task_state), LOCK(hung_task),
+#define KIND(name, run) { #name, (void (*)(void))death_##run, false }
+#define LOCK(name, run) { #name, (void (*)(void))death_##run, true }
+	KIND(heap_read, heap_read), KIND(heap_write, heap_write), KIND(uaf_read, uaf_read),
+	KIND(uaf_write, uaf_write), KIND(uaf_rcu, uaf_rcu), KIND(uaf_work, uaf_work),
+	KIND(double_free, double_free), KIND(invalid_free, invalid_free),
+	KIND(stack_read, stack_read), KIND(global_read, global_read),
+	KIND(vmalloc_read, area_read), KIND(copy_out, copy_out), KIND(user_access, user_access),
+	KIND(wild_access, wild_access), KIND(null_read, null_read), KIND(null_write, null_write),
+	KIND(null_call, null_call), KIND(nx_call, nx_call), KIND(page_fault, page_fault),
+	KIND(rodata_write, rodata_write), KIND(kfence_uaf, guarded_uaf),
+	KIND(kfence_read, guarded_read), KIND(kfence_invalid_free, guarded_free),
+	KIND(kfence_corruption, guarded_write), KIND(slab_redzone, redzone),
+	KIND(slab_poison, poison), KIND(bad_page, bad_page), KIND(leak, leak),
+	KIND(list_add, append), KIND(list_del, unlink), KIND(usercopy, copy_too_much),
+	KIND(fortify, fortify), KIND(stack_smash, stack_smash),
+	KIND(stack_overflow, stack_overflow), KIND(ubsan_bounds, table_index),
+	KIND(ubsan_shift, shift), KIND(ubsan_bool, truth), KIND(divide, divide),
+	KIND(refcount_underflow, count_below), KIND(refcount_raised, count_raise),
+	KIND(refcount_saturated, count_saturate), KIND(refcount_leak, count_leak),
+	KIND(spin_magic, spin_magic), KIND(odebug_free, drop_armed),
+	KIND(odebug_init, arm_twice), KIND(atomic_schedule, atomic_schedule),
+	KIND(preemptible, preemptible), KIND(rcu_stall, spin_reading),
+	KIND(soft_lockup, spin_busy), KIND(workqueue_lockup, spin_worker), KIND(bug, bug),
+	KIND(warn, warn), KIND(warn_text, warn_text), KIND(irq_warn, irq_warn),
+	KIND(irq_oops, irq_oops), KIND(ipi_oops, ipi_oops), KIND(invalid_opcode, invalid_opcode),
+	KIND(int3, int3), KIND(double_fault, lose_stack), KIND(msr, msr), KIND(panic, give_up),
+	LOCK(lockdep_circular, other_order), LOCK(lockdep_recursive, take_both),
+	LOCK(lockdep_irq, take_open), LOCK(lockdep_inversion, invert),
+	LOCK(lockdep_wait_context, take_inner), LOCK(lockdep_key, take_unprepared),
+	LOCK(unlock_balance, let_go), LOCK(held_freed, drop_held), LOCK(held_return, keep),
+	LOCK(held_exit, exit_holding), LOCK(work_atomic, work_atomic), LOCK(rcu_usage, peek),
+	LOCK(rcu_sleep, sleep_reading), LOCK(atomic_sleep, atomic_sleep),
+	LOCK(task_state, task_state), LOCK(hung_task, hung_task),
 };
 
 static ssize_t death_write(struct file *file, const char __user *text, size_t size, loff_t *at)

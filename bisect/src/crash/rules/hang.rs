@@ -89,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "hard LOCKUP",
-        line: r"Watchdog detected hard LOCKUP",
+        line: r"(?:Watchdog |self-| )detected hard LOCKUP",
         title: "hard lockup in {frame}",
         alts: &["stall in {frame}"],
         frame: &[Find::Running],

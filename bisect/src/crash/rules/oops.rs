@@ -46,23 +46,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "nable to handle kernel",
-        line: r"(?:BUG: )?[uU]nable to handle kernel (?P<what>access to user memory|instruction fetch|execution of user memory|unaligned access|data access)",
-        title: "BUG: unable to handle kernel {what} in {frame}",
-        alts: &["bad-access in {frame}"],
-        frame: ACCESS,
-        examples: &[Example {
-            title: "BUG: unable to handle kernel access to user memory in guilty",
-            log: "Unable to handle kernel access to user memory without uaccess routines at virtual address 0000000020000000\n\
-              Oops [#1]\n\
-              epc : guilty+0x1/0x2\n\
-              Call Trace:\n\
-              \u{20}caller+0x1/0x2\n",
-        }],
-        ..Rule::NEW
-    },
-    Rule {
-        header: "nable to handle kernel",
-        line: r"(?:BUG: )?[uU]nable to handle kernel (?:paging request|pointer dereference|page fault)",
+        line: r"(?:BUG: )?[uU]nable to handle kernel (?:paging request|pointer dereference|page fault|data access)",
         title: "BUG: unable to handle kernel paging request in {frame}",
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
@@ -75,6 +59,34 @@ pub(super) const RULES: &[Rule] = &[
               Call Trace:\n\
               \u{20}caller+0x1/0x2\n",
         }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "nable to handle kernel",
+        line: r"(?:BUG: )?[uU]nable to handle kernel (?P<what>[a-z][a-z -]*?)(?: (?:at|on|in|without|outside) |\[|\.|$)",
+        title: "BUG: unable to handle kernel {what} in {frame}",
+        alts: &["bad-access in {frame}"],
+        frame: ACCESS,
+        examples: &[
+            Example {
+                title: "BUG: unable to handle kernel access to user memory in guilty",
+                log: "Unable to handle kernel access to user memory without uaccess routines at virtual address 0000000020000000\n\
+              Oops [#1]\n\
+              epc : guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+            },
+            Example {
+                title: "BUG: unable to handle kernel write to read-only memory in guilty",
+                log: "Unable to handle kernel write to read-only memory at virtual address ffff800010000000\n\
+              Internal error: Oops: 9600004f [#1] PREEMPT SMP\n\
+              pc : guilty+0x1/0x2\n\
+              lr : caller+0x1/0x2\n\
+              Call trace:\n\
+              \u{20}guilty+0x1/0x2\n\
+              \u{20}caller+0x1/0x2\n",
+            },
+        ],
         ..Rule::NEW
     },
     Rule {
@@ -192,7 +204,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "ernel BUG at",
+        header: "ernel BUG ",
         line: r"[kK]ernel BUG at (?:[^ ]*/)?mm/usercopy\.c",
         title: "BUG: bad usercopy in {frame}",
         frame: ACCESS,
@@ -210,7 +222,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "ernel BUG at",
+        header: "ernel BUG ",
         line: r"[kK]ernel BUG at (?:[^ ]*/)?lib/list_debug\.c",
         title: "BUG: corrupted list in {frame}",
         frame: ACCESS,
@@ -230,8 +242,8 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
-        header: "ernel BUG at",
-        line: r"[kK]ernel BUG at",
+        header: "ernel BUG ",
+        line: r"[kK]ernel BUG (?:at|\[verbose debug info unavailable\])",
         title: "kernel BUG in {frame}",
         frame: ACCESS,
         kind: &[("", Kind::Bug)],

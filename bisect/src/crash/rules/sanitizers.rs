@@ -74,7 +74,7 @@ pub(super) const RULES: &[Rule] = &[
         header: "BUG: ",
         line: r"BUG: KCSAN: (?P<bug>data-race|assert: race) in {func}",
         title: "KCSAN: {bug} in {frame}",
-        frame: &[Find::Known],
+        frame: &[Find::Named],
         kind: KCSAN,
         examples: &[Example {
             title: "KCSAN: data-race in guilty",

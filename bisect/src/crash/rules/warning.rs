@@ -13,10 +13,14 @@ const FRAME: &[Find] = &[Find::Pointer, Find::Trace];
 /// `lib/f.c:3 at f+0x1/0x2, CPU#1: task/2`, maybe with the condition in brackets before it.
 macro_rules! at {
     ($file:literal) => {
+        at!($file, "(?: {func})?")
+    };
+    ($file:literal, $function:literal) => {
         concat!(
             r"WARNING: (?:CPU: {num} PID: {num} at |\[.*\] )?(?:[^ ]*/)?",
             $file,
-            r":{num}(?: at)?(?: {func})?"
+            r":{num}(?: at)?",
+            $function
         )
     };
 }
@@ -33,10 +37,22 @@ pub(super) const RULES: &[Rule] = &[
     // Timers and work that go on although their memory goes: who frees it is to blame, and not who
     // runs it.
     Rule {
-        skip: &["*debug_*", "*timer*", "*rcu*", "*init_work*"],
+        skip: &[
+            "*debug_*",
+            "*timer_*",
+            "*rcu*",
+            "*work_*",
+            "*percpu_*",
+            "*vunmap*",
+            "*vfree*",
+            "*__free_*",
+            "*kobject_*",
+        ],
         ..warning(at!(r"lib/debugobjects\.c"), "WARNING: ODEBUG bug in {frame}")
     },
+    // A socket's lock is taken by whoever uses the socket.
     Rule {
+        skip: &["*lock_sock*", "*release_sock*"],
         kind: &[("", Kind::Lockdep)],
         ..warning(at!(r"kernel/locking/lockdep\.c"), "WARNING: locking bug in {frame}")
     },
@@ -45,6 +61,19 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         skip: &["proc_*", "_proc_mkdir", "__proc_create"],
         ..warning(at!(r"fs/proc/generic\.c"), "WARNING: proc registration bug in {frame}")
+    },
+    // More memory than there can be, wherever in mm/ that is noticed.
+    Rule {
+        examples: &[Example {
+            title: "WARNING: kmalloc bug in asker",
+            log: "WARNING: CPU: 1 PID: 2 at mm/util.c:597 kvmalloc_node+0x1/0x2 mm/util.c:597\n\
+                  CPU: 1 PID: 2 Comm: a\nRIP: 0010:kvmalloc_node+0x1/0x2\nCall Trace:\n\
+                  \u{20}kvmalloc_array+0x1/0x2\n asker+0x1/0x2\n caller+0x1/0x2\n",
+        }],
+        ..warning(
+            at!(r"mm/[a-z_]+\.c", r" (?P<func>k[a-z]?malloc[a-z_]*)"),
+            "WARNING: kmalloc bug in {frame}",
+        )
     },
     warning(at!(r"mm/slab_common\.c"), "WARNING: kmalloc bug in {frame}"),
     warning(at!(r"mm/vmalloc\.c"), "WARNING: zero-size vmalloc in {frame}"),
