@@ -9,6 +9,7 @@ use super::evidence::{Evidence, Known};
 use super::partition::{Partition, Run};
 use super::rates::{Rates, Tally};
 use super::testability::Testability;
+use super::yields::{Useless, Yields};
 use super::{Model, Prior};
 use crate::history::{Find, Graph, Rev};
 
@@ -25,10 +26,17 @@ pub struct Belief {
     pub(super) classes: Vec<Class>,
     pub(super) evidence: Evidence,
     pub(super) testability: Testability,
+    pub(super) yields: Yields,
 }
 
 /// What is left of the probability of a culprit that was ruled out otherwise than by trials.
 const RULED_OUT: f64 = 1e-3;
+
+/// Below this probability that it will ever tell something, no more trials of a revision are run.
+const HOPELESS: f64 = 0.003;
+
+/// Below this one its neighbours are doubted, too.
+const DOUBTFUL: f64 = 0.1;
 
 /// How often a bad revision hits, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +70,7 @@ impl Belief {
             classes: vec![Class::of_all()],
             evidence: Evidence::default(),
             testability: Testability::default(),
+            yields: Yields::new(Tally::default(), Useless::default()),
             graph,
             model,
         };
@@ -79,17 +88,36 @@ impl Belief {
     pub fn observe(&mut self, rev: Rev, trials: Tally) {
         let at = self.know(rev);
         self.evidence.observe(&self.rates, at, trials);
+        self.learn_yields();
         self.update();
     }
 
     /// Takes in trials of a revision that told nothing.
-    pub fn observe_useless(&mut self, rev: Rev, trials: u32) {
+    pub fn observe_useless(&mut self, rev: Rev, trials: Useless) {
         let at = self.know(rev);
         if let Some(known) = self.evidence.known.get_mut(at) {
-            known.useless = known.useless.saturating_add(trials);
+            known.useless = known.useless.plus(trials);
             known.built = true;
         }
+        self.learn_yields();
+        let is_doubtful = self.speaks(rev) < DOUBTFUL;
+        if let Some(known) = self.evidence.known.get_mut(at)
+            && is_doubtful
+            && !std::mem::replace(&mut known.doubted, true)
+        {
+            self.testability.learn(&self.graph, rev, true);
+        }
         self.update();
+    }
+
+    /// How often trials tell nothing where some do tell something.
+    fn learn_yields(&mut self) {
+        let (mut told, mut useless) = (Tally::default(), Useless::default());
+        for known in self.evidence.known.iter().filter(|known| known.tally.trials() > 0) {
+            told = told.plus(known.tally);
+            useless = useless.plus(known.useless);
+        }
+        self.yields = Yields::new(told, useless);
     }
 
     /// Takes in that there is an image of the revision, and its signature if that is known.
@@ -299,13 +327,33 @@ impl Belief {
 
     /// Whether nothing more can be learned from trials of this revision.
     pub fn is_untestable(&self, rev: Rev) -> bool {
-        self.same_image(rev).any(|known| known.untestable)
+        let own = self.evidence.number(rev).and_then(|at| self.evidence.known.get(at));
+        own.is_some_and(|known| known.untestable)
+            || self.speaks(rev) < HOPELESS
+            || self.tally(rev).trials() == 0 && self.same_image(rev).any(|known| known.untestable)
+    }
+
+    /// Probability that further trials of this revision will ever tell something.
+    pub(super) fn speaks(&self, rev: Rev) -> f64 {
+        if self.tally(rev).trials() > 0 {
+            return 1.0;
+        }
+        let useless = self.same_image(rev).map(|known| known.useless);
+        let useless = useless.fold(Useless::default(), Useless::plus);
+        let is_end = !self.graph.is_candidate(rev) || self.graph.bad_tip() == Some(rev);
+        self.yields.speaks(useless, is_end)
+    }
+
+    /// Whether trials of a revision outside the range will ever tell something, of which so many
+    /// told nothing, and none told anything.
+    pub fn is_hopeless_after(&self, useless: Useless) -> bool {
+        self.yields.speaks(useless, false) < HOPELESS
     }
 
     /// The revision under whose name trials of this one's image go: the first that was tried, or
     /// built.
     pub fn representative(&self, rev: Rev) -> Rev {
-        let tried = |known: &&Known| known.tally.trials() > 0 || known.useless > 0;
+        let tried = |known: &&Known| known.tally.trials() > 0 || known.useless.trials() > 0;
         let first = self.same_image(rev).find(tried);
         first.or_else(|| self.same_image(rev).find(|known| known.built)).map_or(rev, |it| it.rev)
     }

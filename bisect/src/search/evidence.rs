@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::rates::{AtRates, FALSE_POINTS, HIT_POINTS, Rates, Tally};
+use super::yields::Useless;
 use crate::history::{Graph, Rev};
 
 /// All that is known of revisions that were tried, or at least built.
@@ -23,8 +24,10 @@ pub(super) struct Known {
     pub(super) rev: Rev,
     pub(super) group: usize,
     pub(super) tally: Tally,
-    pub(super) useless: u32,
+    pub(super) useless: Useless,
     pub(super) built: bool,
+    /// Whether it counts where it is asked how likely its neighbours are to be testable.
+    pub(super) doubted: bool,
     pub(super) untestable: bool,
     pub(super) likelihood: Likelihood,
     signature: Option<String>,
@@ -77,8 +80,9 @@ impl Evidence {
             rev,
             group,
             tally: Tally::default(),
-            useless: 0,
+            useless: Useless::default(),
             built: false,
+            doubted: false,
             untestable: false,
             likelihood,
             signature: None,

@@ -7,6 +7,7 @@ use super::forecast::{Forecast, Ladder, STEPS, entropy};
 use super::next::Costs;
 use super::rates::Tally;
 use super::shortlist::shortlist;
+use super::yields::Useless;
 use crate::history::{Find, Rev};
 
 /// A revision that can tell less than this share of what another can is left alone.
@@ -84,12 +85,10 @@ impl<'a> Gain<'a> {
             let forecast = ladder.forecast(class, class.is_bad(at), likelihood, any);
             weigh(&mut mean, &forecast, class.mass);
         }
-        let informative = f64::from(known.tally.trials()) + 1.0;
-        let informative = informative / (informative + f64::from(known.useless));
         let price = Price {
             build_seconds: if known.built { 0.0 } else { costs.build_seconds },
-            trial_seconds: costs.trial_seconds / informative,
-            risk: 0.0,
+            trial_seconds: costs.trial_seconds / belief.yields.share(known.tally, known.useless),
+            risk: 1.0 - belief.speaks(known.rev),
         };
         self.batch(known.rev, &mean, &price)
     }
@@ -112,6 +111,7 @@ impl<'a> Gain<'a> {
             }
         }
         let beyond = (partition.outside_class() as usize, belief.outside());
+        let share = belief.yields.share(Tally::default(), Useless::default());
         for (&rev, mut inside) in revs.iter().zip(inside) {
             // Older than the range is bad everywhere.
             if let (Find::Cause, Some(sum)) = (belief.model.find, inside.get_mut(beyond.0)) {
@@ -130,7 +130,7 @@ impl<'a> Gain<'a> {
             }
             let price = Price {
                 build_seconds: FIRST_BATCH * costs.build_seconds,
-                trial_seconds: costs.trial_seconds,
+                trial_seconds: costs.trial_seconds / share,
                 risk: belief.testability.risk(rev),
             };
             batches.extend(self.batch(rev, &mean, &price));

@@ -37,6 +37,7 @@ mod prior;
 mod rates;
 mod shortlist;
 mod testability;
+mod yields;
 
 pub(crate) use ancestry::ancestor_sums;
 pub use belief::{Belief, HitRate};
@@ -45,3 +46,4 @@ pub use model::{Limits, Model};
 pub use next::{Action, Costs, Purpose, Verdict, WhyNot, next};
 pub use prior::Prior;
 pub use rates::Tally;
+pub use yields::Useless;

@@ -42,13 +42,10 @@ pub struct Limits {
     pub bad_tip: u32,
     /// Clean trials asked of one revision to believe that it is good.
     pub clean: u32,
-    /// Trials of one revision that told nothing, with none that did, after which it counts as
-    /// untestable.
-    pub useless: u32,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { trials: 2000, bad_tip: 60, clean: 100, useless: 4 }
+        Limits { trials: 2000, bad_tip: 60, clean: 100 }
     }
 }

@@ -1,8 +1,8 @@
 //! The answer reverted at the newer end of the range: whether that undoes it.
 
-use super::Tried;
+use super::{Trial, Tried};
 use crate::history::{CommitId, Rev};
-use crate::search::Limits;
+use crate::search::{Belief, Useless};
 
 /// The answer, reverted at the newer end of the range.
 #[derive(Clone, Debug)]
@@ -23,11 +23,12 @@ impl Reverted {
 
     /// Trials that it lacks until it is known whether the bug shows, where so many clean ones say
     /// that it does not.
-    pub(super) fn lacks(&self, needed: u32, limits: &Limits) -> u32 {
+    pub(super) fn lacks(&self, needed: u32, belief: &Belief) -> u32 {
         let Some(tried) = &self.tried else { return 0 };
         let told = tried.tally();
-        let useless = tried.trials.iter().filter(|trial| trial.is_useless()).count();
-        let hopeless = told.trials() == 0 && useless >= limits.useless as usize;
+        let useless = tried.trials.iter().map(Trial::useless);
+        let useless = useless.fold(Useless::default(), Useless::plus);
+        let hopeless = told.trials() == 0 && belief.is_hopeless_after(useless);
         match tried.build_failure.is_some() || hopeless || told.hits > 0 {
             true => 0,
             false => needed.saturating_sub(told.clean),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::crash::{Crash, classify};
 use crate::history::{CommitId, Rev};
 use crate::journal::Event;
-use crate::search::Tally;
+use crate::search::{Tally, Useless};
 use crate::symbols::{Symbolizer, Symbols};
 use crate::trial::Outcome;
 
@@ -92,9 +92,13 @@ impl Trial {
         }
     }
 
-    /// Whether it says nothing about the target.
-    pub fn is_useless(&self) -> bool {
-        self.tally().trials() == 0
+    /// What it is, if it told nothing.
+    pub fn useless(&self) -> Useless {
+        match self.outcome {
+            Outcome::Hit { .. } | Outcome::Clean => Useless::default(),
+            Outcome::Foreign { .. } | Outcome::Hang { .. } => Useless { by_chance: 1, dead: 0 },
+            _ => Useless { by_chance: 0, dead: 1 },
+        }
     }
 
     /// What it told.

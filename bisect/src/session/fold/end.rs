@@ -48,7 +48,7 @@ impl Fold {
         match &self.reverted {
             _ if !self.reverting => Step::Done(verdict),
             Some(reverted) if reverted.culprit == rev => {
-                match reverted.lacks(self.clean_trials_needed(), &self.limits) {
+                match reverted.lacks(self.clean_trials_needed(), &self.belief) {
                     0 => Step::Done(verdict),
                     _ if self.spent >= self.limits.trials => Step::Done(verdict),
                     lacks => {
@@ -69,7 +69,7 @@ impl Fold {
     /// Whether trials enough of the revert were run.
     pub fn is_settled(&self, reverted: &Reverted) -> bool {
         let untold = reverted.tried.as_ref().is_none_or(|tried| tried.tally().trials() == 0);
-        !untold && reverted.lacks(self.clean_trials_needed(), &self.limits) == 0
+        !untold && reverted.lacks(self.clean_trials_needed(), &self.belief) == 0
     }
 
     /// Clean trials after which a revision counts as without the bug.

@@ -2,7 +2,7 @@
 
 use super::Fold;
 use crate::history::Rev;
-use crate::search::{Purpose, Tally};
+use crate::search::{Purpose, Tally, Useless};
 use crate::session::presence::{Found, Presence, Present};
 use crate::session::{Skip, Step, Tried};
 
@@ -12,9 +12,9 @@ const MERGE_BASE_CARE: u32 = 2;
 
 impl Fold {
     /// Takes in what one more trial told, which is among those tried already.
-    pub(super) fn weigh(&mut self, rev: Rev, at: usize, told: Tally) {
+    pub(super) fn weigh(&mut self, rev: Rev, at: usize, told: Tally, useless: Useless) {
         if told.trials() == 0 {
-            return self.belief.observe_useless(rev, 1);
+            return self.belief.observe_useless(rev, useless);
         }
         let graph = self.candidates.graph();
         let held_back = |presence: &Presence| presence.of(graph, rev) != Present::Yes;

@@ -13,7 +13,6 @@ use super::{FoldError, Image, Reverted, Skip, Step, Trial, Tried};
 use crate::history::{Candidates, CommitId, Find, Rev};
 use crate::journal::{Event, Record, Stage};
 use crate::search::{Action, Belief, Costs, Limits, Model, Prior, Purpose, Verdict, next};
-use crate::trial::Outcome;
 
 /// A build takes this long until one was measured.
 const BUILD_SECONDS: f64 = 300.0;
@@ -23,9 +22,6 @@ const TRIAL_SECONDS: f64 = 30.0;
 
 /// Failures of the host, one after the other, after which a session stops.
 const HOST_FAILURES: u32 = 3;
-
-/// How many times as often the bad end is tried as other revisions while other crashes come first.
-const BAD_TIP_PATIENCE: u32 = 4;
 
 /// Probability that a release has a bug that a later revision has.
 const PICKED_GOOD_IS_BAD: f64 = 0.3;
@@ -252,24 +248,15 @@ impl Fold {
         self.host_failures = 0;
         self.spent += 1;
         self.trials.add(trial.seconds);
-        let told = trial.tally();
+        let (told, useless) = (trial.tally(), trial.useless());
         if let Some(plan) = self.plan.as_mut().filter(|plan| plan.rev == rev) {
             plan.left = plan.left.saturating_sub(1);
         }
         let Some(tried) = self.tried.get_mut(at) else { return Ok(()) };
         tried.trials.push(trial);
-        self.weigh(rev, at, told);
+        self.weigh(rev, at, told, useless);
         let Some(tried) = self.tried.get(at) else { return Ok(()) };
-        let useless = tried.trials.iter().filter(|trial| trial.is_useless()).count();
-        let is_foreign = |trial: &Trial| matches!(trial.outcome, Outcome::Foreign { .. });
-        // Elsewhere there is another revision to try. Here all ends, and a crash that comes first
-        // now and then is a matter of luck.
-        let patience = match self.bad_end() == Some(rev) {
-            true if tried.trials.iter().any(is_foreign) => BAD_TIP_PATIENCE,
-            _ => 1,
-        };
-        let most = self.limits.useless.saturating_mul(patience);
-        if tried.tally().trials() == 0 && useless >= most as usize {
+        if tried.tally().trials() == 0 && self.belief.is_untestable(rev) {
             self.give_up_on(rev);
         }
         Ok(())

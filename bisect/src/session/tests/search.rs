@@ -56,7 +56,7 @@ fn only_foreign_crashes_at_the_bad_tip() {
     let ended = begin(&tree, &world);
     assert!(matches!(ended.result, Ok(Verdict::BadTipUntestable)), "{:?}", ended.result);
     let seen = ended.fold.tried_revisions()[0].useless();
-    assert_eq!(seen, BTreeMap::from([("WARNING in foo".to_owned(), 16)]));
+    assert_eq!(seen, BTreeMap::from([("WARNING in foo".to_owned(), 24)]));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What `vmbisect bisect` does: the same belief and the same choice, on simulated trials.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::Answer;
 use crate::cancel::Cancel;
-use crate::search::{Action, Belief, Model, Tally, Verdict, next};
+use crate::search::{Action, Belief, Model, Tally, Useless, Verdict, next};
 use crate::simulate::Setting;
 use crate::simulate::world::Lab;
 
@@ -24,7 +24,6 @@ pub(in crate::simulate) fn search(
     cancel: &Cancel,
 ) -> Option<(Belief, Verdict)> {
     let mut belief = Belief::new(lab.world.graph.clone(), Model::new(setting.confidence));
-    let mut useless = HashMap::new();
     let mut built = HashSet::new();
     loop {
         if cancel.is_cancelled() {
@@ -47,12 +46,7 @@ pub(in crate::simulate) fn search(
             belief.observe(rev, told);
         }
         if seen.foreign > 0 {
-            belief.observe_useless(rev, seen.foreign);
-            let useless = useless.entry(rev).or_insert(0);
-            *useless += seen.foreign;
-            if belief.tally(rev).trials() == 0 && *useless >= setting.limits.useless {
-                belief.untestable(rev);
-            }
+            belief.observe_useless(rev, Useless { by_chance: seen.foreign, dead: 0 });
         }
     }
 }
