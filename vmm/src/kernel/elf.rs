@@ -1,6 +1,7 @@
 //! The kernel as ELF: the segments that are loaded, and where it is entered.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use memchr::memmem;
 use object::LittleEndian;
@@ -58,33 +59,13 @@ pub enum ElfError {
     Entry(u64),
 }
 
-/// What is read from front to back.
-pub(super) trait Source: Read {
-    /// Passes over `count` bytes.
-    fn skip(&mut self, count: u64) -> io::Result<()>;
-}
-
-/// A source that can seek.
-pub(super) struct Seekable<T>(pub(super) T);
-
-impl<T: Read> Read for Seekable<T> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf)
-    }
-}
-
-impl<T: Read + Seek> Source for Seekable<T> {
-    fn skip(&mut self, count: u64) -> io::Result<()> {
-        let count = i64::try_from(count).map_err(io::Error::other)?;
-        self.0.seek(SeekFrom::Current(count)).map(drop)
-    }
-}
-
 /// The part of an ELF file that is loaded.
 pub(super) struct Program {
     entry: Entry,
     /// By address, disjoint, at least one.
     segments: Vec<Segment>,
+    /// What the segments' data is in: the file, or as much of it as they take.
+    bytes: Vec<u8>,
 }
 
 /// What a program header says of a segment.
@@ -99,7 +80,8 @@ struct Segment {
     address: u64,
     /// Bytes in memory; those after `data` are zero.
     size: u64,
-    data: Vec<u8>,
+    /// Where its bytes are among the program's.
+    data: Range<usize>,
 }
 
 impl Segment {
@@ -109,33 +91,57 @@ impl Segment {
 }
 
 impl Program {
-    /// Reads from front to back what is to be loaded, and nothing behind it.
-    pub(super) fn read(source: &mut dyn Source) -> Result<Program, ElfError> {
+    /// Takes what is to be loaded out of a file that is in memory as a whole.
+    pub(super) fn parse(file: Vec<u8>) -> Result<Program, ElfError> {
+        let (entry, loads) = headers(file.get(..HEAD).unwrap_or(&file))?;
+        let segment = |load: Load| {
+            let end = load.offset.checked_add(load.size_in_file).ok_or(ElfError::ProgramHeaders)?;
+            // A segment without data may claim to lie anywhere.
+            let data = match load.size_in_file {
+                0 => 0..0,
+                _ => at(load.offset)..at(end),
+            };
+            file.get(data.clone()).ok_or(ElfError::Truncated)?;
+            Ok(Segment { address: load.address, size: load.size, data })
+        };
+        let segments = loads.into_iter().map(segment).collect::<Result<_, _>>()?;
+        Program::new(entry, segments, file)
+    }
+
+    /// Reads of a file what is to be loaded, and nothing else.
+    pub(super) fn read(mut file: impl Read + Seek) -> Result<Program, ElfError> {
         let mut head = Vec::with_capacity(HEAD);
-        source.take(HEAD as u64).read_to_end(&mut head).map_err(ElfError::Read)?;
-        let mode = match head.get(CLASS) {
-            Some(&CLASS_32) => EntryMode::Protected,
-            _ => EntryMode::Long,
-        };
-        let (address, mut loads) = match mode {
-            EntryMode::Protected => headers::<FileHeader32<LittleEndian>>(&head, EM_386)?,
-            EntryMode::Long => headers::<FileHeader64<LittleEndian>>(&head, EM_X86_64)?,
-        };
-        loads.sort_by_key(|load| load.offset);
-        let mut reader = Reader { head: &head, source, position: head.len() as u64, end: 0 };
+        file.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(ElfError::Read)?;
+        let (entry, loads) = headers(&head)?;
+        let length = file.seek(SeekFrom::End(0)).map_err(ElfError::Read)?;
+        let claimed = loads.iter().map(|load| load.size_in_file).fold(0, u64::saturating_add);
+        let mut bytes = Vec::with_capacity(at(claimed.min(length)));
         let mut segments = Vec::with_capacity(loads.len());
+        let mut end = 0;
         for load in loads {
-            load.check()?;
+            let start = bytes.len();
+            if load.size_in_file > 0 {
+                // So that it takes no more memory than the file is long.
+                if load.offset < end {
+                    return Err(ElfError::ProgramHeaders);
+                }
+                end = load.offset.checked_add(load.size_in_file).ok_or(ElfError::ProgramHeaders)?;
+                file.seek(SeekFrom::Start(load.offset)).map_err(ElfError::Read)?;
+                let part = file.by_ref().take(load.size_in_file).read_to_end(&mut bytes);
+                if part.map_err(ElfError::Read)? as u64 != load.size_in_file {
+                    return Err(ElfError::Truncated);
+                }
+            }
             segments.push(Segment {
                 address: load.address,
                 size: load.size,
-                data: reader.range(load.offset, load.size_in_file)?,
+                data: start..bytes.len(),
             });
         }
-        Program::new(Entry { address, mode }, segments)
+        Program::new(entry, segments, bytes)
     }
 
-    fn new(entry: Entry, mut segments: Vec<Segment>) -> Result<Program, ElfError> {
+    fn new(entry: Entry, mut segments: Vec<Segment>, bytes: Vec<u8>) -> Result<Program, ElfError> {
         segments.sort_by_key(|segment| segment.address);
         let mut last = 0;
         for segment in &segments {
@@ -156,7 +162,7 @@ impl Program {
         if !segments.iter().any(holds) {
             return Err(ElfError::Entry(entry.address));
         }
-        Ok(Program { entry, segments })
+        Ok(Program { entry, segments, bytes })
     }
 
     /// The mode in which it is entered, which is that of its code.
@@ -174,26 +180,49 @@ impl Program {
     /// Bytes of all segments in the file.
     #[cfg(fuzzing)]
     pub(super) fn size_in_file(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.data.len() as u64).sum()
+        self.data().map(|(_, data)| data.len() as u64).sum()
     }
 
     /// Whether `bytes` stand somewhere in a segment.
     pub(super) fn contains(&self, bytes: &[u8]) -> bool {
-        self.segments.iter().any(|segment| memmem::find(&segment.data, bytes).is_some())
+        self.data().any(|(_, data)| memmem::find(data, bytes).is_some())
+    }
+
+    /// The segments' addresses and data.
+    fn data(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.segments.iter().map(|segment| {
+            (segment.address, self.bytes.get(segment.data.clone()).unwrap_or_default())
+        })
     }
 
     /// Writes the segments to where they belong and gives the entry point. The memory is fresh: what is
     /// zero in a segment is left as it is, so that nobody pays for pages that nobody has used.
     pub(super) fn load(&self, memory: &GuestMemoryMmap) -> Result<Entry, GuestMemoryError> {
-        for segment in &self.segments {
-            memory.write_slice(&segment.data, GuestAddress(segment.address))?;
+        for (address, data) in self.data() {
+            memory.write_slice(data, GuestAddress(address))?;
         }
         Ok(self.entry)
     }
 }
 
+/// Where a file with this `head` is entered, and what is to be loaded of it, in the order of the
+/// file.
+fn headers(head: &[u8]) -> Result<(Entry, Vec<Load>), ElfError> {
+    let mode = match head.get(CLASS) {
+        Some(&CLASS_32) => EntryMode::Protected,
+        _ => EntryMode::Long,
+    };
+    let (address, mut loads) = match mode {
+        EntryMode::Protected => headers_of::<FileHeader32<LittleEndian>>(head, EM_386)?,
+        EntryMode::Long => headers_of::<FileHeader64<LittleEndian>>(head, EM_X86_64)?,
+    };
+    loads.iter().try_for_each(Load::check)?;
+    loads.sort_by_key(|load| load.offset);
+    Ok((Entry { address, mode }, loads))
+}
+
 /// The entry point and what is to be loaded, of an executable of the class `H` for `machine`.
-fn headers<H: FileHeader<Endian = LittleEndian>>(
+fn headers_of<H: FileHeader<Endian = LittleEndian>>(
     head: &[u8],
     machine: Machine,
 ) -> Result<(u64, Vec<Load>), ElfError> {
@@ -238,41 +267,7 @@ impl Load {
     }
 }
 
-/// Reads ranges of a file in the order of their offsets.
-struct Reader<'a> {
-    head: &'a [u8],
-    source: &'a mut dyn Source,
-    /// Where `source` stands.
-    position: u64,
-    /// Where the last range ended.
-    end: u64,
-}
-
-impl Reader<'_> {
-    fn range(&mut self, offset: u64, size: u64) -> Result<Vec<u8>, ElfError> {
-        if size == 0 {
-            return Ok(Vec::new());
-        }
-        let end = offset.checked_add(size).ok_or(ElfError::ProgramHeaders)?;
-        if offset < self.end {
-            return Err(ElfError::ProgramHeaders);
-        }
-        self.end = end;
-        let mut data = Vec::new();
-        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.head.len());
-        data.extend_from_slice(self.head.get(at(offset)..at(end)).unwrap_or_default());
-        if offset > self.position {
-            self.source.skip(offset - self.position).map_err(ElfError::Read)?;
-            self.position = offset;
-        }
-        // It grows with what is really there, not with what the header says.
-        let rest = size.saturating_sub(data.len() as u64);
-        let count = self.source.take(rest).read_to_end(&mut data).map_err(ElfError::Read)?;
-        self.position += count as u64;
-        if (data.len() as u64) < size {
-            return Err(ElfError::Truncated);
-        }
-        data.shrink_to_fit();
-        Ok(data)
-    }
+/// A place in a file as an index into it.
+fn at(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }

@@ -60,7 +60,7 @@ pub use self::identify::Looks;
 pub use self::payload::{Compression, PayloadError};
 
 use self::bzimage::BzImage;
-use self::elf::{Program, Seekable};
+use self::elf::Program;
 use crate::BootMode;
 
 /// Bytes from the start of an image by which it is told what it is.
@@ -256,7 +256,7 @@ impl Kernel {
         if let Some(looks) = identify::foreign_elf(head) {
             return Err(KernelError::NotAKernel(looks));
         }
-        Ok(Kernel::of(Image::Vmlinux(Program::read(&mut Seekable(source))?)))
+        Ok(Kernel::of(Image::Vmlinux(Program::read(source)?)))
     }
 
     fn from_bzimage(image: Vec<u8>) -> Result<Kernel, KernelError> {

@@ -10,8 +10,8 @@ use liblzma::stream::Stream;
 use ruzstd::decoding::StreamingDecoder;
 use thiserror::Error;
 
-use super::elf::{ElfError, KERNEL_IMAGE_SIZE, Program, Source};
-use super::lz4::Lz4Legacy;
+use super::elf::{ElfError, KERNEL_IMAGE_SIZE, Program};
+use super::lz4;
 use super::lzo::Lzop;
 
 /// The most memory that a dictionary may take. `zstd --ultra -22`, with which kernels are built,
@@ -113,23 +113,39 @@ impl Compression {
         })
     }
 
-    fn reader<'a>(self, data: &'a [u8]) -> io::Result<Box<dyn Read + 'a>> {
-        Ok(match self {
-            Compression::Gzip => Box::new(GzDecoder::new(data)),
-            Compression::Bzip2 => Box::new(BzDecoder::new(data)),
+    /// Decompresses `data` into `output` until one of them ends; gives the bytes that came out.
+    fn unpack(self, data: &[u8], output: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Compression::Gzip => drain(GzDecoder::new(data), output),
+            Compression::Bzip2 => drain(BzDecoder::new(data), output),
             Compression::Lzma => {
-                Box::new(XzDecoder::new_stream(data, Stream::new_lzma_decoder(DICTIONARY)?))
+                drain(XzDecoder::new_stream(data, Stream::new_lzma_decoder(DICTIONARY)?), output)
             }
             Compression::Xz => {
-                Box::new(XzDecoder::new_stream(data, Stream::new_stream_decoder(DICTIONARY, 0)?))
+                let stream = Stream::new_stream_decoder(DICTIONARY, 0)?;
+                drain(XzDecoder::new_stream(data, stream), output)
             }
-            Compression::Lzo => Box::new(Lzop::new(data)?),
-            Compression::Lz4 => Box::new(Lz4Legacy::new(data)),
-            Compression::Zstd => Box::new(
-                StreamingDecoder::new_with_max_window_size(data, DICTIONARY)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?,
-            ),
-        })
+            Compression::Lzo => drain(Lzop::new(data)?, output),
+            Compression::Lz4 => lz4::decompress(data, output),
+            Compression::Zstd => {
+                let decoder = StreamingDecoder::new_with_max_window_size(data, DICTIONARY)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                drain(decoder, output)
+            }
+        }
+    }
+}
+
+/// Reads until `output` is full or nothing comes any more.
+fn drain(mut reader: impl Read, output: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    loop {
+        match reader.read(output.get_mut(filled..).unwrap_or_default()) {
+            Ok(0) => return Ok(filled),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -148,37 +164,14 @@ pub(super) fn decompress(payload: &[u8], init_size: u64) -> Result<Program, Payl
     }
     let data = if compression == Compression::Gzip { payload } else { data };
     let damaged = |source| PayloadError::Damaged { compression, source };
-    let reader = compression.reader(data).map_err(damaged)?;
-    // One byte more than there should be, to see that there isn't one.
-    let mut unpacked = Unpacked { reader: reader.take(expected + 1), count: 0 };
-    let program = Program::read(&mut unpacked).map_err(|error| match error {
-        ElfError::Read(source) => damaged(source),
-        source => PayloadError::NotAKernel { compression, source },
-    })?;
-    // To the end, because the relocations follow, and then the decompressor compares checksums.
-    io::copy(&mut unpacked, &mut io::sink()).map_err(damaged)?;
-    if unpacked.count != expected {
-        return Err(PayloadError::WrongSize { compression, expected, got: unpacked.count });
+    // One byte more than there should be, to see that there isn't one, and so that each decompressor
+    // comes to its end, where it compares checksums. Zeroes of the allocator's: what isn't filled isn't
+    // touched.
+    let mut file = vec![0; expected as usize + 1];
+    let got = compression.unpack(data, &mut file).map_err(damaged)?;
+    if got as u64 != expected {
+        return Err(PayloadError::WrongSize { compression, expected, got: got as u64 });
     }
-    Ok(program)
-}
-
-/// What comes out of a decompressor.
-struct Unpacked<R> {
-    reader: R,
-    count: u64,
-}
-
-impl<R: Read> Read for Unpacked<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buf)?;
-        self.count += count as u64;
-        Ok(count)
-    }
-}
-
-impl<R: Read> Source for Unpacked<R> {
-    fn skip(&mut self, count: u64) -> io::Result<()> {
-        io::copy(&mut self.by_ref().take(count), &mut io::sink()).map(drop)
-    }
+    file.truncate(got);
+    Program::parse(file).map_err(|source| PayloadError::NotAKernel { compression, source })
 }
