@@ -62,6 +62,7 @@ mod setup;
 mod supervisor;
 mod sync;
 mod vcpu;
+mod vm;
 mod watch;
 mod x86_64;
 
@@ -74,6 +75,7 @@ pub use kernel::{Kernel, KernelError};
 pub use machine::{ConsoleInput, CpuFacts, Machine, Stopper, Waited};
 pub use pv::{PvFeatures, PvFeaturesError};
 pub use seed::{NotASeed, RandomSeed};
+pub use vm::NewVm;
 pub use x86_64::{
     AcpiError, BootParamsError, CpuidError, GdtError, LapicError, MpTableError, MsrError,
     PageTablesError, RegistersError,

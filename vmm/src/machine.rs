@@ -10,7 +10,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::devices::bus::Bus;
 use crate::queue::{Queue, Taken};
 use crate::sync::lock;
-use crate::{MachineConfig, MachineEvent, PvFeatures, StartError, setup};
+use crate::{MachineConfig, MachineEvent, NewVm, PvFeatures, StartError, setup};
 
 /// A running machine. Dropping it stops it; its threads and its memory are gone when `drop` returns.
 #[derive(Debug)]
@@ -56,7 +56,15 @@ pub enum Waited {
 }
 
 impl Machine {
-    /// Makes the machine and starts it.
+    /// Makes the machine and starts it: [`Machine::start_in`] a VM that is begun now.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start(config: MachineConfig) -> Result<Machine, StartError> {
+        Machine::start_in(NewVm::begin()?, config)
+    }
+
+    /// Makes the machine in `vm` and starts it.
     ///
     /// The initramfs and the kernel of `config` are copied into the guest; no copy is kept.
     ///
@@ -65,14 +73,15 @@ impl Machine {
     ///
     /// # Errors
     /// Fails if the configuration can't be honoured or the host can't give what it takes.
-    pub fn start(config: MachineConfig) -> Result<Machine, StartError> {
+    pub fn start_in(vm: NewVm, config: MachineConfig) -> Result<Machine, StartError> {
         let start = Instant::now();
         let host = |what| move |source| StartError::Host { what, source };
         let queue = Arc::new(Queue::new());
         let stop = Arc::new(
             EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(host("an event"))?,
         );
-        let (supervisor, input, facts) = setup::make(&config, queue.clone(), stop.clone(), start)?;
+        let (supervisor, input, facts) =
+            setup::make(vm, &config, queue.clone(), stop.clone(), start)?;
         // Whoever holds the only other reference may want its memory back.
         drop(config);
         let supervisor = thread::Builder::new()

@@ -1,15 +1,10 @@
 //! Makes a machine: a VM, its memory and what lies in it, its devices and its vCPUs.
 
-use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use kvm_bindings::{
-    CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
-    kvm_userspace_memory_region,
-};
-use kvm_ioctls::{Cap, Kvm, VmFd};
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
+use kvm_ioctls::{Cap, VmFd};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::timerfd::TimerFd;
@@ -22,7 +17,6 @@ use crate::devices::bus::{self, Bus};
 use crate::devices::i8042::I8042;
 use crate::devices::serial::{self, PostedRing, PostedWrites, Serial};
 use crate::error::{StartError, VcpuSetupError};
-use crate::host::CAPABILITIES;
 use crate::hub::Hub;
 use crate::kernel::Entry;
 use crate::memory::{self, Ram};
@@ -35,7 +29,7 @@ use crate::watch::{Awaited, PULSE};
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
 use crate::x86_64::{acpi, cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
-use crate::{ConsoleInput, CpuFacts, MachineConfig};
+use crate::{ConsoleInput, CpuFacts, MachineConfig, NewVm};
 
 /// Ten years.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
@@ -52,18 +46,21 @@ struct Boot {
     segments: Segments,
 }
 
-/// Makes the machine that `config` describes, ready to run.
+/// Makes the machine that `config` describes in `vm`, ready to run.
 ///
 /// The order is KVM's: the interrupt controllers exist before the first vCPU, so that each vCPU gets
 /// its local APIC; the pages that Intel's real mode needs are set before that as well. CPUID comes
 /// before the MSRs, since KVM checks these against it.
 pub(crate) fn make(
+    vm: NewVm,
     config: &MachineConfig,
     queue: Arc<Queue>,
     stop: Arc<EventFd>,
     start: Instant,
 ) -> Result<(Supervisor, ConsoleInput, CpuFacts), StartError> {
-    let ((kvm, vm), (memory, boot)) = side_by_side(create_vm, || prepare(config))?;
+    // What is wrong with what the user asked for is said first.
+    let (memory, boot) = prepare(config)?;
+    let (kvm, vm) = vm.wait()?;
     let most = u8::try_from(kvm.get_max_vcpus()).unwrap_or(u8::MAX).min(layout::MAX_VCPUS);
     if config.vcpus > most {
         return Err(StartError::Vcpus { asked: config.vcpus, most });
@@ -143,71 +140,6 @@ pub(crate) fn make(
         facts: facts.clone(),
     };
     Ok((supervisor, input, facts))
-}
-
-fn open_kvm() -> Result<Kvm, StartError> {
-    let kvm = Kvm::new().map_err(|error| match error.errno() {
-        libc::ENOENT | libc::ENXIO | libc::ENODEV => StartError::NoKvm,
-        libc::EACCES | libc::EPERM => StartError::KvmPermission,
-        errno => StartError::OpenKvm(io::Error::from_raw_os_error(errno)),
-    })?;
-    let version = kvm.get_api_version();
-    if u32::try_from(version) != Ok(KVM_API_VERSION) {
-        return Err(StartError::KvmApiVersion(version));
-    }
-    for (name, capability, required) in CAPABILITIES {
-        if required && !kvm.check_extension(capability) {
-            return Err(StartError::MissingCapability(name));
-        }
-    }
-    Ok(kvm)
-}
-
-/// Does both at the same time. KVM spends most of its part waiting until no CPU uses what it
-/// replaces. An error of `ours` is preferred, since it speaks of what the user asked for.
-fn side_by_side<A: Send, B>(
-    kvms: impl FnOnce() -> Result<A, StartError> + Send,
-    ours: impl FnOnce() -> Result<B, StartError>,
-) -> Result<(A, B), StartError> {
-    thread::scope(|scope| {
-        let kvms = thread::Builder::new()
-            .name("create-vm".to_owned())
-            .spawn_scoped(scope, kvms)
-            .map_err(|source| StartError::Host { what: "a thread", source })?;
-        let ours = ours();
-        let died = |_| StartError::Host {
-            what: "a VM",
-            source: io::Error::other("the thread that creates it died"),
-        };
-        let kvms = kvms.join().map_err(died);
-        let ours = ours?;
-        Ok((kvms??, ours))
-    })
-}
-
-fn create_vm() -> Result<(Kvm, VmFd), StartError> {
-    let kvm = open_kvm()?;
-    let kvm_error = |ioctl| move |source| StartError::Kvm { ioctl, source };
-    let vm = empty_vm(&kvm).map_err(kvm_error("KVM_CREATE_VM"))?;
-    vm.set_identity_map_address(layout::KVM_IDENTITY_MAP)
-        .map_err(kvm_error("KVM_SET_IDENTITY_MAP_ADDR"))?;
-    vm.set_tss_address(layout::KVM_TSS).map_err(kvm_error("KVM_SET_TSS_ADDR"))?;
-    vm.create_irq_chip().map_err(kvm_error("KVM_CREATE_IRQCHIP"))?;
-    // With the dummy speaker port 0x61 is KVM's as well; kernels poll it to calibrate the TSC.
-    let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
-    vm.create_pit2(pit).map_err(kvm_error("KVM_CREATE_PIT2"))?;
-    Ok((kvm, vm))
-}
-
-/// A VM with nothing in it.
-pub(crate) fn empty_vm(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
-    loop {
-        match kvm.create_vm() {
-            // A signal came while KVM registered its MMU notifier.
-            Err(error) if error.errno() == libc::EINTR => {}
-            other => return other,
-        }
-    }
 }
 
 /// The guest's memory with everything in it that the guest starts from.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vmm::{
-    BootMode, Kernel, KernelError, Machine, MachineConfig, MachineEvent, StartError, Waited,
+    BootMode, Kernel, KernelError, Machine, MachineConfig, MachineEvent, NewVm, StartError, Waited,
 };
 
 use super::command_line::{command_line, nonce};
@@ -27,7 +27,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// are below 100 KiB; a guest that prints this much prints for ever.
 const CONSOLE_LIMIT: u64 = 16 << 20;
 
-/// Runs one trial on this machine's KVM: `kernel` and `initramfs` are the job's files. It is for the
+/// Runs one trial on this machine's KVM, in `vm`: `kernel` and `initramfs` are the job's files. It is for the
 /// caller to conclude (see [`super::hang`]) and to say that it is done.
 ///
 /// The machine is stopped as soon as what the trial says is decided: when the target or another
@@ -37,6 +37,7 @@ const CONSOLE_LIMIT: u64 = 16 << 20;
 /// Fails if the user cancels, or if the machine can't be made as the job asks.
 pub(super) fn run_trial(
     job: &Job,
+    vm: Result<NewVm, StartError>,
     kernel: Arc<Kernel>,
     initramfs: Arc<[u8]>,
     on_event: &mut dyn FnMut(TrialEvent),
@@ -53,8 +54,8 @@ pub(super) fn run_trial(
     let sampler = job.measure_memory.then(|| Sampler::start(memory).ok()).flatten();
     let mut report = match nonce() {
         Ok(nonce) => {
-            let config = config(job, kernel, initramfs, nonce);
-            match config.map_err(StartError::Kernel).and_then(Machine::start) {
+            let config = config(job, kernel, initramfs, nonce).map_err(StartError::Kernel);
+            match config.and_then(|config| Machine::start_in(vm?, config)) {
                 Ok(machine) => follow(job, &machine, on_event, cancel),
                 Err(error) if is_hosts_fault(&error) => infra(&with_causes(&error)),
                 Err(StartError::Kernel(source))

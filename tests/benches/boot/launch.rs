@@ -53,9 +53,9 @@ fn command(cell: Cell, qemu: &Path) -> Command {
             command.args(["--vcpus", if cell.vmm == Vmm::Direct2 { "2" } else { "4" }]);
             command
         }
-        Vmm::Native => {
+        Vmm::Native | Vmm::Elf => {
             let mut command = own();
-            command.arg("--native");
+            command.arg(if cell.vmm == Vmm::Elf { "--vmlinux" } else { "--native" });
             command
         }
         Vmm::Microvm => {

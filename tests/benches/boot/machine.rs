@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use guest_init::protocol::PREFIX;
 use serde_json::json;
-use vmm::{BootMode, Kernel, Machine, MachineConfig, MachineEvent, Milestone};
+use vmm::{BootMode, Kernel, Machine, MachineConfig, MachineEvent, Milestone, NewVm};
 
-use super::{GUEST_MIB, INITRAMFS, KERNEL, NONCE};
+use super::{GUEST_MIB, INITRAMFS, KERNEL, NONCE, VMLINUX};
 
 /// The machine.
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,10 @@ pub(crate) struct Options {
     /// Let the image's own decompressor run
     #[arg(long)]
     native: bool,
+
+    /// Boot the vmlinux
+    #[arg(long, conflicts_with = "native")]
+    vmlinux: bool,
 
     /// The guest's vCPUs
     #[arg(long, default_value_t = 1)]
@@ -36,7 +40,8 @@ pub(crate) const FIRST_BYTE: &str = "first byte";
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let begun = Instant::now();
     let micros = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let kernel = Arc::new(Kernel::open(KERNEL)?);
+    let vm = NewVm::begin()?;
+    let kernel = Arc::new(Kernel::open(if options.vmlinux { VMLINUX } else { KERNEL })?);
     let mut config = MachineConfig::new(kernel);
     config.boot = if options.native { BootMode::Native } else { BootMode::Direct };
     config.initramfs = Some(fs::read(INITRAMFS)?.into());
@@ -46,7 +51,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     config.deadline = Duration::from_secs(300);
     config.nonce = NONCE.to_owned();
     let read = micros();
-    let machine = Machine::start(config)?;
+    let machine = Machine::start_in(vm, config)?;
     let made = micros();
     let (mut entered, mut first_byte) = (0, 0);
     let stopper = machine.stopper();

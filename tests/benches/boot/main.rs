@@ -59,6 +59,8 @@ fn main() -> anyhow::Result<ExitCode> {
 
 /// Where the outer machine has what is booted.
 const KERNEL: &str = "/bench/bzImage";
+/// The same kernel as its build links it.
+const VMLINUX: &str = "/bench/vmlinux";
 /// The initramfs that it is booted with.
 const INITRAMFS: &str = "/bench/initramfs";
 /// One without a workload: its boot is over when PID 1 runs.

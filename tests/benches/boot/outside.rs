@@ -16,7 +16,7 @@ use vmbisect_tests::fixture;
 
 use super::plan::{Cell, Message, Vmm};
 use super::table::{self, Samples};
-use super::{EMPTY_INITRAMFS, INITRAMFS, KERNEL};
+use super::{EMPTY_INITRAMFS, INITRAMFS, KERNEL, VMLINUX};
 
 /// Memory of the outer machine in MiB: the guest, the VMM, and an initramfs with QEMU in it twice.
 const OUTER_MIB: u64 = 2048;
@@ -32,8 +32,19 @@ const FIRMWARE: [&str; 4] = ["qboot.rom", "bios-microvm.bin", "linuxboot_dma.bin
 const FIRMWARE_DIRECTORIES: [&str; 3] =
     ["/usr/share/qemu", "/usr/share/seabios", "/usr/share/qemu-firmware"];
 
-/// What PID 1 of the guest runs, so that the machine is there to be looked at.
-const WORKLOAD: &str = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
+/// What PID 1 of the guest runs, so that the machine is there to be looked at: pause(2), without a C
+/// library around it, which the guest would take longer to unpack than all the rest.
+const WORKLOAD: &str = r#"
+    void _start(void)
+    {
+        for (;;) {
+            long number = 34;
+            __asm__ volatile("syscall" : "+a"(number) : : "rcx", "r11", "memory");
+        }
+    }
+"#;
+/// What compiles it.
+const COMPILER: &str = "cc -nostdlib";
 
 /// What is measured, and how.
 #[derive(Debug, clap::Args)]
@@ -41,6 +52,10 @@ pub(crate) struct Options {
     /// Boot this bzImage instead of the tests' own kernel
     #[arg(long, value_name = "IMAGE")]
     kernel: Option<PathBuf>,
+
+    /// The vmlinux of that kernel; without it, it is booted from its bzImage alone
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    vmlinux: Option<PathBuf>,
 
     /// Launches of each kind; the first of them does not count if there are more
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -66,15 +81,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         println!("skipped: there is no emulator to measure in: {error}");
         return Ok(ExitCode::SUCCESS);
     }
-    let kernel = match &options.kernel {
-        Some(kernel) => kernel.clone(),
+    let (kernel, vmlinux) = match &options.kernel {
+        Some(kernel) => (kernel.clone(), options.vmlinux.clone()),
         None => match fixture::kernels() {
-            Some(kernels) => kernels.good.path.clone(),
+            Some(kernels) => (kernels.good.path.clone(), kernels.good.vmlinux.clone()),
             // It has said why.
             None => return Ok(ExitCode::SUCCESS),
         },
     };
-    let outer = Outer::new(&kernel, left.iter().any(|cell| cell.vmm == Vmm::Microvm))?;
+    left.retain(|cell| cell.vmm != Vmm::Elf || vmlinux.is_some());
+    let with_qemu = left.iter().any(|cell| cell.vmm == Vmm::Microvm);
+    let outer = Outer::new(&kernel, vmlinux.as_deref(), with_qemu)?;
     let mut samples = Samples::new();
     let mut loops = Vec::new();
     let mut failed = false;
@@ -144,16 +161,20 @@ struct Outer {
 }
 
 impl Outer {
-    fn new(kernel: &Path, with_qemu: bool) -> anyhow::Result<Outer> {
+    fn new(kernel: &Path, vmlinux: Option<&Path>, with_qemu: bool) -> anyhow::Result<Outer> {
         let qemu = on_path("qemu-system-x86_64").context("qemu-system-x86_64 is not on PATH")?;
         let outer_kernel = OuterKernel::fetch(&vmbisect::cache::dir())?;
         let mut image = OuterImage::new(&outer_kernel, &std::env::current_exe()?)?;
-        image.file(KERNEL, fs::read(kernel).with_context(|| format!("{}", kernel.display()))?);
+        for (at, path) in [(KERNEL, Some(kernel)), (VMLINUX, vmlinux)] {
+            if let Some(path) = path {
+                image.file(at, fs::read(path).with_context(|| format!("{}", path.display()))?);
+            }
+        }
         let directory = tempfile::tempdir()?;
         let source = directory.path().join("pause.c");
         fs::write(&source, WORKLOAD)?;
-        image
-            .file(INITRAMFS, prepare(&Workload::CSource { path: source, args: Vec::new() }, None)?);
+        let workload = Workload::CSource { path: source, args: Vec::new() };
+        image.file(INITRAMFS, prepare(&workload, Some(COMPILER))?);
         image.file(EMPTY_INITRAMFS, prepare(&Workload::None, None)?);
         if with_qemu {
             image.program(&qemu)?;

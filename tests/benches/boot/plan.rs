@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Vmm {
     /// vmbisect's machine, which decompresses the kernel itself.
     Direct,
-    /// The same with 2 vCPUs, on the one CPU that the outer machine has.
+    /// The same from the vmlinux, which nobody has to decompress.
+    Elf,
+    /// As the first, with 2 vCPUs, on the one CPU that the outer machine has.
     Direct2,
     /// The same with 4.
     Direct4,
@@ -38,12 +40,13 @@ pub(crate) struct Cell {
 }
 
 impl Vmm {
-    pub(crate) const ALL: [Vmm; 5] =
-        [Vmm::Direct, Vmm::Direct2, Vmm::Direct4, Vmm::Native, Vmm::Microvm];
+    pub(crate) const ALL: [Vmm; 6] =
+        [Vmm::Direct, Vmm::Elf, Vmm::Direct2, Vmm::Direct4, Vmm::Native, Vmm::Microvm];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Vmm::Direct => "vmbisect direct",
+            Vmm::Elf => "vmbisect vmlinux",
             Vmm::Direct2 => "vmbisect 2 vCPUs",
             Vmm::Direct4 => "vmbisect 4 vCPUs",
             Vmm::Native => "vmbisect native",
@@ -88,6 +91,7 @@ impl Cell {
     pub(crate) fn key(self) -> String {
         let vmm = match self.vmm {
             Vmm::Direct => "direct",
+            Vmm::Elf => "vmlinux",
             Vmm::Direct2 => "direct2",
             Vmm::Direct4 => "direct4",
             Vmm::Native => "native",

@@ -12,7 +12,7 @@ use vm_memory::{
 };
 
 use super::steps::{EXCEPTION_PORT, Feature, Parts, RESULT_PORT, parts};
-use crate::setup;
+use crate::vm;
 use crate::x86_64::layout;
 
 // Where things are in the guest's 128 KiB.
@@ -79,7 +79,7 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn new(kvm: &Kvm, cancelled: &AtomicBool) -> Result<Guest, SetUpError> {
         let failed = |what| move |error| SetUpError::Kvm(what, error);
-        let vm = setup::empty_vm(kvm).map_err(failed("KVM_CREATE_VM"))?;
+        let vm = vm::empty_vm(kvm).map_err(failed("KVM_CREATE_VM"))?;
         vm.set_tss_address(layout::KVM_TSS).map_err(failed("KVM_SET_TSS_ADDR"))?;
         vm.create_irq_chip().map_err(failed("KVM_CREATE_IRQCHIP"))?;
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)])
