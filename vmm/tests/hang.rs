@@ -93,10 +93,10 @@ fn ends_when_silent(guest: Guest, kind: HangKind) {
     assert!(run.summary.silent_us >= 2_000_000, "{}", run.summary.silent_us);
 }
 
-/// Some tenths of a second of work in a place of its own.
-fn work(guest: Guest) -> Guest {
-    // mov ecx, 50000; 1: dec ecx; jnz 1b, and a page of nothing to jump over
-    let guest = guest.bytes(&[0xb9]).bytes(&50_000_u32.to_le_bytes());
+/// Work in a place of its own: 50,000 turns are some tenths of a second where KVM interprets them.
+fn work(guest: Guest, turns: u32) -> Guest {
+    // mov ecx, turns; 1: dec ecx; jnz 1b, and a page of nothing to jump over
+    let guest = guest.bytes(&[0xb9]).bytes(&turns.to_le_bytes());
     let guest = guest.bytes(&[0xff, 0xc9, 0x75, 0xfc, 0xe9]).bytes(&8192_u32.to_le_bytes());
     guest.bytes(&[0x90; 8192])
 }
@@ -147,7 +147,8 @@ fn idle_ends_when_the_user_has_said_after_how_long() {
 /// It is somewhere else whenever it is looked at, so it is let go on until its time is up.
 #[test]
 fn silent_work_is_no_hang() {
-    let places = (0..6).fold(Guest::new().print("up\n"), |guest, _| work(guest));
+    // Short, so that on a busy host too the guest gets on between two looks.
+    let places = (0..6).fold(Guest::new().print("up\n"), |guest, _| work(guest, 2000));
     let back = places.here() + 5 - CODE;
     let guest = places.bytes(&[0xe9]).bytes(&(-(back as i32)).to_le_bytes());
     let deadline = Duration::from_secs(5);
@@ -159,7 +160,7 @@ fn silent_work_is_no_hang() {
 /// A word now and then is progress enough, whatever the guest does between.
 #[test]
 fn slow_progress_is_no_hang() {
-    let words = (0..10).fold(Guest::new(), |guest, _| work(guest.print("up\n")));
+    let words = (0..10).fold(Guest::new(), |guest, _| work(guest.print("up\n"), 50_000));
     let guest = words.report(NONCE, "exit 0").spin();
     let hang_after = Some(Duration::from_secs(2));
     let config = MachineConfig { deadline: NEVER, hang_after, ..guest.config() };

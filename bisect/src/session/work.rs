@@ -111,8 +111,11 @@ fn run_one(launcher: &dyn Launcher, job: &Job, sender: &Sender<Message>, stop: &
     let started = Instant::now();
     let mut console = KeptConsole::default();
     let mut on_event = |event: TrialEvent| {
-        if let TrialEvent::Line(line) = &event {
-            console.push(&line.text);
+        match &event {
+            TrialEvent::Line(line) => console.push(&line.text),
+            // Another machine's console begins.
+            TrialEvent::Restarted { .. } => console = KeptConsole::default(),
+            _ => {}
         }
         // Nobody listens any more only when the session is being torn down.
         let _ = sender.send(Message::Event(event));
