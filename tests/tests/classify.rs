@@ -209,6 +209,27 @@ fn titles_are_compared() {
 }
 
 #[test]
+fn relatives_among_several_logs_are_pointed_out() {
+    if !has_program() {
+        return;
+    }
+    let log = |line: &str| {
+        file(&format!(
+            "{line}\nCPU: 0 PID: 1 Comm: a\nRIP: 0010:f+0x1/0x2\nCall Trace:\n g+0x1/0x2\n"
+        ))
+    };
+    let warning = log("WARNING: CPU: 0 PID: 1 at net/x.c:1 f+0x1/0x2");
+    let bug = log("kernel BUG at net/x.c:1!");
+    let other = log("divide error: 0000 [#1] SMP");
+    let output = vmbisect().args([warning.path(), bug.path(), other.path()]).assert().code(1);
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let wanted =
+        "likely one bug: WARNING in f and kernel BUG in f: both are assertions that fail in f\n";
+    assert!(text.ends_with(wanted), "{text}");
+    assert_eq!(text.matches("likely").count(), 1, "{text}");
+}
+
+#[test]
 fn what_can_not_be_read_is_said() {
     if !has_program() {
         return;

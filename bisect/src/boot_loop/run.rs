@@ -32,6 +32,8 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// When a title shows that is one of these; `*` stands for any text.
     pub until: Vec<String>,
+    /// Or one that is likely to be the same bug, seen another way; see [`crate::crash::family`].
+    pub accept_family: bool,
 }
 
 /// Why a loop stopped.
@@ -141,7 +143,10 @@ pub fn run(
     let mut fold = Fold {
         tally: Tally::default(),
         host_failures: 0,
-        until: Target::Crash(limits.until.clone()),
+        until: match limits.accept_family {
+            true => Target::CrashFamily(limits.until.clone()),
+            false => Target::Crash(limits.until.clone()),
+        },
     };
     thread::scope(|scope| {
         let (sender, receiver) = channel();

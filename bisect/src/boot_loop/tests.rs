@@ -153,6 +153,18 @@ fn it_stops_at_the_title_that_it_waits_for_and_not_at_another() {
 }
 
 #[test]
+fn it_stops_at_a_relative_only_where_that_is_asked_for() {
+    let act = |_, _| Act::Crash("kernel BUG in foo");
+    for (accept_family, wanted) in
+        [(true, Stop::Crash("kernel BUG in foo".into())), (false, Stop::Runs)]
+    {
+        let until = vec!["WARNING in foo".into()];
+        let limits = Limits { runs: Some(2), until, accept_family, ..Limits::default() };
+        assert_eq!(go(limits, 1, act, go_on).unwrap().1, wanted);
+    }
+}
+
+#[test]
 fn what_the_host_fails_is_tried_again_and_not_counted() {
     let act = |_, nth| if nth == 2 { Act::Infra } else { Act::Pass };
     let (tally, stop, begun) = go(runs(3), 1, act, go_on).unwrap();

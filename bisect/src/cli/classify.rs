@@ -1,5 +1,6 @@
 //! `vmbisect classify`.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,6 +19,8 @@ use super::output::printable;
 use super::{Output, WithHint};
 
 /// Finds the crashes in console logs: title, kind, who is to blame, and the report itself.
+///
+/// Of several logs it says too which crashes are likely to be one bug, seen in different ways.
 ///
 /// Exit status: 0 no crash was found, 1 at least one was, 2 a log could not be read. With --compare:
 /// 0 the titles are taken for one bug, 1 they are not.
@@ -83,18 +86,40 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         several().hint("run one `vmbisect classify --follow` a log")?;
     }
     let explainer = args.symbols.open(output)?;
-    let mut found = false;
+    let mut found = Vec::new();
     for path in &args.files {
         let mut printer =
             Printer { args, output, path, many, explainer: &explainer, crashes: Vec::new() };
         read(path, args.follow, |event, offset| printer.event(event, offset))
             .with_context(|| format!("can't read the log {}", path.display()))?;
-        found |= !printer.crashes.is_empty();
         if output.json {
             output.line(serde_json::to_string_pretty(&printer.crashes)?);
         }
+        found.extend(printer.crashes.into_iter().map(|found| found.crash));
     }
-    Ok(if found { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    if many && !output.json {
+        relatives(&found, output);
+    }
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Says which crashes of different titles are likely to be one bug.
+fn relatives(crashes: &[Crash], output: &Output) {
+    let mut titles = HashSet::new();
+    let different: Vec<&Crash> =
+        crashes.iter().filter(|crash| titles.insert(&crash.title)).collect();
+    for (index, one) in different.iter().enumerate() {
+        for other in &different[index + 1..] {
+            if let Some(kinship) = family::of_crashes(one, other) {
+                output.line(format!(
+                    "likely one bug: {} and {}: {}",
+                    printable(&one.title),
+                    printable(&other.title),
+                    printable(&kinship.to_string()),
+                ));
+            }
+        }
+    }
 }
 
 fn compare(one: &str, other: &str, output: &Output) -> anyhow::Result<ExitCode> {

@@ -60,6 +60,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TITLE", help_heading = "Loop")]
     until_crash: Vec<String>,
 
+    /// With --until-crash, stop for a crash too that is likely to be the same bug, seen another way, in
+    /// the same function
+    #[arg(long, requires = "until_crash", help_heading = "Loop")]
+    accept_family: bool,
+
     /// Keep the console of every run that shows something, as a file in this directory
     #[arg(long, value_name = "DIR", help_heading = "Loop")]
     keep: Option<PathBuf>,
@@ -156,6 +161,7 @@ impl Args {
             runs: self.runs.or((!endless).then_some(RUNS)),
             time: self.time,
             until: self.until_crash.clone(),
+            accept_family: self.accept_family,
         }
     }
 }
