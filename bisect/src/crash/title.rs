@@ -53,8 +53,11 @@ pub(super) fn judge(compiled: &Compiled, header: &Groups, report: &Report) -> Op
     }
     let corrupted = match rule.stack {
         Stack::Corrupted => Some("the line that names the crash is all there is".to_owned()),
-        _ if report.lines().next().is_some_and(|line| holds_stamp(line.as_bytes())) => {
-            Some("another line broke into the one that names the crash".to_owned())
+        _ if known
+            .iter()
+            .any(|(_, said)| said.trim().is_empty() || holds_stamp(said.as_bytes())) =>
+        {
+            Some("the line that names the crash is cut, or another one broke into it".to_owned())
         }
         _ if mixed => Some("the stack of something else is mixed in".to_owned()),
         _ if frame.is_none() && !rule.frame.is_empty() => Some("no function to blame".to_owned()),
