@@ -56,6 +56,9 @@ const fn kasan(name: &'static str) -> Bug {
     bug(Config::Kasan, name)
 }
 
+/// Only the objects that are misused are checked, and by nobody else.
+const SLUB_DEBUG: &str = "kmemleak=off kfence.sample_interval=0 slub_debug=FZP,kmalloc-64";
+
 /// Every bug that a log is made of.
 pub(crate) const BUGS: &[Bug] = &[
     kasan("heap_read"),
@@ -83,8 +86,8 @@ pub(crate) const BUGS: &[Bug] = &[
     debug("kfence_read"),
     debug("kfence_invalid_free"),
     debug("kfence_corruption"),
-    Bug { append: "kmemleak=off slub_debug=FZPU", ..debug("slab_redzone") },
-    Bug { append: "kmemleak=off slub_debug=FZPU", ..debug("slab_poison") },
+    Bug { append: SLUB_DEBUG, ..debug("slab_redzone") },
+    Bug { append: SLUB_DEBUG, ..debug("slab_poison") },
     debug("bad_page"),
     Bug {
         run: Some(
@@ -92,7 +95,7 @@ pub(crate) const BUGS: &[Bug] = &[
              echo scan > /sys/kernel/debug/kmemleak; sleep 6; \
              echo scan > /sys/kernel/debug/kmemleak; cat /sys/kernel/debug/kmemleak",
         ),
-        append: "",
+        append: "sysctl.kernel.hung_task_timeout_secs=0",
         ..debug("leak")
     },
     debug("list_add"),

@@ -31,8 +31,9 @@ use kinds::{BUGS, Bug, Config};
 const DEATH_C: &str = "drivers/misc/death.c";
 const MAKEFILE: &str = "drivers/misc/Makefile";
 
-/// Keeps a slow boot from being a bug of its own; what a bug appends comes after it.
-const PATIENT: &str = "initramfs_async=0 rcupdate.rcu_cpu_stall_timeout=60";
+/// Keeps a slow boot from being a bug of its own, and so a late timer, of which the kernel tells with
+/// a raw lock held; what a bug appends comes after it.
+const PATIENT: &str = "initramfs_async=0 rcupdate.rcu_cpu_stall_timeout=60 highres=off";
 
 /// Seconds for the kernel to say that it hangs, before the VMM does.
 const KERNEL_FINDS_IT: u64 = 120;
