@@ -10,18 +10,18 @@ const WARNING: &[(&str, Kind)] = &[("", Kind::Warning)];
 const FRAME: &[Find] = &[Find::Pointer, Find::Trace];
 
 /// The place in a `WARNING` line: `CPU: 1 PID: 2 at lib/f.c:3 f+0x1/0x2`, and since 6.18
-/// `lib/f.c:3 at f+0x1/0x2, CPU#1: task/2`, maybe with the condition in brackets before it.
+/// `lib/f.c:3 at f+0x1/0x2, CPU#1: task/2`, maybe with the condition in brackets before it. With words
+/// that stand in the name of the function, unless the kernel does not know which one it is.
 macro_rules! at {
     ($file:literal) => {
-        at!($file, "(?: {func})?")
-    };
-    ($file:literal, $function:literal) => {
         concat!(
             r"WARNING: (?:CPU: {num} PID: {num} at |\[.*\] )?(?:[^ ]*/)?",
             $file,
-            r":{num}(?: at)?",
-            $function
+            r":{num}(?: at)?"
         )
+    };
+    ($file:literal, $function:literal) => {
+        concat!(at!($file), " (?:0x0,|[A-Za-z0-9_]*", $function, ")")
     };
 }
 
@@ -32,7 +32,7 @@ const fn warning(line: &'static str, title: &'static str) -> Rule {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         kind: &[("", Kind::Refcount)],
-        ..warning(at!(r"refcount\.[ch]"), "WARNING: refcount bug in {frame}")
+        ..warning(at!(r"refcount\.[ch]", "refcount_"), "WARNING: refcount bug in {frame}")
     },
     // Timers and work that go on although their memory goes: who frees it is to blame, and not who
     // runs it.
@@ -48,19 +48,25 @@ pub(super) const RULES: &[Rule] = &[
             "*__free_*",
             "*kobject_*",
         ],
-        ..warning(at!(r"lib/debugobjects\.c"), "WARNING: ODEBUG bug in {frame}")
+        ..warning(
+            at!(r"lib/debugobjects\.c", "debug_(?:print|check)"),
+            "WARNING: ODEBUG bug in {frame}",
+        )
     },
     // A socket's lock is taken by whoever uses the socket.
     Rule {
         skip: &["*lock_sock*", "*release_sock*"],
         kind: &[("", Kind::Lockdep)],
-        ..warning(at!(r"kernel/locking/lockdep\.c"), "WARNING: locking bug in {frame}")
+        ..warning(at!(r"kernel/locking/lockdep\.c", "lock_"), "WARNING: locking bug in {frame}")
     },
-    warning(at!(r"mm/usercopy\.c"), "WARNING: bad usercopy in {frame}"),
-    warning(at!(r"lib/kobject\.c"), "WARNING: kobject bug in {frame}"),
+    warning(at!(r"mm/usercopy\.c", "usercopy_"), "WARNING: bad usercopy in {frame}"),
+    warning(at!(r"lib/kobject\.c", "kobject_"), "WARNING: kobject bug in {frame}"),
     Rule {
         skip: &["proc_*", "_proc_mkdir", "__proc_create"],
-        ..warning(at!(r"fs/proc/generic\.c"), "WARNING: proc registration bug in {frame}")
+        ..warning(
+            at!(r"fs/proc/generic\.c", "proc_register"),
+            "WARNING: proc registration bug in {frame}",
+        )
     },
     // More memory than there can be, wherever in mm/ that is noticed.
     Rule {
@@ -71,12 +77,11 @@ pub(super) const RULES: &[Rule] = &[
                   \u{20}kvmalloc_array+0x1/0x2\n asker+0x1/0x2\n caller+0x1/0x2\n",
         }],
         ..warning(
-            at!(r"mm/[a-z_]+\.c", r" (?P<func>k[a-z]?malloc[a-z_]*)"),
+            concat!(at!(r"mm/[a-z_]+\.c"), r" k?[a-z]?malloc"),
             "WARNING: kmalloc bug in {frame}",
         )
     },
-    warning(at!(r"mm/slab_common\.c"), "WARNING: kmalloc bug in {frame}"),
-    warning(at!(r"mm/vmalloc\.c"), "WARNING: zero-size vmalloc in {frame}"),
+    warning(at!(r"mm/vmalloc\.c", "vmalloc_node_range"), "WARNING: zero-size vmalloc in {frame}"),
     Rule {
         skip: &[
             "usb_submit_urb",
@@ -89,14 +94,21 @@ pub(super) const RULES: &[Rule] = &[
         ..warning(at!(r"drivers/usb/core/urb\.c"), "WARNING in {frame}/usb_submit_urb")
     },
     Rule {
-        examples: &[Example {
-            title: "WARNING in kvm_wait",
-            log: "------------[ cut here ]------------\nraw_local_irq_restore() called with IRQs enabled\n\
+        examples: &[
+            Example {
+                title: "WARNING in remover",
+                log: "WARNING: CPU: 1 PID: 2 at fs/proc/generic.c:711 remove_proc_entry+0x1/0x2\n\
+                  CPU: 1 PID: 2 Comm: a\nCall Trace:\n __warn+0x1/0x2\n remover+0x1/0x2\n caller+0x1/0x2\n",
+            },
+            Example {
+                title: "WARNING in kvm_wait",
+                log: "------------[ cut here ]------------\nraw_local_irq_restore() called with IRQs enabled\n\
                   WARNING: CPU: 2 PID: 1 at kernel/locking/irqflag-debug.c:10 warn_bogus_irq_restore+0x1d/0x20\n\
                   CPU: 2 PID: 1 Comm: a\nRIP: 0010:warn_bogus_irq_restore+0x1d/0x20\nCall Trace:\n\
                   \u{20}kvm_wait+0xc3/0xe0\n pv_wait_head_or_lock+0x1/0x2\n\
                   ---[ end trace 0000000000000000 ]---\n",
-        }],
+            },
+        ],
         ..warning(at!(r"[^ ]+\.[chS]"), "WARNING in {frame}")
     },
     warning(r"WARNING: CPU: {num} PID: {num} at {func}", "WARNING in {frame}"),
