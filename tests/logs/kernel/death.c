@@ -514,7 +514,9 @@ static noinline void death_spin_magic(void)
 {
 	spinlock_t *lock = &victim()->spin;
 
+#ifdef CONFIG_DEBUG_SPINLOCK
 	lock->rlock.magic = 0;
+#endif
 	spin_lock(lock);
 }
 
@@ -623,6 +625,10 @@ static noinline void death_task_state(void)
 
 static noinline void death_spin_reading(void)
 {
+	struct victim *v = victim();
+
+	/* Nobody minds a long reader unless somebody waits for it. */
+	call_rcu(&v->rcu, forget);
 	rcu_read_lock();
 	while (!zero)
 		cpu_relax();
@@ -723,7 +729,7 @@ static noinline void death_ipi_oops(void)
 	on_each_cpu(oops_on_call, NULL, 1);
 }
 
-static noinline void death_invalid_opcode(void)
+static noinline void death_undefined(void)
 {
 	asm volatile(".byte 0x0f, 0xff");
 }
@@ -782,7 +788,7 @@ static const struct {
 	KIND(preemptible, preemptible), KIND(rcu_stall, spin_reading),
 	KIND(soft_lockup, spin_busy), KIND(workqueue_lockup, spin_worker), KIND(bug, bug),
 	KIND(warn, warn), KIND(warn_text, warn_text), KIND(irq_warn, irq_warn),
-	KIND(irq_oops, irq_oops), KIND(ipi_oops, ipi_oops), KIND(invalid_opcode, invalid_opcode),
+	KIND(irq_oops, irq_oops), KIND(ipi_oops, ipi_oops), KIND(invalid_opcode, undefined),
 	KIND(int3, int3), KIND(double_fault, lose_stack), KIND(msr, msr), KIND(panic, give_up),
 	LOCK(lockdep_circular, other_order), LOCK(lockdep_recursive, take_both),
 	LOCK(lockdep_irq, take_open), LOCK(lockdep_inversion, invert),
