@@ -9,8 +9,9 @@ use crate::forensics::memory::AddressSpace;
 /// Sizes of `struct printk_log`: without and with the caller (CONFIG_PRINTK_CALLER, since 5.1).
 const HEADERS: [u64; 2] = [16, 20];
 
-/// The largest buffer that a kernel can be told to have.
-const LARGEST: u32 = 1 << 31;
+/// The largest buffer that is read: twice what a kernel can be configured to have
+/// (CONFIG_LOG_BUF_SHIFT).
+const LARGEST: u32 = 1 << 26;
 
 /// Addresses of the kernel's variables.
 #[derive(Clone, Copy, Debug)]

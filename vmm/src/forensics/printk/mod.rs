@@ -31,6 +31,10 @@ const MOST_SEARCHED: u64 = 256 << 20;
 /// How much is searched at once.
 const PIECE: usize = 64 << 10;
 
+/// How many ring buffers are looked at. A kernel has two, the one that it is linked with and a larger
+/// one that it may move to; a guest that wants to keep us busy may have filled its memory with them.
+const MOST_RINGS: usize = 16;
+
 /// A record of the kernel's log: what one `printk` said, if it was a whole line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRecord {
@@ -156,7 +160,9 @@ fn by_vmcoreinfo(space: &AddressSpace<'_>, info: &VmCoreInfo) -> Option<Vec<LogR
 /// written to last: a kernel moves to a larger one when it is told how large that is to be.
 fn search(space: &AddressSpace<'_>) -> Option<Vec<LogRecord>> {
     let mut best: Option<(u64, Ring)> = None;
-    let mut budget = MOST_SEARCHED;
+    // No part of the image is mapped twice.
+    let mut budget = MOST_SEARCHED.min(space.memory().end());
+    let mut rings = 0;
     let mut piece = vec![0; PIECE];
     'image: for (address, size) in space.writable_image() {
         let mut at = address;
@@ -172,9 +178,13 @@ fn search(space: &AddressSpace<'_>) -> Option<Vec<LogRecord>> {
                         continue;
                     }
                     let address = at + 8 * word as u64;
-                    let rings = Layout::KNOWN.iter();
-                    let found = rings.filter_map(|layout| Ring::open(space, address, layout));
+                    let layouts = Layout::KNOWN.iter();
+                    let found = layouts.filter_map(|layout| Ring::open(space, address, layout));
                     for ring in found {
+                        rings += 1;
+                        if rings > MOST_RINGS {
+                            break 'image;
+                        }
                         if let Some(last) = ring.last_sequence(space)
                             && best.as_ref().is_none_or(|(best, _)| *best <= last)
                         {

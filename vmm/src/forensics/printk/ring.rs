@@ -14,6 +14,9 @@ const FINALIZED: u64 = 2;
 const AVERAGE_BITS: u32 = 5;
 const COUNT_BITS: std::ops::RangeInclusive<u32> = 4..=20;
 
+/// Records that may be being written at the same time.
+const MOST_UNFINISHED: usize = 4096;
+
 /// Where a kernel's addresses begin.
 const KERNEL: u64 = 0xffff_8000_0000_0000;
 
@@ -151,9 +154,13 @@ impl Ring {
         Some((word & ID, word >> 62))
     }
 
-    /// Sequence number of the newest record.
+    /// Sequence number of the newest record, if one of the newest descriptors has one: those of records
+    /// that are being written do not, and there is one of them for each CPU and context at most.
     pub(super) fn last_sequence(&self, space: &AddressSpace<'_>) -> Option<u64> {
-        self.newest_first().find_map(|id| self.record(space, id)).map(|record| record.sequence)
+        self.newest_first()
+            .take(MOST_UNFINISHED)
+            .find_map(|id| self.record(space, id))
+            .map(|record| record.sequence)
     }
 
     fn newest_first(&self) -> impl Iterator<Item = u64> {
