@@ -14,8 +14,7 @@ use vmbisect::trial::launcher::{InProcess, outer_init};
 use vmbisect::trial::{Acpi, Job, Target};
 
 use super::launch::launch;
-use super::plan::{Cell, Message};
-use super::{EMPTY_INITRAMFS, GUEST_MIB, KERNEL};
+use super::plan::{Cell, EMPTY_INITRAMFS, GUEST_MIB, KERNEL, Message};
 
 /// Boots of a loop.
 const LOOP: u64 = 10;

@@ -13,9 +13,13 @@ use anyhow::{Context, bail};
 use guest_init::protocol::Report;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::machine::FIRST_BYTE;
-use super::plan::{Cell, Sample, Vmm};
-use super::{GUEST_MIB, INITRAMFS, KERNEL, NONCE, memory};
+use super::memory;
+use super::plan::{
+    Cell, FIRST_BYTE, GUEST_MIB, INITRAMFS, KERNEL, MachineArguments, NONCE, Sample, VMLINUX, Vmm,
+};
+
+/// The program that stands for vmbisect; the outer machine has it where the host has it.
+pub(crate) const MACHINE: &str = env!("CARGO_BIN_EXE_machine");
 
 /// How long a launch may take on the outer machine's clock.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -41,23 +45,19 @@ pub(crate) fn launch(cell: Cell, qemu: &Path) -> anyhow::Result<Sample> {
 /// How a VMM is started, as its users would, with nothing that the guest does not need.
 fn command(cell: Cell, qemu: &Path) -> Command {
     let append = cell.boot.command_line();
-    let own = || {
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["machine", "--append", &append]);
+    let own = |image: &str, native, vcpus| {
+        let (image, command_line) = (image.to_owned(), append.clone());
+        let arguments = MachineArguments { image, native, vcpus, command_line };
+        let mut command = Command::new(MACHINE);
+        command.arg(serde_json::json!(arguments).to_string());
         command
     };
     match cell.vmm {
-        Vmm::Direct => own(),
-        Vmm::Direct2 | Vmm::Direct4 => {
-            let mut command = own();
-            command.args(["--vcpus", if cell.vmm == Vmm::Direct2 { "2" } else { "4" }]);
-            command
-        }
-        Vmm::Native | Vmm::Elf => {
-            let mut command = own();
-            command.arg(if cell.vmm == Vmm::Elf { "--vmlinux" } else { "--native" });
-            command
-        }
+        Vmm::Direct => own(KERNEL, false, 1),
+        Vmm::Direct2 => own(KERNEL, false, 2),
+        Vmm::Direct4 => own(KERNEL, false, 4),
+        Vmm::Elf => own(VMLINUX, false, 1),
+        Vmm::Native => own(KERNEL, true, 1),
         Vmm::Microvm => {
             let mut command = Command::new(qemu);
             command

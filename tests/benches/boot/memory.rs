@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::GUEST_MIB;
+use super::plan::GUEST_MIB;
 
 /// Resident memory of a process without the guest's, and the part of it that no file backs, in KiB
 /// (/proc/PID/smaps, proc(5)).

@@ -14,9 +14,9 @@ use vmbisect::trial::launcher::{Clock, OuterImage, OuterKernel, OuterMachine};
 use vmbisect::trial::{Workload, prepare};
 use vmbisect_tests::fixture;
 
-use super::plan::{Cell, Message, Vmm};
+use super::launch::MACHINE;
+use super::plan::{Cell, EMPTY_INITRAMFS, INITRAMFS, KERNEL, Message, VMLINUX, Vmm};
 use super::table::{self, Samples};
-use super::{EMPTY_INITRAMFS, INITRAMFS, KERNEL, VMLINUX};
 
 /// Memory of the outer machine in MiB: the guest, the VMM, and an initramfs with QEMU in it twice.
 const OUTER_MIB: u64 = 2048;
@@ -170,6 +170,7 @@ impl Outer {
                 image.file(at, fs::read(path).with_context(|| format!("{}", path.display()))?);
             }
         }
+        image.program(Path::new(MACHINE))?;
         let directory = tempfile::tempdir()?;
         let source = directory.path().join("pause.c");
         fs::write(&source, WORKLOAD)?;

@@ -2,6 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Where the outer machine has what is booted.
+pub(crate) const KERNEL: &str = "/bench/bzImage";
+/// The same kernel as its build links it.
+pub(crate) const VMLINUX: &str = "/bench/vmlinux";
+/// The initramfs that it is booted with.
+pub(crate) const INITRAMFS: &str = "/bench/initramfs";
+/// One without a workload: its boot is over when PID 1 runs.
+pub(crate) const EMPTY_INITRAMFS: &str = "/bench/empty";
+/// Guest memory in MiB.
+pub(crate) const GUEST_MIB: u64 = 256;
+/// What the guest's reports carry.
+pub(crate) const NONCE: &str = "bench";
+/// What stands for vmbisect writes when the first byte has come, whose line may end much later.
+pub(crate) const FIRST_BYTE: &str = "first byte";
+
+/// What the program that stands for vmbisect is told, as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MachineArguments {
+    /// The kernel's image, in the outer machine.
+    pub(crate) image: String,
+    /// Whether the image's own decompressor is to run.
+    pub(crate) native: bool,
+    pub(crate) vcpus: u8,
+    pub(crate) command_line: String,
+}
+
 /// A VMM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,7 +94,7 @@ impl Boot {
         format!(
             "console=ttyS0 earlyprintk=ttyS0 panic=-1 reboot=k {}={}{more}",
             guest_init::protocol::NONCE_PARAMETER,
-            super::NONCE
+            NONCE
         )
     }
 
