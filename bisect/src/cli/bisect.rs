@@ -83,7 +83,7 @@ pub(crate) struct Args {
     #[arg(help_heading = "Session")]
     confidence: f64,
 
-    /// Stop after this many trials and say what is known [default: 2000]
+    /// Stop after this many trials and say what is known [default: 10000]
     #[arg(long, value_name = "N", help_heading = "Session")]
     max_trials: Option<NonZeroU64>,
 

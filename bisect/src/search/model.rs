@@ -32,6 +32,16 @@ impl Model {
     }
 }
 
+impl Model {
+    /// The posterior probability at which a culprit is named. A part of the error that is allowed
+    /// is kept for what the model leaves out: that rates differ from revision to revision, that they
+    /// lie between the points of the grid.
+    pub(super) fn names_at(&self) -> f64 {
+        const MODELLED: f64 = 0.7;
+        1.0 - MODELLED * (1.0 - self.confidence)
+    }
+}
+
 /// Where trying is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -46,6 +56,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { trials: 2000, bad_tip: 60, clean: 100 }
+        Limits { trials: 10_000, bad_tip: 100, clean: 100 }
     }
 }

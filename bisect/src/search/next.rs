@@ -105,6 +105,10 @@ const ESTABLISHED: u32 = 2;
 /// Trials of the bad end after which one hit has to do.
 const PATIENCE: u32 = 20;
 
+/// The hit rate is learned at the bad end until the bounds of its 95 % interval are no further apart
+/// than by this factor: some eight hits of a rare bug, two of one that always shows.
+const UNSURE: f64 = 4.0;
+
 /// Below this share of the error that is allowed, the bug hardly shows all over the range: good ends
 /// are tried like any other revision then, where that tells most.
 const SETTLED: f64 = 0.2;
@@ -143,7 +147,8 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         }
         return test(bad_tip, ESTABLISHED.max(machines), Purpose::BadTip);
     }
-    if belief.outside() >= belief.model.confidence {
+    let names_at = belief.model.names_at();
+    if belief.outside() >= names_at {
         return Action::Done(Verdict::GoodTipBad { probability: belief.outside() });
     }
     let (best, probability) = belief.best().unwrap_or_default();
@@ -155,15 +160,31 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         let in_doubt = tally.hits == 0 || belief.probability_bad(rev) < 0.5;
         (lacks > 0 && in_doubt && !belief.is_untestable(rev)).then_some(lacks)
     };
+    // The ends are there already, and what they tell of the rates saves builds and trials later: a
+    // hit rate that is thought too low makes a bug of false hits.
+    let rate = belief.hit_rate();
+    if at_bad.trials() < limits.clean
+        && rate.high > UNSURE * rate.low
+        && !belief.is_untestable(bad_tip)
+    {
+        return test(bad_tip, machines, Purpose::BadTip);
+    }
+    let good_ends = find.good_ends(&belief.graph);
+    let at_good: u32 = good_ends.iter().map(|&end| belief.tally(end).trials()).sum();
+    let testable = good_ends.iter().find(|&&end| !belief.is_untestable(end));
+    let lacks_good = at_bad.trials().min(limits.clean).saturating_sub(at_good);
+    if let (Some(&end), true) = (testable, lacks_good > 0) {
+        return test(end, lacks_good, Purpose::GoodTip);
+    }
     // Clean trials further up say more about a good end than its own could.
     if belief.outside() > SETTLED * (1.0 - belief.model.confidence) {
-        for tip in find.good_ends(&belief.graph) {
+        for tip in good_ends {
             if let Some(lacks) = lacks(tip) {
                 return test(tip, lacks, Purpose::GoodTip);
             }
         }
     }
-    if probability >= belief.model.confidence {
+    if probability >= names_at {
         // Trials that a revision lacks to be seen to be what the culprit makes it.
         let lacks_to_be = |rev: Rev, bad: bool| match bad {
             true if belief.tally(rev).hits > 0 || belief.is_untestable(rev) => None,
