@@ -11,14 +11,12 @@ const INNOCENT: &str = include_str!("innocent_files.txt");
 /// The source file to blame: the first one in the report that is no helper; and, further out in the
 /// stack, one in a directory below its directory, which is more special.
 pub(super) fn file(report: &Report, is_stall: bool) -> Option<String> {
-    let skip = if is_stall {
-        // What found the stall is no part of it.
-        report.lines().position(blame::is_interrupt).map_or(0, |at| at + 1)
-    } else {
-        0
-    };
+    // What found a stall is no part of it.
+    let first = is_stall.then(|| report.position(blame::is_interrupt)).flatten();
+    let first = first.map_or(0, |at| at + 1);
     let mut guilty: Option<String> = None;
-    let lines = report.lines().skip(skip).filter(|line| !is_past(line));
+    let lines = report.places().filter(|(number, line)| *number >= first && !is_past(line));
+    let lines = lines.map(|(_, line)| line);
     for path in lines.filter_map(path).map(clean).filter(|path| !is_innocent(path)) {
         match &guilty {
             None => guilty = Some(path),

@@ -59,15 +59,15 @@ pub(super) struct Runner {
 
 /// Reads a line `CPU: 0 PID: 1 Comm: init Not tainted 6.1.0 #1`.
 fn runner(line: &str) -> Runner {
+    let (numbers, name) = line.split_once(" Comm: ").unwrap_or((line, ""));
     let number = |word: &str| -> Option<u32> {
-        line.split_once(word)?.1.split_ascii_whitespace().next()?.parse().ok()
+        let mut words = numbers.split_ascii_whitespace().skip_while(|known| *known != word);
+        words.nth(1)?.parse().ok()
     };
-    let name = line.split_once(" Comm: ").and_then(|(_, name)| {
-        let end = [" Not tainted", " Tainted: "].iter().find_map(|end| name.find(end))?;
-        name.get(..end).map(str::trim_end)
-    });
-    let task = name.zip(number("PID: ")).map(|(name, pid)| format!("{name}/{pid}"));
-    Runner { task, cpu: number("CPU: "), executor: name.and_then(executor) }
+    let end = [" Not tainted", " Tainted: "].iter().find_map(|end| name.find(end));
+    let name = end.and_then(|end| name.get(..end)).map(str::trim_end);
+    let task = name.zip(number("PID:")).map(|(name, pid)| format!("{name}/{pid}"));
+    Runner { task, cpu: number("CPU:"), executor: name.and_then(executor) }
 }
 
 fn executor(task: &str) -> Option<Executor> {
@@ -182,6 +182,31 @@ impl Report {
     pub(super) fn lines_and_frames(&self) -> impl Iterator<Item = (&str, bool)> {
         let spans = self.lines.iter().filter(|span| !span.questionable);
         spans.filter_map(|span| Some((self.text.get(span.range.clone())?, span.is_frame)))
+    }
+
+    /// The number of the first line that is like this, as [`Report::places`] counts them.
+    pub(super) fn position(&self, is_it: impl Fn(&str) -> bool) -> Option<usize> {
+        self.lines.iter().position(|span| {
+            !span.questionable && self.text.get(span.range.clone()).is_some_and(&is_it)
+        })
+    }
+
+    /// The lines in which a place in a source file may stand, as `f.c:12` does, with their numbers.
+    pub(super) fn places(&self) -> impl Iterator<Item = (usize, &str)> {
+        let bytes = self.text.as_bytes();
+        let mut last = None;
+        memchr::memchr_iter(b':', bytes).filter_map(move |at| {
+            // Most colons are told apart by what stands around them.
+            let is_place = matches!(bytes.get(at.checked_sub(1)?)?, b'c' | b'h' | b'S' | b's')
+                && bytes.get(at + 1)?.is_ascii_digit();
+            if !is_place {
+                return None;
+            }
+            let number = self.lines.partition_point(|span| span.range.end <= at);
+            let span = self.lines.get(number).filter(|span| !span.questionable)?;
+            let line = self.text.get(span.range.clone())?;
+            (last.replace(number) != Some(number)).then_some((number, line))
+        })
     }
 
     /// The report as people read it.

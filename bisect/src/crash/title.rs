@@ -143,8 +143,7 @@ fn stable(text: &str) -> String {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let (word, behind) = rest.split_at(rest.find(|c| !is_word(c)).unwrap_or(rest.len()));
         if !word.is_empty() {
-            push_word(&mut out, word);
-            rest = behind;
+            rest = push_word(&mut out, word, behind);
         } else if first == '+' && rest.starts_with("+0x") {
             // The offset in a function, and the function's size.
             let offset = |c: char| c.is_ascii_hexdigit() || "+x/".contains(c);
@@ -159,13 +158,24 @@ fn stable(text: &str) -> String {
     out
 }
 
-fn push_word(out: &mut String, word: &str) {
+/// Adds a word, or what stands for it; gives what comes after it.
+fn push_word<'a>(out: &mut String, word: &str, behind: &'a str) -> &'a str {
     let stem = word.trim_end_matches(|c: char| c.is_ascii_digit());
     let hex = word.strip_prefix("0x").unwrap_or(word);
     let is_hex =
         hex.bytes().all(|b| b.is_ascii_hexdigit()) && hex.bytes().any(|b| b.is_ascii_digit());
-    if stem.is_empty() {
-        out.push_str("NUM");
+    if stem == "syzkaller" || stem == "executor" && out.ends_with("syz-") {
+        // A fuzzer's processes have numbers: `syz-executor.3/123`.
+        out.push_str(stem);
+        return without_numbers(behind);
+    }
+    if stem.is_empty() && out.ends_with(":LINE:") {
+        // A column.
+        out.pop();
+    } else if stem.is_empty() && out.ends_with("CPU#") {
+        out.pop();
+    } else if stem.is_empty() {
+        out.push_str(if out.ends_with(':') { "LINE" } else { "NUM" });
     } else if is_hex && (hex.len() >= 6 || hex.len() < word.len()) {
         out.push_str("ADDR");
     } else if word.len() - stem.len() >= 5 {
@@ -174,6 +184,21 @@ fn push_word(out: &mut String, word: &str) {
     } else {
         out.push_str(word);
     }
+    behind
+}
+
+/// What comes after the numbers of a process: `.3`, `/123`, `:123`.
+fn without_numbers(text: &str) -> &str {
+    let number = |text: &'_ str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let mut rest = text;
+    for separators in [&['.'][..], &['/', ':']] {
+        if let Some(behind) = rest.strip_prefix(separators)
+            && number(behind) > 0
+        {
+            rest = behind.get(number(behind)..).unwrap_or_default();
+        }
+    }
+    rest
 }
 
 #[cfg(test)]
@@ -188,5 +213,12 @@ mod tests {
         assert_eq!(stable("ip6_xmit f2fs ext4"), "ip6_xmit f2fs ext4");
         assert_eq!(stable("syz-dir264563108"), "syz-dirNUM");
         assert_eq!(stable("caf\u{e9}\u{1b}"), "caf");
+        assert_eq!(stable("at lib/f.c:12 g"), "at lib/f.c:LINE g");
+        assert_eq!(stable("in lib/f.c:12:34!"), "in lib/f.c:LINE!");
+        assert_eq!(stable("mm: 4096, 5 of 7"), "mm: NUM, NUM of NUM");
+        assert_eq!(stable("stuck on CPU#3!"), "stuck on CPU!");
+        assert_eq!(stable("task syz-executor.3/123 runs"), "task syz-executor runs");
+        assert_eq!(stable("syz-executor5: x"), "syz-executor: x");
+        assert_eq!(stable("syzkaller123456/7."), "syzkaller.");
     }
 }
