@@ -191,9 +191,12 @@ fn ends_trace(line: &str) -> bool {
     !line.starts_with(' ') && STARTS.iter().any(|start| line.starts_with(start))
 }
 
+/// What the fault injection's functions begin with.
+pub(super) const INJECTION: &str = "should_fail";
+
 /// Whether a function is of the fault injection, which prints stacks of its own.
 pub(super) fn is_injection(function: &str) -> bool {
-    function.starts_with("should_fail")
+    function.starts_with(INJECTION)
 }
 
 /// The functions of the first stack behind a line, from the innermost outwards.

@@ -64,16 +64,27 @@ pub(super) fn find(report: &Report) -> Option<String> {
     (!any).then(|| "there is no stack trace".to_owned())
 }
 
+/// What a line begins with by which another task says that it was made to fail.
+const FAULT: &str = "FAULT_INJECTION: forcing a failure";
+
+/// What is in a line by which another task says that there is no memory.
+static FAILURE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("allocation failure: "));
+
 /// Whether a line is of another task that prints a stack behind it, without a report of its own.
 fn is_intruder(line: &str) -> bool {
-    static FAILURE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("allocation failure: "));
-    line.starts_with("FAULT_INJECTION: forcing a failure")
-        || FAILURE.find(line.as_bytes()).is_some()
+    line.starts_with(FAULT) || FAILURE.find(line.as_bytes()).is_some()
+}
+
+/// Whether a report names such a thing at all; most don't.
+fn may_be_mixed(report: &Report) -> bool {
+    static OTHERS: LazyLock<[Finder<'_>; 2]> =
+        LazyLock::new(|| [Finder::new(FAULT), Finder::new(blame::INJECTION)]);
+    report.holds(&FAILURE) || OTHERS.iter().any(|words| report.holds(words))
 }
 
 /// Whether the stack of something harmless that went on at the same time is mixed in.
 pub(super) fn is_mixed(report: &Report) -> bool {
-    if report.context.is_known() {
+    if report.context.is_known() || !may_be_mixed(report) {
         return false;
     }
     let mut frames = 0;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -182,6 +183,11 @@ impl Report {
     pub(super) fn lines_and_frames(&self) -> impl Iterator<Item = (&str, bool)> {
         let spans = self.lines.iter().filter(|span| !span.questionable);
         spans.filter_map(|span| Some((self.text.get(span.range.clone())?, span.is_frame)))
+    }
+
+    /// Whether words stand anywhere in it.
+    pub(super) fn holds(&self, words: &Finder<'_>) -> bool {
+        words.find(self.text.as_bytes()).is_some()
     }
 
     /// The number of the first line that is like this, as [`Report::places`] counts them.
