@@ -12,8 +12,8 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 
 use super::{Entry, EntryMode};
 
-/// The file's first bytes, in which its header and its program headers must lie. The linker puts
-/// them first, and what comes out of a decompressor can't be read twice.
+/// The file's first bytes, in which its header and its program headers must lie, where linkers put
+/// them.
 const HEAD: usize = 4096;
 
 /// EI_CLASS, and ELFCLASS32 there.
