@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)] // clippy knows only test functions themselves for tests
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -14,8 +13,11 @@ use vmbisect::journal::{Event, Header, Journal};
 use vmbisect::search::Purpose;
 use vmbisect::trial::{Outcome, Target};
 
-const KVM_WAIT: &str = "WARNING in kvm_wait";
-const IO_SQ_THREAD: &str = "WARNING: still has locks held in io_sq_thread";
+use self::kvm_wait::{KVM_WAIT, STEPS, full};
+
+#[path = "support/kvm_wait.rs"]
+#[allow(dead_code, reason = "it needs a part only")]
+mod kvm_wait;
 
 /// Runs it, and gives its exit status and what it said.
 fn replay(arguments: &[&str]) -> (i32, String, String) {
@@ -30,72 +32,11 @@ fn answer(arguments: &[&str]) -> (i32, Value) {
     (status, serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{error}")))
 }
 
-/// By commit: what git had left, crashes and failed boots out of how many runs, git's verdict; the
-/// facts of syzbot's bisection of `WARNING in kvm_wait`.
-const STEPS: [(&str, u32, usize, usize, usize, &str); 14] = [
-    ("d99676af540c", 5932, 1, 3, 10, "bad"),
-    ("f9d58de23152", 3717, 0, 0, 20, "good"),
-    ("de1617578849", 1854, 3, 8, 20, "bad"),
-    ("4a037ad5d115", 929, 1, 5, 20, "bad"),
-    ("582cd91f69de", 451, 0, 0, 20, "good"),
-    ("3f6ec19f2d05", 247, 0, 0, 20, "good"),
-    ("85e853c5ec84", 125, 0, 0, 20, "good"),
-    ("c5e6fc08feb2", 73, 0, 0, 20, "good"),
-    ("9eef02334505", 33, 1, 12, 20, "bad"),
-    ("62137364e3e8", 19, 1, 6, 20, "bad"),
-    ("997acaf6b4b5", 9, 0, 4, 20, "good"),
-    ("7f82e631d236", 4, 0, 7, 20, "good"),
-    ("b38085ba6024", 2, 1, 5, 20, "bad"),
-    ("c8cc7e853192", 0, 2, 5, 20, "bad"),
-];
-
-fn full(short: &str) -> String {
-    format!("{short}{}", "0".repeat(28))
-}
-
-fn syzbot_log() -> String {
-    let (bad, good) = (full("81b1d39fd39a"), full("f40ddce88593"));
-    let mut log = format!(
-        "bisecting cause commit starting from {bad}\n\
-         testing commit {bad} with gcc (GCC) 10.2.1 20210217\nkernel signature: a\n\
-         all runs: crashed: {IO_SQ_THREAD}\ntesting release v5.11\n\
-         testing commit {good} with gcc (GCC) 10.2.1 20210217\nkernel signature: b\n\
-         all runs: OK\n# git bisect start {bad} {good}\n"
-    );
-    for (short, left, crashed, boot, runs, word) in STEPS {
-        let commit = full(short);
-        let signature = if word == "bad" && left < 3 { "same" } else { short };
-        let step = format!(
-            "Bisecting: {left} revisions left to test after this (roughly 3 steps)\n\
-             [{commit}] title of {short}\n\ntesting commit {commit} with gcc (GCC) 10.2.1\n\
-             kernel signature: {signature}\n"
-        );
-        log.push_str(&step);
-        match crashed + boot {
-            0 => log.push_str("all runs: OK\n"),
-            _ => (0..runs).for_each(|run| {
-                let what = match run {
-                    _ if run < crashed => format!("crashed: {KVM_WAIT}"),
-                    _ if run >= runs - boot => format!("boot failed: {KVM_WAIT}"),
-                    _ => "OK".into(),
-                };
-                writeln!(log, "run #{run}: {what}").unwrap();
-            }),
-        }
-        if left == 5932 {
-            log.push_str("reproducer seems to be flaky\n");
-        }
-        writeln!(log, "# git bisect {word} {commit}").unwrap();
-    }
-    writeln!(log, "{} is the first bad commit", full("c8cc7e853192")).unwrap();
-    log
-}
-
 #[test]
 fn the_log_that_vmbisect_was_made_for() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bisect.txt");
-    std::fs::write(&path, syzbot_log()).unwrap();
+    std::fs::write(&path, kvm_wait::log()).unwrap();
     let log = path.to_str().unwrap();
 
     let (status, answer) = answer(&[log, "--crash", KVM_WAIT]);

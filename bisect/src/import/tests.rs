@@ -1,8 +1,9 @@
-//! A fixture of our own that holds the facts of syzbot's bisection of `WARNING in kvm_wait`.
+//! On the facts of syzbot's bisection of `WARNING in kvm_wait`.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
+use self::kvm_wait::{IO_SQ_THREAD, KVM_WAIT, STEPS, full};
 use crate::history::CommitId;
 use crate::import::{BisectLog, ImportError, Word, implied_order, parse};
 use crate::journal::Record;
@@ -10,83 +11,11 @@ use crate::search::{Limits, Model, Verdict, WhyNot};
 use crate::session::{Fold, Step};
 use crate::trial::Target;
 
-const KVM_WAIT: &str = "WARNING in kvm_wait";
-const IO_SQ_THREAD: &str = "WARNING: still has locks held in io_sq_thread";
-
-/// By commit: what git had left, crashes and failed boots out of how many runs, git's verdict.
-const STEPS: [(&str, u32, usize, usize, usize, &str); 14] = [
-    ("d99676af540c", 5932, 1, 3, 10, "bad"),
-    ("f9d58de23152", 3717, 0, 0, 20, "good"),
-    ("de1617578849", 1854, 3, 8, 20, "bad"),
-    ("4a037ad5d115", 929, 1, 5, 20, "bad"),
-    ("582cd91f69de", 451, 0, 0, 20, "good"),
-    ("3f6ec19f2d05", 247, 0, 0, 20, "good"),
-    ("85e853c5ec84", 125, 0, 0, 20, "good"),
-    ("c5e6fc08feb2", 73, 0, 0, 20, "good"),
-    ("9eef02334505", 33, 1, 12, 20, "bad"),
-    ("62137364e3e8", 19, 1, 6, 20, "bad"),
-    ("997acaf6b4b5", 9, 0, 4, 20, "good"),
-    ("7f82e631d236", 4, 0, 7, 20, "good"),
-    ("b38085ba6024", 2, 1, 5, 20, "bad"),
-    ("c8cc7e853192", 0, 2, 5, 20, "bad"),
-];
-
-fn full(short: &str) -> String {
-    format!("{short}{}", "0".repeat(28))
-}
+#[path = "../../tests/support/kvm_wait.rs"]
+mod kvm_wait;
 
 fn id(short: &str) -> CommitId {
     full(short).parse().unwrap()
-}
-
-fn fixture() -> String {
-    let (bad, good) = (full("81b1d39fd39a"), full("f40ddce88593"));
-    let mut log = format!(
-        "bisecting cause commit starting from {bad}\n\
-         testing commit {bad} with gcc (GCC) 10.2.1 20210217\nkernel signature: a\n\
-         all runs: crashed: {IO_SQ_THREAD}\ntesting release v5.11\n\
-         testing commit {good} with gcc (GCC) 10.2.1 20210217\nkernel signature: b\n\
-         all runs: OK\n# git bisect start {bad} {good}\n"
-    );
-    for (short, left, crashed, boot, runs, word) in STEPS {
-        let commit = full(short);
-        // Two of them were one binary.
-        let signature = match short {
-            "b38085ba6024" | "c8cc7e853192" => "same",
-            other => other,
-        };
-        write!(
-            log,
-            "Bisecting: {left} revisions left to test after this (roughly 3 steps)\n\
-             [{commit}] title of {short}\n\n\
-             testing commit {commit} with gcc (GCC) 10.2.1 20210217\n\
-             kernel signature: {signature}\n"
-        )
-        .unwrap();
-        if crashed + boot == 0 {
-            log.push_str("all runs: OK\n");
-        }
-        for run in 0..runs * usize::from(crashed + boot > 0) {
-            let what = match run {
-                _ if run < crashed => format!("crashed: {KVM_WAIT}"),
-                _ if run >= runs - boot => format!("boot failed: {KVM_WAIT}"),
-                _ => "OK".into(),
-            };
-            writeln!(log, "run #{run}: {what}").unwrap();
-        }
-        if short == "d99676af540c" {
-            log.push_str("reproducer seems to be flaky\n");
-        }
-        writeln!(log, "# git bisect {word} {commit}").unwrap();
-    }
-    let culprit = full("c8cc7e853192");
-    write!(
-        log,
-        "{culprit} is the first bad commit\nReproducer flagged being flaky\n\
-         first bad commit: {culprit} title of c8cc7e853192\ncrash: {KVM_WAIT}\n"
-    )
-    .unwrap();
-    log
 }
 
 /// The fold of a log, in the order it implies.
@@ -102,7 +31,7 @@ fn fold(log: &BisectLog, title: &str) -> Fold {
 
 #[test]
 fn all_of_it_is_read() {
-    let log = parse(&fixture()).unwrap();
+    let log = parse(&kvm_wait::log()).unwrap();
     assert_eq!(log.tested.len(), 16);
     assert_eq!(log.culprit, Some(id("c8cc7e853192")));
     assert_eq!(log.first_crash(), Some(IO_SQ_THREAD));
@@ -114,7 +43,7 @@ fn all_of_it_is_read() {
 
 #[test]
 fn the_order_has_the_distances_that_git_counted() {
-    let candidates = implied_order(&parse(&fixture()).unwrap());
+    let candidates = implied_order(&parse(&kvm_wait::log()).unwrap());
     let rev = |short| candidates.rev(id(short)).unwrap();
     assert_eq!(rev("62137364e3e8") - rev("997acaf6b4b5"), 10);
     assert_eq!(rev("c8cc7e853192") + 1, rev("b38085ba6024"));
@@ -125,7 +54,7 @@ fn the_order_has_the_distances_that_git_counted() {
 
 #[test]
 fn with_boots_as_evidence_the_recorded_answer_is_ruled_out() {
-    let log = parse(&fixture()).unwrap();
+    let log = parse(&kvm_wait::log()).unwrap();
     let fold = fold(&log, KVM_WAIT);
     let rev = |short| fold.candidates().rev(id(short)).unwrap();
     let (introduced, blamed) = (rev("997acaf6b4b5"), rev("c8cc7e853192"));
@@ -141,7 +70,7 @@ fn with_boots_as_evidence_the_recorded_answer_is_ruled_out() {
 
 #[test]
 fn for_the_title_it_set_out_from_nobody_can_be_named() {
-    let log = parse(&fixture()).unwrap();
+    let log = parse(&kvm_wait::log()).unwrap();
     let fold = fold(&log, IO_SQ_THREAD);
     assert!(fold.belief().best().unwrap().1 < 0.01);
     // All that was tested after the first step is below a revision without that crash.
@@ -174,7 +103,7 @@ fn logs_without_anything_in_them() {
 
 #[test]
 fn only_untestable_ends_leave_nothing_to_say() {
-    let text = fixture().replace(KVM_WAIT, IO_SQ_THREAD).replace("crashed", "infra problem");
+    let text = kvm_wait::log().replace(KVM_WAIT, IO_SQ_THREAD).replace("crashed", "infra problem");
     let log = parse(&text).unwrap();
     let fold = fold(&log, "no such title");
     match fold.next() {
