@@ -77,7 +77,8 @@ pub enum HangKind {
     SpinningInterruptsOff,
     /// At least one vCPU spins in place with interrupts on.
     SpinningInterruptsOn,
-    /// Every vCPU halted with interrupts on: it waits for something that does not come.
+    /// Every vCPU halted, with interrupts on: it waits for something that does not come. Or one halted
+    /// with interrupts off, and the others do no more than kernels do for themselves.
     Idle,
 }
 

@@ -5,7 +5,7 @@
 //! | every vCPU halted with interrupts off | two looks, the second with all of them at rest | at once: it is a proof |
 //! | spinning with interrupts off | one is in one place of its kernel whenever it is looked at, and takes no interrupts | when it has had CPU time for as long as the hang may last |
 //! | spinning with interrupts on | likewise, but it takes interrupts, and no other vCPU does any work | likewise |
-//! | idle | all wait for interrupts | at the deadline, or after the silence that the user has set |
+//! | idle | all wait for interrupts; or one is halted with interrupts off, and no other runs a program | at the deadline, or after the silence that the user has set |
 //! | making progress | a vCPU runs a program, or is elsewhere at each look | never: at the deadline it timed out |
 //!
 //! A spinning vCPU's patience is counted in the CPU time that its thread got, so that a host with
@@ -123,8 +123,15 @@ impl Window {
         if let Some(time) = off {
             return Activity::Stuck(HangKind::SpinningInterruptsOff, time);
         }
+        let dead = doing.contains(&Doing::Dead);
         if doing.contains(&Doing::Working) {
-            return Activity::Working;
+            // Whoever waits for one that is dead goes on with what kernels do for themselves: RCU asks
+            // every few ticks whether it has come back.
+            let kernel_only = !self.looks.iter().flatten().any(|glimpse| glimpse.user);
+            return match dead && kernel_only && self.looks.len() >= FEWEST_LOOKS {
+                true => Activity::Stuck(HangKind::Idle, self.silence()),
+                false => Activity::Working,
+            };
         }
         let on = longest(|doing| match doing {
             Doing::SpinningInterruptsOn(time) => Some(*time),
@@ -134,7 +141,6 @@ impl Window {
             return Activity::Stuck(HangKind::SpinningInterruptsOn, time);
         }
         let alive = doing.contains(&Doing::Idle);
-        let dead = doing.contains(&Doing::Dead);
         let kind = if dead && !alive { HangKind::HaltedInterruptsOff } else { HangKind::Idle };
         Activity::Stuck(kind, self.silence())
     }
@@ -290,6 +296,17 @@ mod tests {
         assert_eq!(kind(&vec![vec![halted(0, true), halted(1, false)]; 3]), Some(HangKind::Idle));
         let dead = kind(&vec![vec![halted(0, false)]; 3]);
         assert_eq!(dead, Some(HangKind::HaltedInterruptsOff));
+    }
+
+    #[test]
+    fn what_a_kernel_does_for_itself_beside_a_dead_vcpu_is_no_progress() {
+        let beside = |dead: bool, cs| {
+            let look = |step: u64| vec![running(AT + step * 0x4000, true, cs), halted(1, !dead)];
+            kind(&(0..9).map(look).collect::<Vec<_>>())
+        };
+        assert_eq!(beside(true, KERNEL), Some(HangKind::Idle));
+        assert_eq!(beside(true, USER), None, "it may wait for what a program will do");
+        assert_eq!(beside(false, KERNEL), None);
     }
 
     #[test]
