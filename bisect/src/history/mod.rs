@@ -7,6 +7,7 @@ mod candidates;
 mod changes;
 mod error;
 mod find;
+mod git;
 mod graph;
 mod id;
 mod overlaid;

@@ -5,17 +5,11 @@
 //! alone.
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use git2::Oid;
 
-use super::{Candidates, CommitId, HistoryError};
-
-/// Bytes of the line of a merge.
-const LINE: usize = 3 * 41;
+use super::{Candidates, CommitId, HistoryError, git};
 
 /// The commits that are reachable from `bad` and from no good tip, in the repository of that
 /// directory.
@@ -26,33 +20,11 @@ pub(super) fn candidates(
     shallow: &HashSet<Oid>,
 ) -> Result<Candidates, HistoryError> {
     let failed = |reason: String| HistoryError::RevList { reason };
-    let mut command = Command::new("git");
-    command.arg("--git-dir").arg(git_dir).args(["rev-list", "--topo-order", "--parents"]);
-    command.arg(bad.to_string()).args(good.iter().map(|tip| format!("^{tip}")));
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Ctrl-C must not look like git's own failure.
-        .process_group(0)
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    let mut reader = child.stdout.take().map(|out| BufReader::with_capacity(LINE << 10, out));
+    let list = ["rev-list", "--topo-order", "--parents"].map(str::to_owned);
+    let arguments = list.into_iter().chain(git::range(good, bad));
     let mut listed = Listed::default();
-    let read = reader.as_mut().map_or(Ok(()), |reader| listed.read(reader, shallow));
-    // Where reading ended early, git must not wait for a reader.
-    drop(reader);
-    let mut said = String::new();
-    if let Some(mut errors) = child.stderr.take() {
-        let _ = errors.read_to_string(&mut said);
-    }
-    let ended = child.wait();
-    read?;
-    match ended {
-        Ok(status) if status.success() => Ok(listed.candidates(good)),
-        Ok(status) => Err(failed(format!("{}{status}", said.trim_start()))),
-        Err(error) => Err(failed(error.to_string())),
-    }
+    git::lines(git_dir, arguments, failed, |line| listed.take(line, shallow))?;
+    Ok(listed.candidates(good))
 }
 
 /// Commits in the order of the list: children before parents.
@@ -65,22 +37,6 @@ struct Listed {
 }
 
 impl Listed {
-    fn read(
-        &mut self,
-        reader: &mut impl BufRead,
-        shallow: &HashSet<Oid>,
-    ) -> Result<(), HistoryError> {
-        let mut line = Vec::with_capacity(LINE);
-        loop {
-            line.clear();
-            match reader.read_until(b'\n', &mut line) {
-                Ok(0) => return Ok(()),
-                Ok(_) => self.take(&line, shallow)?,
-                Err(error) => return Err(HistoryError::RevList { reason: error.to_string() }),
-            }
-        }
-    }
-
     fn take(&mut self, line: &[u8], shallow: &HashSet<Oid>) -> Result<(), HistoryError> {
         let text = line.trim_ascii();
         let mut names = text.split(|&byte| byte == b' ').map(|name| {

@@ -165,12 +165,11 @@ impl Session<'_> {
     ) -> Result<Verdict, SessionError> {
         let mut inert = Inert::default();
         loop {
-            // git is interrupted along with this process, and is no error then.
-            let hints = self.take_crash_hint(watch).and(self.take_inert(&mut inert, watch));
+            self.take_crash_hint(watch)?;
+            self.take_inert(&mut inert, watch)?;
             if self.cancel.is_cancelled() {
                 return Err(SessionError::Cancelled);
             }
-            hints?;
             let step = self.fold.next();
             watch(&self.fold, Progress::Step(&step));
             match step {
