@@ -15,9 +15,8 @@ pub(super) fn file(report: &Report, is_stall: bool) -> Option<String> {
     let first = is_stall.then(|| report.position(blame::is_interrupt)).flatten();
     let first = first.map_or(0, |at| at + 1);
     let mut guilty: Option<String> = None;
-    let lines = report.places().filter(|(number, line)| *number >= first && !is_past(line));
-    let lines = lines.map(|(_, line)| line);
-    for path in lines.filter_map(path).map(clean).filter(|path| !is_innocent(path)) {
+    let lines = report.places().filter(|(number, _)| *number >= first).map(|(_, line)| line);
+    for path in suspects(lines) {
         match &guilty {
             None => guilty = Some(path),
             Some(known) => {
@@ -35,13 +34,18 @@ pub(super) fn file(report: &Report, is_stall: bool) -> Option<String> {
 /// All files of a report that may be to blame, in their order.
 pub(super) fn files(report: &str) -> Vec<String> {
     let mut files = Vec::new();
-    let lines = report.lines().filter(|line| !is_past(line));
-    for file in lines.filter_map(path).map(clean).filter(|path| !is_innocent(path)) {
+    for file in suspects(report.lines()) {
         if !files.contains(&file) {
             files.push(file);
         }
     }
     files
+}
+
+/// The files that these lines name and that may be to blame.
+fn suspects<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
+    let present = lines.filter(|line| !is_past(line));
+    present.filter_map(path).map(clean).filter(|path| !is_innocent(path))
 }
 
 /// The first `path/file.c:12` of a line, without a leading `./`.

@@ -30,9 +30,7 @@ impl Model {
             signature_lies: 1e-4,
         }
     }
-}
 
-impl Model {
     /// The posterior probability at which a culprit is named. A part of the error that is allowed
     /// is kept for what the model leaves out: that rates differ from revision to revision, that they
     /// lie between the points of the grid.

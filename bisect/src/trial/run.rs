@@ -27,8 +27,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// are below 100 KiB; a guest that prints this much prints for ever.
 const CONSOLE_LIMIT: u64 = 16 << 20;
 
-/// Runs one trial on this machine's KVM, in `vm`: `kernel` and `initramfs` are the job's files. It is for the
-/// caller to conclude (see [`super::hang`]) and to say that it is done.
+/// Runs one trial on this machine's KVM, in `vm`: `kernel` and `initramfs` are the job's files. It is
+/// for the caller to conclude (see [`super::hang`]) and to say that it is done.
 ///
 /// The machine is stopped as soon as what the trial says is decided: when the target or another
 /// crash has shown and its report is complete or, where boot is the question, when init is reached.
