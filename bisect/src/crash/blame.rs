@@ -6,7 +6,8 @@ use regex_automata::meta::Regex;
 use super::{
     damage, frames,
     report::Report,
-    rules::{Compiled, Find, Groups, WARNING, groups},
+    rules::{Compiled, Find, WARNING, groups},
+    title::Known,
     trace,
 };
 
@@ -14,7 +15,7 @@ use super::{
 pub(super) fn frame<'a>(
     compiled: &Compiled,
     places: impl Iterator<Item = (Find, Option<&'a Regex>)>,
-    known: &Groups,
+    known: &Known<'_>,
     report: &Report,
 ) -> Option<String> {
     let may_be =
@@ -22,13 +23,8 @@ pub(super) fn frame<'a>(
     for (find, pattern) in places {
         let matches = |line: &str| pattern.is_some_and(|regex| regex.is_match(line.as_bytes()));
         let found = match find {
-            Find::Known => {
-                let functions = known.iter().filter(|(name, _)| name == "func");
-                functions.map(|(_, function)| &**function).find(may_be).map(str::to_owned)
-            }
-            Find::Named => {
-                known.iter().find(|(name, _)| name == "func").map(|(_, function)| function.clone())
-            }
+            Find::Known => known.named("func").find(may_be).map(str::to_owned),
+            Find::Named => known.named("func").next().map(str::to_owned),
             Find::Line(_) => {
                 let mut lines = report.lines().skip(1);
                 lines.find_map(|line| function_in(line, pattern?).filter(|f| may_be(&&**f)))

@@ -35,7 +35,7 @@ pub(super) fn find(report: &Report) -> Option<String> {
     let mut seen = [false; SORTS.len()];
     let mut wanted = None;
     for (line, is_frame) in report.lines_and_frames().skip(1) {
-        if line.starts_with(['(', ' ']) && line.contains("(stack is not available)") {
+        if !is_frame && line.trim_ascii_start().starts_with("(stack is not available)") {
             return None;
         }
         let sort = sort(line);

@@ -44,7 +44,8 @@ pub(super) fn parse(raw: &[u8]) -> Line<'_> {
     // so only the first few brackets are looked at.
     let mut context = Context::Bare;
     for _ in 0..4 {
-        let Some(open) = memchr::memchr(b'[', rest) else { break };
+        let first = if rest.first() == Some(&b'[') { Some(0) } else { memchr::memchr(b'[', rest) };
+        let Some(open) = first else { break };
         let inside = rest.get(open + 1..).unwrap_or_default();
         let Some(after) = timestamp(inside) else {
             if context == Context::Bare && open < 64 {
@@ -75,6 +76,11 @@ pub(super) fn parse(raw: &[u8]) -> Line<'_> {
 /// A line that was printed without a stamp, whatever follows in it.
 pub(super) fn unstamped(raw: &[u8]) -> Line<'_> {
     Line { context: Context::Bare, text: level(trim_end(raw)) }
+}
+
+/// Whether there may be something in a text that only terminals understand.
+pub(super) fn is_coloured(text: &[u8]) -> bool {
+    memchr::memchr(ESCAPE, text).is_some()
 }
 
 /// A line without what only terminals understand: colours (`ESC [ 1 ; 31 m`), the cursor's moves.
@@ -146,12 +152,18 @@ fn caller(text: &[u8]) -> Option<(Context, &[u8])> {
 
 /// A number of at most `most` digits, of which there are at most nine, and what follows it.
 fn digits(text: &[u8], most: usize) -> Option<(u32, &[u8])> {
-    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if length == 0 || length > most {
-        return None;
+    let mut number = 0;
+    for (length, byte) in text.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return if length == 0 { None } else { Some((number, text.get(length..)?)) };
+        }
+        if length == most {
+            return None;
+        }
+        number = number * 10 + u32::from(digit);
     }
-    let (digits, rest) = text.split_at_checked(length)?;
-    Some((digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')), rest))
+    None
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The lines of one report.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
@@ -60,15 +60,25 @@ pub(super) struct Runner {
 
 /// Reads a line `CPU: 0 PID: 1 Comm: init Not tainted 6.1.0 #1`.
 fn runner(line: &str) -> Runner {
-    let (numbers, name) = line.split_once(" Comm: ").unwrap_or((line, ""));
-    let number = |word: &str| -> Option<u32> {
-        let mut words = numbers.split_ascii_whitespace().skip_while(|known| *known != word);
-        words.nth(1)?.parse().ok()
-    };
-    let end = [" Not tainted", " Tainted: "].iter().find_map(|end| name.find(end));
+    static COMM: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(" Comm: "));
+    static ENDS: LazyLock<[Finder<'_>; 2]> =
+        LazyLock::new(|| [" Not tainted", " Tainted: "].map(Finder::new));
+    let comm = COMM.find(line.as_bytes()).unwrap_or(line.len());
+    let (numbers, name) = line.split_at_checked(comm).unwrap_or((line, ""));
+    let name = name.get(" Comm: ".len()..).unwrap_or_default();
+    let (mut cpu, mut pid) = (None, None);
+    let mut words = numbers.split_ascii_whitespace();
+    while let Some(word) = words.next() {
+        match word {
+            "CPU:" if cpu.is_none() => cpu = words.next().and_then(|number| number.parse().ok()),
+            "PID:" if pid.is_none() => pid = words.next().and_then(|number| number.parse().ok()),
+            _ => {}
+        }
+    }
+    let end = ENDS.iter().find_map(|end| end.find(name.as_bytes()));
     let name = end.and_then(|end| name.get(..end)).map(str::trim_end);
-    let task = name.zip(number("PID:")).map(|(name, pid)| format!("{name}/{pid}"));
-    Runner { task, cpu: number("CPU:"), executor: name.and_then(executor) }
+    let task = name.zip::<u32>(pid).map(|(name, pid)| format!("{name}/{pid}"));
+    Runner { task, cpu, executor: name.and_then(executor) }
 }
 
 fn executor(task: &str) -> Option<Executor> {
@@ -92,8 +102,13 @@ const ENOUGH: usize = 22;
 const ENOUGH_KMSAN: usize = 16;
 
 impl Report {
-    /// A report that begins with `line` at `start`.
-    pub(super) fn new(line: Line<'_>, start: u64, end: u64) -> Report {
+    /// A report that begins with `line` at `start`, in the memory of one that is done.
+    pub(super) fn new(line: Line<'_>, start: u64, end: u64, done: Option<Report>) -> Report {
+        let (mut text, mut lines) = done.map(|done| (done.text, done.lines)).unwrap_or_default();
+        text.clear();
+        text.reserve(TYPICAL);
+        lines.clear();
+        lines.reserve(TYPICAL / 64);
         let mut report = Report {
             context: line.context,
             start,
@@ -101,8 +116,8 @@ impl Report {
             last: end,
             is_complete: false,
             before: String::new(),
-            text: String::with_capacity(TYPICAL),
-            lines: Vec::with_capacity(TYPICAL / 64),
+            text,
+            lines,
             certain: 0,
             own: None,
             is_cut: false,
@@ -201,10 +216,12 @@ impl Report {
     pub(super) fn places(&self) -> impl Iterator<Item = (usize, &str)> {
         let bytes = self.text.as_bytes();
         let mut last = None;
-        memchr::memchr_iter(b':', bytes).filter_map(move |at| {
-            // Most colons are told apart by what stands around them.
-            let is_place = matches!(bytes.get(at.checked_sub(1)?)?, b'c' | b'h' | b'S' | b's')
-                && bytes.get(at + 1)?.is_ascii_digit();
+        // Reports have fewer dots than colons.
+        memchr::memchr_iter(b'.', bytes).filter_map(move |at| {
+            let is_place = matches!(
+                bytes.get(at + 1..)?,
+                [b'c' | b'h' | b'S', b':', b'0'..=b'9', ..] | [b'r', b's', b':', b'0'..=b'9', ..]
+            );
             if !is_place {
                 return None;
             }
@@ -219,10 +236,16 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.before.len() + self.text.len());
         text.push_str(&self.before);
-        let own = self.lines.iter().take(self.own.unwrap_or(usize::MAX));
-        for span in own.filter(|span| !span.questionable) {
-            text.push_str(self.text.get(span.range.clone()).unwrap_or_default());
-            text.push('\n');
+        let own = self.lines.get(..self.own.unwrap_or(usize::MAX)).unwrap_or(&self.lines);
+        for lines in own.chunk_by(|one, next| one.questionable == next.questionable) {
+            if let [first, ..] = lines
+                && let [.., last] = lines
+                && !first.questionable
+            {
+                // With the last one's newline.
+                let lines = first.range.start..last.range.end + 1;
+                text.push_str(self.text.get(lines).unwrap_or_default());
+            }
         }
         text
     }

@@ -141,7 +141,7 @@ impl Scanner {
         // The line is complete. What was dropped of it is missing in the buffer, which therefore
         // begins anew behind it.
         let end = self.buffer.len();
-        self.tracker.first_line(self.buffer.get(self.next..).unwrap_or_default());
+        self.tracker.lines_of(self.buffer.get(self.next..).unwrap_or_default());
         let dropped = std::mem::take(&mut self.dropped) as u64;
         self.tracker.line(&self.buffer, self.next..end, self.base, dropped + 1, true);
         self.base += end as u64 + dropped + 1;
@@ -154,7 +154,7 @@ impl Scanner {
     fn lines(&mut self, end: usize) {
         let from = self.next;
         let Some(text) = self.buffer.get(from..end) else { return };
-        self.tracker.first_line(text);
+        self.tracker.lines_of(text);
         let mut candidates = self.set.candidates(text).peekable();
         let mut at = 0;
         while at < text.len() {

@@ -20,6 +20,26 @@ pub(super) struct Verdict {
     pub(super) corrupted: Option<String>,
 }
 
+/// What the named groups hold of the lines that a title is made of.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    /// Of the line that begins the report.
+    header: &'a Groups,
+    /// Of the further ones.
+    more: Groups,
+}
+
+impl Known<'_> {
+    fn all(&self) -> impl Iterator<Item = &(String, String)> {
+        self.header.iter().chain(&self.more)
+    }
+
+    /// What the groups of this name hold.
+    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.all().filter(move |(known, _)| known == name).map(|(_, held)| &**held)
+    }
+}
+
 /// Stands in titles for a function that could not be found.
 const NO_FRAME: &str = "corrupted";
 
@@ -32,7 +52,7 @@ const NEAR: usize = 14;
 /// Judges a report by the rule that its first line is of; `None` if it is none after all.
 pub(super) fn judge(compiled: &Compiled, header: &Groups, report: &Report) -> Option<Verdict> {
     let rule = compiled.rule;
-    let mut known = header.clone();
+    let mut known = Known { header, more: Groups::new() };
     if !more(compiled, report, &mut known) {
         let corrupted = Some("a line that such a report has is missing".to_owned());
         let (title, alts) = match rule.lost {
@@ -49,12 +69,12 @@ pub(super) fn judge(compiled: &Compiled, header: &Groups, report: &Report) -> Op
     let frame = blame::frame(compiled, places, &known, report)
         .or_else(|| if mixed { blame::frame_among_others(compiled, report) } else { None });
     if let Some(origin) = blame::frame(compiled, compiled.origin(), &known, report) {
-        known.push(("origin".to_owned(), origin));
+        known.more.push(("origin".to_owned(), origin));
     }
     let corrupted = match rule.stack {
         Stack::Corrupted => Some("the line that names the crash is all there is".to_owned()),
         _ if known
-            .iter()
+            .all()
             .any(|(_, said)| said.trim().is_empty() || holds_stamp(said.as_bytes())) =>
         {
             Some("the line that names the crash is cut, or another one broke into it".to_owned())
@@ -69,19 +89,19 @@ pub(super) fn judge(compiled: &Compiled, header: &Groups, report: &Report) -> Op
 }
 
 /// Finds the further lines that the title needs, and takes from them what it names.
-fn more(compiled: &Compiled, report: &Report, known: &mut Groups) -> bool {
+fn more(compiled: &Compiled, report: &Report, known: &mut Known<'_>) -> bool {
     let mut lines = report.lines().skip(1);
     for (index, pattern) in compiled.more().iter().enumerate() {
         let limit = if index == 0 { NEAR } else { usize::MAX };
         let found = lines.by_ref().take(limit).find(|line| pattern.is_match(line.as_bytes()));
         let Some(line) = found else { return false };
-        known.extend(groups(pattern, line.as_bytes()));
+        known.more.extend(groups(pattern, line.as_bytes()));
     }
     true
 }
 
 /// The title and the others for a guilty function.
-fn titles(compiled: &Compiled, frame: Option<&str>, known: &Groups) -> (String, Vec<String>) {
+fn titles(compiled: &Compiled, frame: Option<&str>, known: &Known<'_>) -> (String, Vec<String>) {
     let rule = compiled.rule;
     let raw = frame.unwrap_or(NO_FRAME);
     let name = name(rule, raw);
@@ -115,7 +135,7 @@ fn line(report: &Report, header: &str) -> String {
     stable(line.get(from..).unwrap_or_default())
 }
 
-fn fill(template: &str, frame: &str, known: &Groups) -> String {
+fn fill(template: &str, frame: &str, known: &Known<'_>) -> String {
     let mut title = String::with_capacity(LONGEST);
     let mut rest = template;
     while let Some((before, behind)) = rest.split_once('{') {
@@ -124,7 +144,7 @@ fn fill(template: &str, frame: &str, known: &Groups) -> String {
         rest = behind;
         if name == "frame" {
             title.push_str(frame);
-        } else if let Some((_, value)) = known.iter().find(|(known, _)| known == name) {
+        } else if let Some(value) = known.named(name).next() {
             title.push_str(&stable(value.trim()));
         }
     }

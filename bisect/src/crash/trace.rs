@@ -130,16 +130,29 @@ pub(super) fn parse(line: &str) -> Option<Frame<'_>> {
 
 /// A function's name at the start of `text`, without the compiler's suffixes, and what follows it.
 pub(super) fn function(text: &str) -> Option<(&str, &str)> {
-    let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if !matches!(text.as_bytes().first()?, b'A'..=b'Z' | b'a'..=b'z' | b'_') {
         return None;
     }
-    let name = text.bytes().position(|b| !is_of_name(b)).unwrap_or(text.len());
+    let name = text.bytes().position(|b| !NAME[usize::from(b)]).unwrap_or(text.len());
     let (name, rest) = text.split_at_checked(name)?;
-    let is_of_suffix = |b: u8| is_of_name(b) || matches!(b, b'.' | b'$');
+    if !matches!(rest.as_bytes().first(), Some(b'.' | b'$')) {
+        return Some((name, rest));
+    }
+    let is_of_suffix = |b: u8| NAME[usize::from(b)] || matches!(b, b'.' | b'$');
     let suffix = rest.bytes().position(|b| !is_of_suffix(b)).unwrap_or(rest.len());
     Some((name, rest.get(suffix..)?))
 }
+
+/// The bytes that a function's name is made of.
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
+        byte += 1;
+    }
+    table
+};
 
 /// The `path.c` of `path.c:12` among the words of `text`.
 fn source(text: &str) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! The reports that are open: which line belongs to which, and when one is complete.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{borrow::Cow, collections::VecDeque, ops::Range};
 
 use memchr::memrchr;
 
@@ -8,7 +8,7 @@ use super::{
     Crash, Event, Kind, guilty,
     line::{self, Context, Line},
     report::Report,
-    rules::{self, BOOT, Groups, Hit, RuleSet},
+    rules::{self, BOOT, Groups, Hit, Joins, RuleSet},
     title, trace,
 };
 
@@ -40,6 +40,10 @@ pub(super) struct Tracker {
     reported: u64,
     /// Where the current boot began.
     booted: u64,
+    /// Whether colours may be in the lines that come.
+    coloured: bool,
+    /// A report that is closed, whose memory the next one uses again.
+    done: Option<Report>,
 }
 
 /// A report that still grows.
@@ -68,6 +72,8 @@ impl Tracker {
             boots: None,
             reported: 0,
             booted: 0,
+            coloured: false,
+            done: None,
         }
     }
 
@@ -86,8 +92,9 @@ impl Tracker {
         self.open.iter().filter_map(|open| judge(self.set, open)).collect()
     }
 
-    /// Looks at the log's first words.
-    pub(super) fn first_line(&mut self, text: &[u8]) {
+    /// Looks at what the next lines are in, as a whole: at the log's first words, and for colours.
+    pub(super) fn lines_of(&mut self, text: &[u8]) {
+        self.coloured = line::is_coloured(text);
         if self.boots.is_none() {
             let mut lines = text.split(|&byte| byte == b'\n');
             let first = lines.find(|line| !line.trim_ascii().is_empty());
@@ -108,25 +115,29 @@ impl Tracker {
         let start = base + range.start as u64;
         let end = base + range.end as u64 + dropped;
         let (past, raw) = buffer.split_at(range.start.min(buffer.len()));
-        let raw = line::plain(raw.get(..range.len()).unwrap_or(raw));
+        let raw = raw.get(..range.len()).unwrap_or(raw);
+        let raw = if self.coloured { line::plain(raw) } else { Cow::Borrowed(raw) };
         let mut line = line::parse(&raw);
         let is_over = |open: &Open| start.saturating_sub(open.report.last) > PATIENCE;
         while self.open.front().is_some_and(is_over) {
             self.close_first();
         }
-        let mut hit = if may_begin { self.set.find(line.text) } else { None };
-        if may_begin && hit.is_none() && line.text.len() < raw.len() {
+        if !may_begin {
+            return self.append(line, end);
+        }
+        let mut hit = self.set.find(line.text);
+        if hit.is_none() && line.text.len() < raw.len() {
             // What stands before the stamp may be no prefix, but a line that another one broke into.
             let whole = line::unstamped(&raw);
             hit = self.set.find(whole.text);
             line = if hit.is_some() { whole } else { line };
         }
-        let panic = may_begin && rules::is_panic(line.text);
+        let panic = rules::is_panic(line.text);
         if panic {
             self.open.iter_mut().for_each(|open| open.panicked = true);
             self.events.push(Event::Panic { since: self.booted, at: start });
         }
-        if may_begin && line.text.starts_with(BOOT.as_bytes()) {
+        if line.text.starts_with(BOOT.as_bytes()) {
             self.close_all();
             self.booted = start;
             self.reported = start;
@@ -142,7 +153,7 @@ impl Tracker {
             }
             Some(hit) if !self.continues(&hit, line.context) => {
                 self.close_context(line.context);
-                let mut report = Report::new(line, start, end);
+                let mut report = Report::new(line, start, end, self.done.take());
                 let since =
                     usize::try_from(self.reported.saturating_sub(base)).unwrap_or(usize::MAX);
                 report.set_before(before(past.get(since..).unwrap_or_default(), line.context));
@@ -167,7 +178,15 @@ impl Tracker {
             return true;
         }
         let mut same = self.open.iter().filter(|open| open.report.context == context);
-        same.any(|open| rule.continues || rule.gathers && open.rule == hit.rule)
+        same.any(|open| match rule.joins {
+            Joins::None => false,
+            Joins::Same => open.rule == hit.rule,
+            Joins::Announced => {
+                let announced = self.set.get(open.rule).is_some_and(|c| c.rule.kind == rule.kind);
+                announced && open.rule != hit.rule
+            }
+            Joins::Any => true,
+        })
     }
 
     /// Whether a line is the one before once more.
@@ -267,6 +286,7 @@ impl Tracker {
                 }
             };
             self.events.extend(crash.map(Event::Crash));
+            self.done = Some(open.report);
         }
     }
 }

@@ -79,7 +79,6 @@ pub(crate) const BUGS: &[Bug] = &[
     debug("null_read"),
     debug("null_write"),
     debug("null_call"),
-    debug("nx_call"),
     debug("page_fault"),
     debug("rodata_write"),
     debug("kfence_uaf"),
@@ -88,10 +87,9 @@ pub(crate) const BUGS: &[Bug] = &[
     debug("kfence_corruption"),
     Bug { append: SLUB_DEBUG, ..debug("slab_redzone") },
     Bug { append: SLUB_DEBUG, ..debug("slab_poison") },
-    debug("bad_page"),
     Bug {
         run: Some(
-            "mount -t debugfs none /sys/kernel/debug; echo leak > /proc/death; sleep 6; \
+            "for i in 1 2 3 4; do (echo leak > /proc/death); done; sleep 6; \
              echo scan > /sys/kernel/debug/kmemleak; sleep 6; \
              echo scan > /sys/kernel/debug/kmemleak; cat /sys/kernel/debug/kmemleak",
         ),
@@ -148,24 +146,13 @@ pub(crate) const BUGS: &[Bug] = &[
     debug("bug"),
     debug("warn"),
     debug("warn_text"),
-    debug("irq_warn"),
     debug("irq_oops"),
     debug("ipi_oops"),
     debug("invalid_opcode"),
     debug("int3"),
     debug("double_fault"),
-    debug("msr"),
     debug("panic"),
     // What needs no bug in the kernel.
-    Bug {
-        append: "kmemleak=off rdinit=/nothing root=/dev/nothing",
-        run: Some("true"),
-        ..debug("no_root")
-    },
-    Bug {
-        append: "kmemleak=off rdinit=/vmbisect/bin/busybox",
-        run: Some("true"),
-        ..debug("init_exits")
-    },
+    Bug { append: "kmemleak=off rdinit=/bin/true", run: Some("true"), ..debug("init_exits") },
     Bug { run: Some("tail /dev/zero"), memory: 96, ..debug("out_of_memory") },
 ];

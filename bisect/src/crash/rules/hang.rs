@@ -1,7 +1,7 @@
 //! What does not go on: RCU stalls, lockups, hung tasks, stuck workqueues, and the machines that the
 //! VMM itself found to hang.
 
-use super::{Example, Find, Kind, Rule, Stack};
+use super::{Example, Find, Joins, Kind, Rule, Stack};
 
 /// What a task waits for is not what it waits in.
 const HANG_SKIP: &[&str] = &[
@@ -114,7 +114,7 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["hang in {frame}"],
         frame: &[Find::Waiting],
         skip: HANG_SKIP,
-        gathers: true,
+        joins: Joins::Same,
         kind: HANG,
         examples: &[Example {
             title: "INFO: task hung in sleeper",
@@ -150,7 +150,7 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["hang in {frame}"],
         frame: &[Find::Waiting],
         skip: HANG_SKIP,
-        gathers: true,
+        joins: Joins::Same,
         kind: HANG,
         examples: &[Example {
             title: "INFO: task can't die in guilty",
@@ -180,7 +180,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "unregister_netdevice: waiting for DEV to become free",
         stack: Stack::Optional,
         kind: &[("", Kind::DoS)],
-        continues: true,
+        joins: Joins::Any,
         examples: &[Example {
             title: "unregister_netdevice: waiting for DEV to become free",
             log: "unregister_netdevice: waiting for lo to become free. Usage count = 2\n",

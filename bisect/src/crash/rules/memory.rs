@@ -1,6 +1,6 @@
 //! Memory managed badly: leaks, slabs, pages, user copies (mm/).
 
-use super::{Example, Find, Kind, Rule, Stack};
+use super::{Example, Find, Joins, Kind, Rule, Stack};
 
 /// SLUB's own checks (mm/slub.c): `BUG kmalloc-64 (Not tainted): Poison overwritten`.
 macro_rules! slub {
@@ -16,29 +16,35 @@ macro_rules! slub {
     };
 }
 
+/// Memory that nothing points to any more, by the place where it was allocated (mm/kmemleak.c).
+const LEAK: Rule = Rule {
+    title: "memory leak in {frame}",
+    frame: &[Find::TraceAfter("backtrace")],
+    skip: &[
+        "*alloc*",
+        "*kmem*",
+        "*slab*",
+        "*mmap*",
+        "*create_object*",
+        "*idr_get*",
+        "*list_lru_init*",
+        "*asprintf*",
+        "*_userns",
+        "*pcpu_*",
+        "*strdup*",
+        "*strndup*",
+        "*memdup*",
+    ],
+    kind: &[("", Kind::Leak)],
+    ..Rule::NEW
+};
+
 pub(super) const RULES: &[Rule] = &[
+    // What fuzzers print before what the kernel has found.
     Rule {
         header: "BUG: memory leak",
         line: r"BUG: memory leak",
         more: &[r"unreferenced object"],
-        title: "memory leak in {frame}",
-        frame: &[Find::TraceAfter("backtrace")],
-        skip: &[
-            "*alloc*",
-            "*kmem*",
-            "*slab*",
-            "*mmap*",
-            "*create_object*",
-            "*idr_get*",
-            "*list_lru_init*",
-            "*asprintf*",
-            "*_userns",
-            "*pcpu_*",
-            "*strdup*",
-            "*strndup*",
-            "*memdup*",
-        ],
-        kind: &[("", Kind::Leak)],
         examples: &[Example {
             title: "memory leak in loser",
             log: "BUG: memory leak\nunreferenced object 0xffff888000000000 (size 32):\n\
@@ -47,7 +53,21 @@ pub(super) const RULES: &[Rule] = &[
                   \u{20}   [<000000001234abcd>] loser+0x1/0x2\n\
                   \u{20}   [<000000001234abcd>] caller+0x1/0x2\n",
         }],
-        ..Rule::NEW
+        ..LEAK
+    },
+    // What the kernel has found, as /sys/kernel/debug/kmemleak or `kmemleak.verbose=1` says it.
+    Rule {
+        header: "unreferenced object ",
+        line: r"^(?:kmemleak: )?unreferenced object (?:0x)?[0-9a-f]+ \(",
+        joins: Joins::Announced,
+        examples: &[Example {
+            title: "memory leak in loser",
+            log: "unreferenced object 0xffff888000000000 (size 32):\n\
+                  \u{20} comm \"a\", pid 1, jiffies 42 (age 8s)\n  backtrace:\n\
+                  \u{20}   [<000000001234abcd>] kmalloc+0x1/0x2\n\
+                  \u{20}   [<000000001234abcd>] loser+0x1/0x2\n",
+        }],
+        ..LEAK
     },
     Rule {
         header: "BUG: ",
@@ -161,7 +181,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "INFO: {what} in {frame} age=NUM cpu=NUM pid=NUM",
         frame: &[Find::Known],
         stack: Stack::Corrupted,
-        continues: true,
+        joins: Joins::Any,
         ..Rule::NEW
     },
 ];

@@ -68,12 +68,8 @@ pub(super) struct Rule {
     pub(super) suppressed: bool,
     /// Whether such a line is normal where a kernel boots, and a crash only behind another kernel.
     pub(super) reboot: bool,
-    /// Whether further such lines belong to the report that is open: the detector lists all that it
-    /// has found.
-    pub(super) gathers: bool,
-    /// Whether such a line belongs to the report that is open, if there is one: it begins a report
-    /// of its own only where there is none.
-    pub(super) continues: bool,
+    /// To which report that is open such a line belongs, if there is one, instead of beginning one.
+    pub(super) joins: Joins,
     /// Logs and their titles; the tests of the rule.
     #[cfg_attr(not(test), expect(dead_code, reason = "examples are the tests of the rules"))]
     pub(super) examples: &'static [Example],
@@ -95,8 +91,7 @@ impl Rule {
         kind: &[("", Kind::Unknown)],
         suppressed: false,
         reboot: false,
-        gathers: false,
-        continues: false,
+        joins: Joins::None,
         examples: &[],
     };
 
@@ -175,6 +170,19 @@ pub(super) enum Lost {
     Line,
     /// Nothing: it was no report.
     Nothing,
+}
+
+/// To which report that is open a line belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joins {
+    /// To none: it begins a report.
+    None,
+    /// To one of its own rule: the detector lists all that it has found.
+    Same,
+    /// To one of another rule for the same kinds, which announces it.
+    Announced,
+    /// To any.
+    Any,
 }
 
 /// Whether a report has a stack trace.

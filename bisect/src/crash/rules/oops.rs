@@ -1,7 +1,7 @@
 //! Oopses: page faults, protection faults, `BUG()` and other exceptions (arch/*/mm/fault.c,
 //! arch/*/kernel/traps.c).
 
-use super::{Example, Find, Kind, Rule, Stack};
+use super::{Example, Find, Joins, Kind, Rule, Stack};
 
 const ACCESS: &[Find] = &[Find::Pointer, Find::Trace];
 const DOS: &[(&str, Kind)] = &[("", Kind::DoS)];
@@ -192,7 +192,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "invalid opcode in {frame}",
         frame: ACCESS,
         kind: DOS,
-        continues: true,
+        joins: Joins::Any,
         examples: &[Example {
             title: "invalid opcode in guilty",
             log: "invalid opcode: 0000 [#1] PREEMPT SMP\n\
@@ -262,7 +262,7 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
         kind: DOS,
-        continues: true,
+        joins: Joins::Any,
         examples: &[Example {
             title: "Internal error in guilty",
             log: "Internal error: synchronous external abort: 96000010 [#1] SMP\n\
@@ -296,7 +296,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "PANIC: double fault in {frame}",
         frame: ACCESS,
         kind: DOS,
-        continues: true,
+        joins: Joins::Any,
         examples: &[Example {
             title: "PANIC: double fault in guilty",
             log: "PANIC: double fault, error_code: 0x0\n\

@@ -1,6 +1,6 @@
 //! Panics without a report of their own before them.
 
-use super::{Example, Find, Kind, Rule, Stack};
+use super::{Example, Find, Joins, Kind, Rule, Stack};
 
 const DOS: &[(&str, Kind)] = &[("", Kind::DoS)];
 
@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "kernel panic: {why}",
         stack: Stack::Corrupted,
         kind: DOS,
-        continues: true,
+        joins: Joins::Any,
         ..Rule::NEW
     },
     Rule {
@@ -21,7 +21,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "kernel panic: stack is corrupted in {frame}",
         frame: &[Find::Trace, Find::Known],
         kind: DOS,
-        continues: true,
+        joins: Joins::Any,
         examples: &[Example {
             title: "kernel panic: stack is corrupted in guilty",
             log: "Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: guilty+0x1/0x2\n\
@@ -41,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         alts: &["stack-overflow in {frame}"],
         frame: &[Find::Entry],
         kind: DOS,
-        continues: true,
+        joins: Joins::Any,
         examples: &[Example {
             title: "kernel panic: corrupted stack end in guilty",
             log: "Kernel panic - not syncing: corrupted stack end detected inside scheduler\n\
@@ -60,7 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"Kernel panic - not syncing: Attempted to kill init!",
         title: "kernel panic: Attempted to kill init!",
         kind: DOS,
-        continues: true,
+        joins: Joins::Any,
         examples: &[Example {
             title: "kernel panic: Attempted to kill init!",
             log: "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n\
@@ -81,7 +81,7 @@ pub(super) const RULES: &[Rule] = &[
             title: "kernel panic: VFS: Unable to mount root fs on unknown-block(NUM,NUM)",
             log: "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\n",
         }],
-        continues: true,
+        joins: Joins::Any,
         ..Rule::NEW
     },
     Rule {
@@ -90,7 +90,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "kernel panic: Couldn't open N_TTY ldisc",
         stack: Stack::Optional,
         kind: DOS,
-        continues: true,
+        joins: Joins::Any,
         examples: &[Example {
             title: "kernel panic: Couldn't open N_TTY ldisc",
             log: "Kernel panic - not syncing: Couldn't open N_TTY ldisc for ptm1 --- error -12.\n",
@@ -102,7 +102,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"Kernel panic - not syncing: (?P<why>.*)",
         title: "kernel panic: {why}",
         kind: DOS,
-        continues: true,
+        joins: Joins::Any,
         examples: &[Example {
             title: "kernel panic: sysrq triggered crash",
             log: "Kernel panic - not syncing: sysrq triggered crash\n\
