@@ -25,7 +25,7 @@ impl Model {
             find: Find::Cause,
             confidence,
             // An odd revision can cost this much certainty at most, so it has to leave room.
-            outlier: ((1.0 - confidence) / 5.0).min(0.01),
+            outlier: ((1.0 - confidence) / 10.0).min(0.005),
             outside: 0.02,
             signature_lies: 1e-4,
         }

@@ -106,8 +106,12 @@ const ESTABLISHED: u32 = 2;
 const PATIENCE: u32 = 20;
 
 /// The hit rate is learned at the bad end until the bounds of its 95 % interval are no further apart
-/// than by this factor: some eight hits of a rare bug, two of one that always shows.
-const UNSURE: f64 = 4.0;
+/// than by this factor: some six hits of a rare bug, two of one that always shows.
+const UNSURE: f64 = 5.0;
+
+/// Trials of the good end for each one of the bad end before the search begins. They tell of a false
+/// rate that is high, and cost no build; a low one is learned while the search goes on.
+const AT_GOOD: f64 = 0.25;
 
 /// Below this share of the error that is allowed, the bug hardly shows all over the range: good ends
 /// are tried like any other revision then, where that tells most.
@@ -172,7 +176,8 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
     let good_ends = find.good_ends(&belief.graph);
     let at_good: u32 = good_ends.iter().map(|&end| belief.tally(end).trials()).sum();
     let testable = good_ends.iter().find(|&&end| !belief.is_untestable(end));
-    let lacks_good = at_bad.trials().min(limits.clean).saturating_sub(at_good);
+    let wanted = AT_GOOD * f64::from(at_bad.trials().min(limits.clean));
+    let lacks_good = (wanted.ceil() as u32).saturating_sub(at_good);
     if let (Some(&end), true) = (testable, lacks_good > 0) {
         return test(end, lacks_good, Purpose::GoodTip);
     }

@@ -28,10 +28,10 @@ impl Tally {
 pub(super) const HIT_POINTS: usize = 32;
 pub(super) const FALSE_POINTS: usize = 6;
 
-/// False rates, with the density of Beta(1/2, 20) on a logarithmic scale: as likely above 1 % as
-/// below, and now and then several times that. The rate itself is learned from what is believed
-/// good; a prior that hardly grants 3 % lets the false hits of the first revisions pass for the
-/// bug's.
+/// False rates, with the density of Beta(1/2, 50) on a logarithmic scale: most often below 1 %, and
+/// now and then several times that. The rate itself is learned from what is believed good; a prior
+/// that hardly grants 3 % lets the false hits of the first revisions pass for the bug's, and one that
+/// grants more asks for more hits of a bug that has no false ones.
 const FALSE_RATES: [f64; FALSE_POINTS] = [0.000_3, 0.001, 0.003, 0.01, 0.03, 0.06];
 
 /// Trials for which the products below are tabled.
@@ -62,15 +62,17 @@ pub(super) struct AtRates<const N: usize> {
 
 impl Rates {
     /// Jeffreys' prior over hit rates: even in the arc sine of the root. A hit rate has to be
-    /// twice the false rate to be called one.
+    /// half as much again as the false rate to be called one: rates that lie closer together take
+    /// more trials to tell apart than anybody runs, but where none were allowed that lie as close as
+    /// the real ones, another hypothesis would be found to explain them.
     pub(super) fn new(outlier: f64) -> Rates {
         let hit: [f64; HIT_POINTS] = std::array::from_fn(|i| {
             let angle = (i as f64 + 0.5) / HIT_POINTS as f64 * std::f64::consts::FRAC_PI_2;
             angle.sin().powi(2)
         });
-        let density = |q: f64| q.sqrt() * (1.0 - q).powi(19);
+        let density = |q: f64| q.sqrt() * (1.0 - q).powi(49);
         let mut weight =
-            hit.map(|p| FALSE_RATES.map(|q| if p > 2.0 * q { density(q) } else { 0.0 }));
+            hit.map(|p| FALSE_RATES.map(|q| if p > 1.5 * q { density(q) } else { 0.0 }));
         let total: f64 = weight.iter().flatten().sum();
         weight.iter_mut().flatten().for_each(|w| *w /= total);
         Rates {
