@@ -141,7 +141,8 @@ fn timestamp(inside: &[u8]) -> Option<&[u8]> {
 fn caller(text: &[u8]) -> Option<(Context, &[u8])> {
     let text = text.strip_prefix(b" ").unwrap_or(text);
     let (&letter, rest) = text.strip_prefix(b"[")?.trim_ascii_start().split_first()?;
-    let (number, rest) = digits(rest, 9)?;
+    let (digits, rest) = digits(rest, 9)?;
+    let number = digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
     let context = match letter {
         b'T' => Context::Task(number),
         b'C' => Context::Cpu(number),
@@ -150,20 +151,10 @@ fn caller(text: &[u8]) -> Option<(Context, &[u8])> {
     Some((context, rest.strip_prefix(b"]")?))
 }
 
-/// A number of at most `most` digits, of which there are at most nine, and what follows it.
-fn digits(text: &[u8], most: usize) -> Option<(u32, &[u8])> {
-    let mut number = 0;
-    for (length, byte) in text.iter().enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return if length == 0 { None } else { Some((number, text.get(length..)?)) };
-        }
-        if length == most {
-            return None;
-        }
-        number = number * 10 + u32::from(digit);
-    }
-    None
+/// At least one and at most `most` digits, and what follows them, which must be something.
+fn digits(text: &[u8], most: usize) -> Option<(&[u8], &[u8])> {
+    let length = text.iter().position(|byte| !byte.is_ascii_digit())?;
+    if (1..=most).contains(&length) { text.split_at_checked(length) } else { None }
 }
 
 #[cfg(test)]

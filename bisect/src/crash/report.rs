@@ -138,8 +138,10 @@ impl Report {
         if self.is_complete {
             return;
         }
-        let enough = if self.text.starts_with("BUG: KMSAN") { ENOUGH_KMSAN } else { ENOUGH };
-        self.is_cut |= self.certain > enough && is_panic(line.text);
+        if self.certain > ENOUGH_KMSAN {
+            let enough = if self.text.starts_with("BUG: KMSAN") { ENOUGH_KMSAN } else { ENOUGH };
+            self.is_cut |= self.certain > enough && is_panic(line.text);
+        }
         if self.is_cut
             || self.text.len() + line.text.len() > LIMIT
             || line.text.starts_with(b"Disabling lock debugging due to kernel taint")
