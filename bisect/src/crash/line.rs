@@ -44,6 +44,7 @@ pub(super) fn parse(raw: &[u8]) -> Line<'_> {
     // so only the first few brackets are looked at.
     let mut context = Context::Bare;
     for _ in 0..4 {
+        // Most lines begin with their stamp.
         let first = if rest.first() == Some(&b'[') { Some(0) } else { memchr::memchr(b'[', rest) };
         let Some(open) = first else { break };
         let inside = rest.get(open + 1..).unwrap_or_default();

@@ -66,19 +66,14 @@ fn runner(line: &str) -> Runner {
     let comm = COMM.find(line.as_bytes()).unwrap_or(line.len());
     let (numbers, name) = line.split_at_checked(comm).unwrap_or((line, ""));
     let name = name.get(" Comm: ".len()..).unwrap_or_default();
-    let (mut cpu, mut pid) = (None, None);
-    let mut words = numbers.split_ascii_whitespace();
-    while let Some(word) = words.next() {
-        match word {
-            "CPU:" if cpu.is_none() => cpu = words.next().and_then(|number| number.parse().ok()),
-            "PID:" if pid.is_none() => pid = words.next().and_then(|number| number.parse().ok()),
-            _ => {}
-        }
-    }
+    let number = |word: &str| -> Option<u32> {
+        let mut words = numbers.split_ascii_whitespace().skip_while(|known| *known != word);
+        words.nth(1)?.parse().ok()
+    };
     let end = ENDS.iter().find_map(|end| end.find(name.as_bytes()));
     let name = end.and_then(|end| name.get(..end)).map(str::trim_end);
-    let task = name.zip::<u32>(pid).map(|(name, pid)| format!("{name}/{pid}"));
-    Runner { task, cpu, executor: name.and_then(executor) }
+    let task = name.zip(number("PID:")).map(|(name, pid)| format!("{name}/{pid}"));
+    Runner { task, cpu: number("CPU:"), executor: name.and_then(executor) }
 }
 
 fn executor(task: &str) -> Option<Executor> {
@@ -102,13 +97,8 @@ const ENOUGH: usize = 22;
 const ENOUGH_KMSAN: usize = 16;
 
 impl Report {
-    /// A report that begins with `line` at `start`, in the memory of one that is done.
-    pub(super) fn new(line: Line<'_>, start: u64, end: u64, done: Option<Report>) -> Report {
-        let (mut text, mut lines) = done.map(|done| (done.text, done.lines)).unwrap_or_default();
-        text.clear();
-        text.reserve(TYPICAL);
-        lines.clear();
-        lines.reserve(TYPICAL / 64);
+    /// A report that begins with `line` at `start`.
+    pub(super) fn new(line: Line<'_>, start: u64, end: u64) -> Report {
         let mut report = Report {
             context: line.context,
             start,
@@ -116,8 +106,8 @@ impl Report {
             last: end,
             is_complete: false,
             before: String::new(),
-            text,
-            lines,
+            text: String::with_capacity(TYPICAL),
+            lines: Vec::with_capacity(TYPICAL / 64),
             certain: 0,
             own: None,
             is_cut: false,
@@ -239,11 +229,8 @@ impl Report {
         let mut text = String::with_capacity(self.before.len() + self.text.len());
         text.push_str(&self.before);
         let own = self.lines.get(..self.own.unwrap_or(usize::MAX)).unwrap_or(&self.lines);
-        for lines in own.chunk_by(|one, next| one.questionable == next.questionable) {
-            if let [first, ..] = lines
-                && let [.., last] = lines
-                && !first.questionable
-            {
+        for lines in own.split(|span| span.questionable) {
+            if let (Some(first), Some(last)) = (lines.first(), lines.last()) {
                 // With the last one's newline.
                 let lines = first.range.start..last.range.end + 1;
                 text.push_str(self.text.get(lines).unwrap_or_default());

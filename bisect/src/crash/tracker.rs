@@ -42,8 +42,6 @@ pub(super) struct Tracker {
     booted: u64,
     /// Whether colours may be in the lines that come.
     coloured: bool,
-    /// A report that is closed, whose memory the next one uses again.
-    done: Option<Report>,
 }
 
 /// A report that still grows.
@@ -73,7 +71,6 @@ impl Tracker {
             reported: 0,
             booted: 0,
             coloured: false,
-            done: None,
         }
     }
 
@@ -153,7 +150,7 @@ impl Tracker {
             }
             Some(hit) if !self.continues(&hit, line.context) => {
                 self.close_context(line.context);
-                let mut report = Report::new(line, start, end, self.done.take());
+                let mut report = Report::new(line, start, end);
                 let since =
                     usize::try_from(self.reported.saturating_sub(base)).unwrap_or(usize::MAX);
                 report.set_before(before(past.get(since..).unwrap_or_default(), line.context));
@@ -286,7 +283,6 @@ impl Tracker {
                 }
             };
             self.events.extend(crash.map(Event::Crash));
-            self.done = Some(open.report);
         }
     }
 }

@@ -35,11 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         more: &[r"is trying to acquire"],
         lost: Lost::Line,
         title: "possible deadlock in {frame}",
-        frame: &[
-            Find::TraceAfter("which became"),
-            Find::Line(r"at: (?:\[<{addr}>\] )?{func}"),
-            Find::Trace,
-        ],
+        frame: &[Find::TraceAfter("which became"), Find::Line(AT_LINE), Find::Trace],
         kind: LOCKDEP,
         examples: &[Example {
             title: "possible deadlock in guilty",
@@ -65,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "inconsistent lock state",
         line: r"(?:WARNING: |INFO: )?inconsistent lock state",
-        more: &[r"takes:", r"at: (?:\[<{addr}>\] )?{func}"],
+        more: &[r"takes:", AT_LINE],
         lost: Lost::Line,
         title: "inconsistent lock state in {frame}",
         frame: &[Find::Known, Find::Trace],

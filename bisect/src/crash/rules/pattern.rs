@@ -9,9 +9,9 @@ pub(in crate::crash) const SHORTHANDS: &[(&str, &str)] = &[
     ),
     // The same, without a name of its own: for groups that the title does not use.
     ("{symbol}", r"[A-Za-z_][A-Za-z0-9_.$]*(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?)?"),
-    // A hexadecimal number, with `0x` before it or not; said so that no byte of it can be read in two
-    // ways, which lets groups be found in one pass.
-    ("{addr}", r"[0-9a-fx]{4,}"),
+    // A number of at least four hexadecimal digits, with `0x` before it or not; said so that no byte
+    // of it can be read in two ways, which lets groups be found in one pass.
+    ("{addr}", r"(?:0(?:x[0-9a-f])?|[1-9a-f])[0-9a-f]{3,}"),
     // A source file and a line in it.
     ("{src}", r"(?P<src>[-A-Za-z0-9_./+]+\.[a-zA-Z]+):[0-9]+"),
     // A task and its id: `syz-executor/123`. A task's name may hold blanks.

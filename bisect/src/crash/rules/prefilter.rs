@@ -7,7 +7,7 @@
 //! as long as the set is sparse; an Aho-Corasick automaton looks at every byte, and the vectorized
 //! searches in front of one give up beyond some dozens of literals.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 /// The shortest literal: one window, wherever it begins.
 pub(super) const SHORTEST: usize = WINDOW + 1;
@@ -17,39 +17,36 @@ const WINDOW: usize = 4;
 /// Bits of a hash.
 const BITS: u32 = 16;
 
-/// Literals, each with where in it something is.
-type Places = Vec<(&'static [u8], usize)>;
-
 /// The literals, ready to be searched for.
 #[derive(Debug)]
 pub(super) struct Prefilter {
     /// One bit for each hash of a window.
     members: Box<[u64; 1 << (BITS - 6)]>,
-    /// The windows, in order, each with the literals that have it and where in them it is.
-    windows: Vec<(u32, Places)>,
+    /// The literals that have a window, and where in them it is.
+    literals: HashMap<u32, Vec<(&'static [u8], usize)>>,
 }
 
 impl Prefilter {
     /// A search for these literals, of which none is shorter than [`SHORTEST`].
     pub(super) fn new(literals: impl IntoIterator<Item = &'static str>) -> Prefilter {
-        let mut members = Box::new([0; 1 << (BITS - 6)]);
-        let mut windows = BTreeMap::<u32, Places>::new();
+        let mut filter =
+            Prefilter { members: Box::new([0; 1 << (BITS - 6)]), literals: HashMap::new() };
         for literal in literals {
             debug_assert!(literal.len() >= SHORTEST, "{literal:?} is too short to be found");
             // Whether it begins at an even or an odd place, one of its first two windows is seen.
             for (at, window) in literal.as_bytes().windows(WINDOW).take(2).enumerate() {
                 let window = value(window);
                 let hash = hash(window);
-                if let Some(word) = members.get_mut(hash >> 6) {
+                if let Some(word) = filter.members.get_mut(hash >> 6) {
                     *word |= 1 << (hash & 63);
                 }
-                let known = windows.entry(window).or_default();
+                let known = filter.literals.entry(window).or_default();
                 if !known.contains(&(literal.as_bytes(), at)) {
                     known.push((literal.as_bytes(), at));
                 }
             }
         }
-        Prefilter { members, windows: windows.into_iter().collect() }
+        filter
     }
 
     /// Places in `text`, in order, each within the line in which a literal stands.
@@ -100,11 +97,7 @@ impl Prefilter {
         let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<WINDOW>()) else {
             return false;
         };
-        let window = u32::from_le_bytes(*bytes);
-        let found = self.windows.binary_search_by_key(&window, |(window, _)| *window);
-        let Some((_, literals)) = found.ok().and_then(|place| self.windows.get(place)) else {
-            return false;
-        };
+        let Some(literals) = self.literals.get(&u32::from_le_bytes(*bytes)) else { return false };
         literals.iter().any(|(literal, offset)| {
             at.checked_sub(*offset)
                 .and_then(|start| text.get(start..))
