@@ -57,12 +57,14 @@ pub enum HistoryError {
         title: String,
     },
     /// A name stands for no commit.
-    #[error("there is no commit named {name:?} in {repo}")]
+    #[error("there is no commit named {name:?} in {repo}{}", if *.shallow { ", a shallow clone" } else { "" })]
     UnknownRevision {
         /// The name.
         name: String,
         /// The repository.
         repo: PathBuf,
+        /// Whether its history is cut off somewhere.
+        shallow: bool,
         /// What libgit2 says.
         #[source]
         source: git2::Error,
@@ -149,8 +151,8 @@ impl HistoryError {
             HistoryError::PartialClone { .. } => {
                 "clone it again without --filter; a bisection reads every tree in the range".into()
             }
-            HistoryError::Shallow { .. } => {
-                "get the rest of the history: git fetch --unshallow".into()
+            HistoryError::Shallow { .. } | HistoryError::UnknownRevision { shallow: true, .. } => {
+                "get the rest of the history: git fetch --unshallow --tags".into()
             }
             HistoryError::Replaced { at } => format!(
                 "what is built would not be what the name stands for elsewhere: git replace -d {at}, \

@@ -36,6 +36,14 @@ impl Find {
         }
     }
 
+    /// The same the other way round: the good revisions and the bad one.
+    pub fn ends(self, older: Vec<CommitId>, newer: CommitId) -> (Vec<CommitId>, CommitId) {
+        match self {
+            Find::Cause => (older, newer),
+            Find::Fix => (vec![newer], older.first().copied().unwrap_or(newer)),
+        }
+    }
+
     /// The end of the range that shows the bug; there is none only if there are no candidates.
     pub fn bad_end(self, graph: &Graph) -> Option<Rev> {
         match self {

@@ -28,6 +28,8 @@ pub(super) fn lines(
         .arg("--git-dir")
         .arg(git_dir)
         .args(arguments)
+        // Into a pipe git writes each line by itself otherwise.
+        .env("GIT_FLUSH", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

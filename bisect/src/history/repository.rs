@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 
-use super::{Candidates, Changes, CommitId, Find, HistoryError, changes, walk};
+use super::{Changes, CommitId, HistoryError, changes};
 
 /// A repository whose history is read. Nothing in it is changed; a revert adds objects that no
 /// branch leads to.
@@ -91,26 +91,10 @@ impl History {
             Err(source) => Err(HistoryError::UnknownRevision {
                 name: name.to_owned(),
                 repo: self.path(),
+                shallow: !self.shallow_commits().is_empty(),
                 source,
             }),
         }
-    }
-
-    /// The commits that are reachable from `bad` and from no good tip, merges included.
-    ///
-    /// # Errors
-    /// Fails if a good tip is not an ancestor of `bad`, with the reason, and where the history is
-    /// cut off.
-    pub fn candidates(&self, good: &[CommitId], bad: CommitId) -> Result<Candidates, HistoryError> {
-        if good.is_empty() {
-            return Err(HistoryError::NoGood);
-        }
-        for &tip in good {
-            self.check_tip(tip, bad)?;
-        }
-        let candidates = walk::candidates(self.git_dir(), good, bad, &self.shallow_commits())?;
-        self.check_overlaid(&candidates)?;
-        Ok(candidates)
     }
 
     /// The paths that the commits reachable from `bad` and from no good tip change, or those at or
@@ -127,48 +111,8 @@ impl History {
         changes::changes(self.git_dir(), good, bad, limits)
     }
 
-    fn check_tip(&self, good: CommitId, bad: CommitId) -> Result<(), HistoryError> {
-        match self.base(Find::Cause, good, bad)? {
-            base if base == good => Ok(()),
-            merge_base => Err(HistoryError::NotAncestor { good, bad, merge_base }),
-        }
-    }
-
-    /// The commit at which the range from an older end to a newer one begins: the older end, if it
-    /// is an ancestor of the newer one, and otherwise the youngest commit that both contain.
-    ///
-    /// # Errors
-    /// Fails if there is none, or nothing between it and the newer end.
-    pub fn base(&self, find: Find, old: CommitId, new: CommitId) -> Result<CommitId, HistoryError> {
-        let (good, bad) = match find {
-            Find::Cause => (old, new),
-            Find::Fix => (new, old),
-        };
-        if good == bad {
-            return Err(HistoryError::Equal { name: good });
-        }
-        let merge_base = match self.repo.merge_base(good.oid(), bad.oid()) {
-            Ok(oid) => CommitId::from(oid),
-            Err(error) if error.code() == ErrorCode::NotFound => {
-                // What is cut off may well be what they have in common.
-                let cut = self.shallow_commits().into_iter().min();
-                return Err(match (cut, self.grafted().into_iter().min()) {
-                    (Some(at), _) => HistoryError::Shallow { at: at.into() },
-                    (None, Some(at)) => HistoryError::Grafted { at },
-                    (None, None) => HistoryError::Unrelated { good, bad },
-                });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match find {
-            _ if merge_base != new => Ok(merge_base),
-            Find::Cause => Err(HistoryError::Swapped { good, bad }),
-            Find::Fix => Err(HistoryError::FixedBefore { good, bad }),
-        }
-    }
-
     /// Commits whose parents were not fetched. git keeps them in a file of its own, a line each.
-    fn shallow_commits(&self) -> HashSet<Oid> {
+    pub(super) fn shallow_commits(&self) -> HashSet<Oid> {
         let text = std::fs::read_to_string(self.repo.commondir().join("shallow"));
         text.unwrap_or_default().lines().filter_map(|line| Oid::from_str(line).ok()).collect()
     }

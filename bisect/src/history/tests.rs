@@ -3,7 +3,7 @@
 use git2::{Oid, Repository, Signature, Time};
 
 use super::{History, HistoryError};
-use crate::history::CommitId;
+use crate::history::{CommitId, Find};
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -90,6 +90,38 @@ fn tips_that_do_not_fit_are_told_apart() {
 }
 
 #[test]
+fn what_stands_for_ends_on_other_branches() {
+    let fixture = Fixture::new();
+    let root = fixture.commit("root", &[]);
+    let fork = fixture.commit("fork", &[root]);
+    let main = fixture.commit("main", &[fork]);
+    let bad = fixture.commit("bad", &[main]);
+    let [one, two] = ["one", "two"].map(|title| fixture.commit(title, &[fork]));
+    let island = fixture.commit("island", &[]);
+    let history = fixture.history();
+    let range = |find: Find, older: &[Oid], newer: Oid| {
+        let older: Vec<CommitId> = older.iter().copied().map(CommitId::from).collect();
+        history.range(find, &older, newer.into())
+    };
+    let found = range(Find::Cause, &[one, two, fork, root], bad).unwrap();
+    let [one, two, fork, root] = [one, two, fork, root].map(CommitId::from);
+    // The root lies below another end, so that it is nobody's parent.
+    assert_eq!(found.older, [fork, root]);
+    assert_eq!(found.parted, [(one, fork), (two, fork)]);
+    assert_eq!((found.candidates.len(), found.candidates.graph().good_tips().len()), (2, 2));
+    let bad = bad.into();
+    assert_eq!(history.candidates(&[fork, root], bad).unwrap().len(), 2);
+    let error =
+        |find, older: CommitId, newer: CommitId| history.range(find, &[older], newer).unwrap_err();
+    let swapped = error(Find::Cause, bad, fork);
+    assert!(matches!(swapped, HistoryError::Swapped { good, .. } if good == bad), "{swapped}");
+    let before = error(Find::Fix, bad, fork);
+    assert!(matches!(before, HistoryError::FixedBefore { good, .. } if good == fork), "{before}");
+    assert!(matches!(error(Find::Fix, bad, bad), HistoryError::Equal { .. }));
+    assert!(matches!(error(Find::Fix, island.into(), bad), HistoryError::Unrelated { .. }));
+}
+
+#[test]
 fn tags_are_peeled() {
     let fixture = Fixture::new();
     let root = fixture.commit("root", &[]);
@@ -164,6 +196,13 @@ fn a_shallow_clone_is_told() {
     let error = history.candidates(&[line[4].into()], merge.into()).unwrap_err();
     assert!(matches!(error, HistoryError::Shallow { .. }), "{error}");
     assert!(error.hint().contains("--unshallow"));
+    // A revision behind the cut is not there at all.
+    let error = history.resolve(&line[2].to_string()).unwrap_err();
+    assert!(error.to_string().contains("a shallow clone"), "{error}");
+    assert!(error.hint().contains("--unshallow"), "{}", error.hint());
+    // Ends that are given the wrong way round are told as that.
+    let error = history.candidates(&[merge.into()], line[4].into()).unwrap_err();
+    assert!(matches!(error, HistoryError::Swapped { .. }), "{error}");
     // Where the cut is behind the good tip, it does not matter.
     let clone = git_clone(&fixture, line[5], &["--depth", "3"]);
     let history = History::open(clone.path()).unwrap();

@@ -40,8 +40,7 @@ impl Listed {
     fn take(&mut self, line: &[u8], shallow: &HashSet<Oid>) -> Result<(), HistoryError> {
         let text = line.trim_ascii();
         let mut names = text.split(|&byte| byte == b' ').map(|name| {
-            let name = std::str::from_utf8(name).ok();
-            name.and_then(|name| name.parse::<CommitId>().ok()).ok_or_else(|| {
+            CommitId::from_hex(name).ok_or_else(|| {
                 let line = String::from_utf8_lossy(text);
                 HistoryError::RevList { reason: format!("it printed {line:?}") }
             })

@@ -274,9 +274,7 @@ impl<'a> World<'a> {
         let picked = releases.as_mut().and_then(Iterator::next).map(|release| release.commit);
         let good: Vec<CommitId> = good.or(picked).into_iter().collect();
         let (older, newer) = find.range(&good, bad);
-        let older: Vec<CommitId> =
-            older.iter().map(|&tip| history.base(find, tip, newer).unwrap()).collect();
-        let candidates = Arc::new(history.candidates(&older, newer).unwrap());
+        let candidates = Arc::new(history.range(find, &older, newer).unwrap().candidates);
         let limits = Limits { trials: 600, ..Limits::default() };
         let model = Model { find, ..Model::new(0.95) };
         let state = room();

@@ -64,16 +64,18 @@ fn generated() -> Range {
     Range { repo, good: "good".into(), bad: "bad".into(), _made: Some(dir) }
 }
 
-/// What git itself takes.
-#[divan::bench(sample_count = 5, sample_size = 1)]
-fn git_rev_list(bencher: Bencher<'_, '_>) {
+/// What git itself takes: as it writes into a pipe, line by line, and in large pieces.
+#[divan::bench(sample_count = 5, sample_size = 1, args = ["lines", "pieces"])]
+fn git_rev_list(bencher: Bencher<'_, '_>, written: &str) {
     let range = &*RANGE;
+    let flush = if written == "lines" { "1" } else { "0" };
     bencher.bench_local(|| {
         let output = Command::new("git")
             .arg("-C")
             .arg(&range.repo)
             .args(["rev-list", "--topo-order", "--parents", &range.bad])
             .arg(format!("^{}", range.good))
+            .env("GIT_FLUSH", flush)
             .output()
             .unwrap();
         assert!(output.status.success());

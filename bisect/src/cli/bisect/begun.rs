@@ -48,14 +48,28 @@ impl Begun {
         output: &Output,
     ) -> anyhow::Result<Begun> {
         let find = args.find.into();
-        let (good, bad) = range(find, args, &history, output)?;
-        let picked = match good.is_empty() {
-            true => Some(first_release(&history, bad)?),
+        let (older, newer) = ends(find, args, &history)?;
+        let picked = match older.is_empty() {
+            true => Some(first_release(&history, newer.1)?),
             false => None,
         };
-        let picked_good: Vec<CommitId> = picked.iter().map(|release| release.commit).collect();
-        let from = if picked.is_some() { &picked_good } else { &good };
-        let candidates = candidates(&history, find, from, bad)?;
+        let from = older.iter().map(|end| end.1).chain(picked.iter().map(|it| it.commit));
+        let range = history.range(find, &from.collect::<Vec<_>>(), newer.1);
+        let range = told(range, HistoryError::hint)?;
+        for (end, base) in &range.parted {
+            let name = older.iter().find(|(_, tip)| tip == end).map_or("", |(name, _)| name);
+            output.note(format!(
+                "{name} is not an ancestor of {}: the commit where they parted stands for it, {} \
+                 {:?}",
+                newer.0,
+                base.short(),
+                history.title(*base)?
+            ));
+        }
+        let (good, bad) = match find {
+            Find::Cause if picked.is_some() => (Vec::new(), newer.1),
+            _ => find.ends(range.older, newer.1),
+        };
         let config = args.kernel.build_config()?.key();
         let builder = args.kernel.builder()?;
         let archive = args.workload.prepare()?;
@@ -86,7 +100,7 @@ impl Begun {
         let begun = Begun {
             args: args.clone(),
             history,
-            candidates,
+            candidates: range.candidates,
             builder,
             selected,
             header,
@@ -128,7 +142,8 @@ impl Begun {
         told(rewritten, HistoryError::hint)?.notes().iter().for_each(|note| output.note(note));
         let picked: Vec<CommitId> = picked_good(&records).into_iter().collect();
         let good = if header.good.is_empty() { &picked } else { &header.good };
-        let candidates = candidates(&history, header.find, good, header.bad)?;
+        let (older, newer) = header.find.range(good, header.bad);
+        let candidates = told(history.candidates(&older, newer), HistoryError::hint)?;
         let initramfs = state.join(INITRAMFS);
         let archive = if initramfs.exists() { None } else { Some(args.workload.prepare()?) };
         let builder = args.kernel.builder()?;
@@ -240,15 +255,16 @@ impl Begun {
     }
 }
 
-/// The revisions without the bug and the one with it. An end that is on another branch than the
-/// newer one is replaced by the commit where they parted.
-fn range(
+/// A name on the command line, and its commit.
+type Named<'a> = (&'a str, CommitId);
+
+/// The older ends of the range and the newer one.
+fn ends<'a>(
     find: Find,
-    args: &Args,
+    args: &'a Args,
     history: &History,
-    output: &Output,
-) -> anyhow::Result<(Vec<CommitId>, CommitId)> {
-    let resolve = |name: &str| told(history.resolve(name), HistoryError::hint);
+) -> anyhow::Result<(Vec<Named<'a>>, Named<'a>)> {
+    let resolve = |name: &'a str| Ok((name, told(history.resolve(name), HistoryError::hint)?));
     let good = args.good.iter().map(String::as_str);
     let (old, new): (Vec<&str>, &str) = match find {
         Find::Cause => (good.collect(), args.bad.as_deref().unwrap_or("HEAD")),
@@ -265,36 +281,7 @@ fn range(
         }
     };
     let newer = resolve(new)?;
-    let mut older = Vec::new();
-    for name in old {
-        let tip = resolve(name)?;
-        let base = told(history.base(find, tip, newer), HistoryError::hint)?;
-        if base != tip {
-            output.note(format!(
-                "{name} is not an ancestor of {new}: the commit where they parted stands for it, {} \
-                 {:?}",
-                base.short(),
-                history.title(base)?
-            ));
-        }
-        if !older.contains(&base) {
-            older.push(base);
-        }
-    }
-    match (find, older.as_slice()) {
-        (Find::Cause, _) => Ok((older, newer)),
-        (Find::Fix, older) => Ok((vec![newer], older.first().copied().unwrap_or(newer))),
-    }
-}
-
-fn candidates(
-    history: &History,
-    find: Find,
-    good: &[CommitId],
-    bad: CommitId,
-) -> anyhow::Result<Candidates> {
-    let (older, newer) = find.range(good, bad);
-    told(history.candidates(&older, newer), HistoryError::hint)
+    Ok((old.into_iter().map(resolve).collect::<anyhow::Result<_>>()?, newer))
 }
 
 /// The release to take for good where none was given.

@@ -185,18 +185,10 @@ fn from_repository(
     }
     log.rename(&names);
     let newer = log.bad.context("the log has no bad end")?;
-    let mut older = Vec::new();
-    for &good in &log.good {
-        for end in [good, newer] {
-            let named = end.to_string();
-            told(history.resolve(&named))?;
-        }
-        let base = told(history.base(Find::Cause, good, newer))?;
-        if !older.contains(&base) {
-            older.push(base);
-        }
+    for &end in log.good.iter().chain([&newer]) {
+        told(history.resolve(&end.to_string()))?;
     }
-    told(history.candidates(&older, newer))
+    Ok(told(history.range(Find::Cause, &log.good, newer))?.candidates)
 }
 
 fn open(repo: &Path) -> anyhow::Result<History> {
