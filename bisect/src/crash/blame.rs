@@ -8,7 +8,7 @@ use super::{
     report::Report,
     rules::{Compiled, Find, WARNING, groups},
     title::Known,
-    trace,
+    trace::{self, Frame},
 };
 
 /// The first function in these places that may be to blame.
@@ -59,27 +59,25 @@ pub(super) fn frame<'a>(
 /// another down the report, and where a line of the other's is met, the search for the next one
 /// goes on behind it.
 pub(super) fn frame_among_others(compiled: &Compiled, report: &Report) -> Option<String> {
-    let mut lines = report.lines_and_frames().skip(1).peekable();
+    let mut lines = report.lines().skip(1).map(|line| (line, trace::parse(line)));
     let mut frames = Vec::new();
     // Warnings may have a stack only.
     let at_pointer =
         compiled.rule.header != WARNING && compiled.rule.frame.contains(&Find::Pointer);
     let announcements: &[bool] = if at_pointer { &[true, false] } else { &[false] };
     for &is_pointer in announcements {
-        for (line, is_frame) in lines.by_ref() {
+        for (line, frame) in lines.by_ref() {
             let found = pointer(line).filter(|_| is_pointer);
             frames.extend(found);
             let is_there = found.is_some() || !is_pointer && announces_trace(line);
-            if is_there || damage::is_intrusion(line, is_frame) {
+            if is_there || damage::is_intrusion(line, frame) {
                 break;
             }
         }
     }
     let stack = lines
-        .take_while(|(line, is_frame)| {
-            !announces_trace(line) && !damage::is_intrusion(line, *is_frame)
-        })
-        .filter_map(|(line, is_frame)| outlined(line).filter(|_| is_frame));
+        .take_while(|(line, frame)| !announces_trace(line) && !damage::is_intrusion(line, *frame))
+        .filter_map(|(_, frame)| outlined(frame?));
     frames.extend(stack);
     let may_be =
         |function: &&str| !frames::is_innocent(function) && !compiled.skip().contains(function);
@@ -94,10 +92,7 @@ fn function_in(line: &str, pattern: &Regex) -> Option<String> {
     if !pattern.is_match(line.as_bytes()) {
         return None;
     }
-    groups(pattern, line.as_bytes())
-        .into_iter()
-        .find(|(name, _)| name == "func")
-        .map(|(_, function)| function)
+    groups(pattern, line).into_iter().find(|(name, _)| name == "func").map(|(_, function)| function)
 }
 
 /// The function in a line that shows the instruction pointer.
@@ -138,13 +133,13 @@ fn pointer(line: &str) -> Option<&str> {
         "epc   : " | "ERA: " => rest = rest.split_once(' ')?.1,
         _ => {}
     }
-    outlined(rest)
+    outlined(trace::parse(rest)?)
 }
 
 /// The function of a stack frame, unless it was inlined into the next one: titles are the same
 /// whether a report was symbolized or not.
-fn outlined(line: &str) -> Option<&str> {
-    trace::parse(line).filter(|frame| !frame.inlined).map(|frame| frame.function)
+fn outlined(frame: Frame<'_>) -> Option<&str> {
+    (!frame.inlined).then_some(frame.function)
 }
 
 /// Whether a line says that the stack follows that led to the crash.
@@ -197,12 +192,12 @@ pub(super) fn is_injection(function: &str) -> bool {
 
 /// The functions of the first stack behind a line, from the innermost outwards.
 fn stack(report: &Report, begins: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
-    let mut lines = report.lines_and_frames();
-    let first = lines.find(|(line, _)| begins(line));
+    let mut lines = report.lines();
+    let first = lines.find(|line| begins(line));
     first
         .into_iter()
-        .chain(lines.take_while(|(line, _)| !ends_trace(line)))
-        .filter_map(|(line, is_frame)| if is_frame { outlined(line) } else { pointer(line) })
+        .chain(lines.take_while(|line| !ends_trace(line)))
+        .filter_map(|line| trace::parse(line).map_or_else(|| pointer(line), outlined))
         .take_while(|function| !is_injection(function))
 }
 

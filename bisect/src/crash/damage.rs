@@ -4,7 +4,11 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::{blame, report::Report, trace};
+use super::{
+    blame,
+    report::Report,
+    trace::{self, Frame},
+};
 
 /// How many lines below the line that announces a stack its first frame may be: what is between is
 /// a few registers at most.
@@ -19,9 +23,8 @@ const SORTS: &[&[&str]] = &[
     &["Freed by", "Freed:"],
 ];
 
-/// Which sort of stack a line announces.
+/// Which sort of stack a line announces, by what it begins with behind blanks.
 fn sort(line: &str) -> Option<usize> {
-    let line = line.trim_ascii_start();
     // Most lines are told apart by their first byte.
     if !matches!(line.as_bytes().first()?, b'A' | b'B' | b'C' | b'F' | b'b') {
         return None;
@@ -34,12 +37,12 @@ pub(super) fn find(report: &Report) -> Option<String> {
     let mut any = false;
     let mut seen = [false; SORTS.len()];
     let mut wanted = None;
-    for (line, is_frame) in report.lines_and_frames().skip(1) {
-        if !is_frame && line.trim_ascii_start().starts_with("(stack is not available)") {
+    for line in report.lines().skip(1) {
+        let start = line.trim_ascii_start();
+        if start.starts_with("(stack is not available)") {
             return None;
         }
-        let sort = sort(line);
-        if let Some(sort) = sort {
+        if let Some(sort) = sort(start) {
             if wanted.is_some() {
                 return Some("a stack trace is missing".to_owned());
             }
@@ -49,7 +52,8 @@ pub(super) fn find(report: &Report) -> Option<String> {
             }
             continue;
         }
-        if is_frame {
+        // Behind the first frame of a stack, the others tell nothing more.
+        if wanted.is_some() && trace::parse(line).is_some() {
             any = true;
             wanted = None;
         }
@@ -61,6 +65,7 @@ pub(super) fn find(report: &Report) -> Option<String> {
     if wanted.is_some() {
         return Some("the log ends where a stack trace should be".to_owned());
     }
+    let any = any || report.lines().skip(1).any(|line| trace::parse(line).is_some());
     (!any).then(|| "there is no stack trace".to_owned())
 }
 
@@ -88,20 +93,20 @@ pub(super) fn is_mixed(report: &Report) -> bool {
         return false;
     }
     let mut frames = 0;
-    for (line, is_frame) in report.lines_and_frames().skip(1) {
-        if frames < 4 && is_intrusion(line, is_frame) {
+    for line in report.lines().skip(1) {
+        let frame = trace::parse(line);
+        if is_intrusion(line, frame) {
             return true;
         }
-        frames += usize::from(is_frame);
+        frames += usize::from(frame.is_some());
+        if frames == 4 {
+            break;
+        }
     }
     false
 }
 
 /// Whether a line is of something harmless that another task prints, or a frame of its stack.
-pub(super) fn is_intrusion(line: &str, is_frame: bool) -> bool {
-    if is_frame {
-        trace::parse(line).is_some_and(|frame| blame::is_injection(frame.function))
-    } else {
-        is_intruder(line)
-    }
+pub(super) fn is_intrusion(line: &str, frame: Option<Frame<'_>>) -> bool {
+    frame.map_or_else(|| is_intruder(line), |frame| blame::is_injection(frame.function))
 }

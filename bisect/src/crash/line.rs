@@ -31,14 +31,14 @@ pub(super) struct Line<'a> {
     /// Who printed it.
     pub(super) context: Context,
     /// The text behind the prefix.
-    pub(super) text: &'a [u8],
+    pub(super) text: &'a str,
 }
 
 /// Takes a line apart. `raw` is without its newline.
-pub(super) fn parse(raw: &[u8]) -> Line<'_> {
-    let raw = trim_end(raw);
+pub(super) fn parse(raw: &str) -> Line<'_> {
+    let raw = raw.trim_end_matches(ENDS);
     let mut line = Line { context: Context::Bare, text: raw };
-    let mut rest = raw;
+    let mut rest = raw.as_bytes();
     // Whatever comes before the stamp (a syslog date, a login prompt without its newline, the note
     // about dropped messages) goes away with it; but a `[` in the middle of a sentence is no stamp,
     // so only the first few brackets are looked at.
@@ -61,12 +61,13 @@ pub(super) fn parse(raw: &[u8]) -> Line<'_> {
             context = caller;
             text = after;
         }
-        line = Line { context, text: text.strip_prefix(b" ").unwrap_or(text) };
+        rest = text.strip_prefix(b" ").unwrap_or(text);
+        // What was passed over ends with a bracket or a blank, and with no part of a character.
+        line = Line { context, text: raw.get(raw.len() - rest.len()..).unwrap_or_default() };
         // Two stamps in a row: the console was logged with a stamp of its own.
-        if !line.text.starts_with(b"[") {
+        if rest.first() != Some(&b'[') {
             break;
         }
-        rest = line.text;
     }
     if context == Context::Bare {
         line.text = level(line.text);
@@ -75,8 +76,8 @@ pub(super) fn parse(raw: &[u8]) -> Line<'_> {
 }
 
 /// A line that was printed without a stamp, whatever follows in it.
-pub(super) fn unstamped(raw: &[u8]) -> Line<'_> {
-    Line { context: Context::Bare, text: level(trim_end(raw)) }
+pub(super) fn unstamped(raw: &str) -> Line<'_> {
+    Line { context: Context::Bare, text: level(raw.trim_end_matches(ENDS)) }
 }
 
 /// Whether there may be something in a text that only terminals understand.
@@ -85,25 +86,25 @@ pub(super) fn is_coloured(text: &[u8]) -> bool {
 }
 
 /// A line without what only terminals understand: colours (`ESC [ 1 ; 31 m`), the cursor's moves.
-pub(super) fn plain(raw: &[u8]) -> Cow<'_, [u8]> {
-    let Some(mut at) = memchr::memchr(ESCAPE, raw) else { return Cow::Borrowed(raw) };
-    let mut text = Vec::with_capacity(raw.len());
+pub(super) fn plain(raw: &str) -> Cow<'_, str> {
+    let Some(mut at) = memchr::memchr(ESCAPE, raw.as_bytes()) else { return Cow::Borrowed(raw) };
+    let mut text = String::with_capacity(raw.len());
     let mut rest = raw;
     loop {
         let (before, behind) = rest.split_at(at);
-        text.extend_from_slice(before);
-        let skipped = match behind {
+        text.push_str(before);
+        let skipped = match behind.as_bytes() {
             // Parameters, and the letter that says what they are for.
             [_, b'[', sequence @ ..] => {
                 3 + sequence.iter().take_while(|byte| !(b'@'..=b'~').contains(*byte)).count()
             }
-            _ => 2,
+            _ => 1 + behind.chars().nth(1).map_or(0, char::len_utf8),
         };
         rest = behind.get(skipped..).unwrap_or_default();
-        let Some(next) = memchr::memchr(ESCAPE, rest) else { break };
+        let Some(next) = memchr::memchr(ESCAPE, rest.as_bytes()) else { break };
         at = next;
     }
-    text.extend_from_slice(rest);
+    text.push_str(rest);
     Cow::Owned(text)
 }
 
@@ -114,48 +115,44 @@ pub(super) fn holds_stamp(text: &[u8]) -> bool {
     memchr::memchr_iter(b'[', text).any(|open| text.get(open + 1..).and_then(timestamp).is_some())
 }
 
-fn trim_end(mut raw: &[u8]) -> &[u8] {
-    while let Some((b'\r' | b'\n', rest)) = raw.split_last() {
-        raw = rest;
-    }
-    raw
-}
+/// What lines end with.
+const ENDS: [char; 2] = ['\r', '\n'];
 
 /// `<4>`: a level as the raw log buffer has it.
-fn level(text: &[u8]) -> &[u8] {
-    match text {
-        [b'<', b'0'..=b'9', b'>', rest @ ..] => rest,
-        [b'<', b'0'..=b'9', b'0'..=b'9', b'>', rest @ ..] => rest,
-        _ => text,
-    }
+fn level(text: &str) -> &str {
+    let length = match text.as_bytes() {
+        [b'<', b'0'..=b'9', b'>', ..] => 3,
+        [b'<', b'0'..=b'9', b'0'..=b'9', b'>', ..] => 4,
+        _ => 0,
+    };
+    text.get(length..).unwrap_or_default()
 }
 
 /// `   12.345678]`: what follows the inside of a printk timestamp and its bracket.
 fn timestamp(inside: &[u8]) -> Option<&[u8]> {
-    let inside = inside.trim_ascii_start();
-    let (_, rest) = digits(inside, 8)?;
-    let (_, rest) = digits(rest.strip_prefix(b".")?, 9)?;
-    rest.strip_prefix(b"]")
+    let fraction = number(inside.trim_ascii_start(), 8, b'.')?.1;
+    Some(number(fraction, 9, b']')?.1)
 }
 
 /// `[ T123]` or `[    C1]`, with or without a space before it.
 fn caller(text: &[u8]) -> Option<(Context, &[u8])> {
     let text = text.strip_prefix(b" ").unwrap_or(text);
     let (&letter, rest) = text.strip_prefix(b"[")?.trim_ascii_start().split_first()?;
-    let (digits, rest) = digits(rest, 9)?;
+    let (digits, rest) = number(rest, 9, b']')?;
     let number = digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
-    let context = match letter {
-        b'T' => Context::Task(number),
-        b'C' => Context::Cpu(number),
-        _ => return None,
-    };
-    Some((context, rest.strip_prefix(b"]")?))
+    match letter {
+        b'T' => Some((Context::Task(number), rest)),
+        b'C' => Some((Context::Cpu(number), rest)),
+        _ => None,
+    }
 }
 
-/// At least one and at most `most` digits, and what follows them, which must be something.
-fn digits(text: &[u8], most: usize) -> Option<(&[u8], &[u8])> {
+/// At least one and at most `most` digits, and what follows behind the byte that ends them.
+fn number(text: &[u8], most: usize, end: u8) -> Option<(&[u8], &[u8])> {
     let length = text.iter().position(|byte| !byte.is_ascii_digit())?;
-    if (1..=most).contains(&length) { text.split_at_checked(length) } else { None }
+    let (digits, rest) = text.split_at_checked(length)?;
+    let (&byte, rest) = rest.split_first()?;
+    ((1..=most).contains(&length) && byte == end).then_some((digits, rest))
 }
 
 #[cfg(test)]
@@ -164,13 +161,13 @@ mod tests {
 
     #[track_caller]
     fn check(raw: &str, context: Context, text: &str) {
-        let line = parse(raw.as_bytes());
-        assert_eq!((line.context, std::str::from_utf8(line.text).unwrap()), (context, text));
+        let line = parse(raw);
+        assert_eq!((line.context, line.text), (context, text));
     }
 
     #[test]
     fn colours_go() {
-        let check = |raw: &str, text: &str| assert_eq!(*plain(raw.as_bytes()), *text.as_bytes());
+        let check = |raw: &str, text: &str| assert_eq!(plain(raw), text);
         check("plain [1m", "plain [1m");
         check("\x1b[32m[    1.5] \x1b[0m\x1b[1;31mBUG: x\x1b[0m", "[    1.5] BUG: x");
         check("\x1bcSeaBIOS\x1b[2J", "SeaBIOS");

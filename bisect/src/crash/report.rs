@@ -58,22 +58,29 @@ pub(super) struct Runner {
     pub(super) executor: Option<Executor>,
 }
 
-/// Reads a line `CPU: 0 PID: 1 Comm: init Not tainted 6.1.0 #1`.
+/// Reads a line `CPU: 0 UID: 0 PID: 1 Comm: init Not tainted 6.1.0 #1`.
 fn runner(line: &str) -> Runner {
-    static COMM: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(" Comm: "));
     static ENDS: LazyLock<[Finder<'_>; 2]> =
         LazyLock::new(|| [" Not tainted", " Tainted: "].map(Finder::new));
-    let comm = COMM.find(line.as_bytes()).unwrap_or(line.len());
-    let (numbers, name) = line.split_at_checked(comm).unwrap_or((line, ""));
-    let name = name.get(" Comm: ".len()..).unwrap_or_default();
-    let number = |word: &str| -> Option<u32> {
-        let mut words = numbers.split_ascii_whitespace().skip_while(|known| *known != word);
-        words.nth(1)?.parse().ok()
-    };
-    let end = ENDS.iter().find_map(|end| end.find(name.as_bytes()));
-    let name = end.and_then(|end| name.get(..end)).map(str::trim_end);
-    let task = name.zip(number("PID:")).map(|(name, pid)| format!("{name}/{pid}"));
-    Runner { task, cpu: number("CPU:"), executor: name.and_then(executor) }
+    let (mut cpu, mut pid) = (None, None);
+    let mut rest = line;
+    // Words and their values, in pairs, up to the task's name, which may be anything.
+    while let Some((word, behind)) = rest.split_once(' ')
+        && word != "Comm:"
+    {
+        let (value, behind) = behind.split_once(' ').unwrap_or((behind, ""));
+        match word {
+            "CPU:" => cpu = value.parse().ok(),
+            "PID:" => pid = value.parse::<u32>().ok().and(Some(value)),
+            _ => {}
+        }
+        rest = behind;
+    }
+    let name = rest.strip_prefix("Comm: ");
+    let end = name.and_then(|name| ENDS.iter().find_map(|end| end.find(name.as_bytes())));
+    let name = name.zip(end).and_then(|(name, end)| name.get(..end)).map(str::trim_end);
+    let task = name.zip(pid).map(|(name, pid)| [name, "/", pid].concat());
+    Runner { task, cpu, executor: name.and_then(executor) }
 }
 
 fn executor(task: &str) -> Option<Executor> {
@@ -85,7 +92,6 @@ fn executor(task: &str) -> Option<Executor> {
 struct Span {
     range: Range<usize>,
     questionable: bool,
-    is_frame: bool,
 }
 
 /// The length of a report that is neither short nor long.
@@ -134,20 +140,14 @@ impl Report {
         }
         if self.is_cut
             || self.text.len() + line.text.len() > LIMIT
-            || line.text.starts_with(b"Disabling lock debugging due to kernel taint")
+            || line.text.starts_with("Disabling lock debugging due to kernel taint")
         {
             return;
         }
         let from = self.text.len();
-        match std::str::from_utf8(line.text) {
-            Ok(text) => self.text.push_str(text),
-            Err(_) => self.text.push_str(&String::from_utf8_lossy(line.text)),
-        }
+        self.text.push_str(line.text);
         let questionable = !self.lines.is_empty() && trace::is_questionable(line.text);
-        let range = from..self.text.len();
-        let is_frame =
-            self.text.get(range.clone()).is_some_and(|line| trace::parse(line).is_some());
-        self.lines.push(Span { range, questionable, is_frame });
+        self.lines.push(Span { range: from..self.text.len(), questionable });
         self.certain += usize::from(!questionable);
         self.text.push('\n');
         if self.own.is_none() {
@@ -184,12 +184,6 @@ impl Report {
     pub(super) fn runner(&self) -> Runner {
         let line = self.lines().find(|line| line.starts_with("CPU: "));
         line.map(runner).unwrap_or_default()
-    }
-
-    /// The lines, and whether each is a stack frame.
-    pub(super) fn lines_and_frames(&self) -> impl Iterator<Item = (&str, bool)> {
-        let spans = self.lines.iter().filter(|span| !span.questionable);
-        spans.filter_map(|span| Some((self.text.get(span.range.clone())?, span.is_frame)))
     }
 
     /// Whether words stand anywhere in it.

@@ -1,8 +1,14 @@
 //! Bytes in, crashes out, while the log still arrives.
 
+use std::borrow::Cow;
+
 use memchr::{memchr, memrchr};
 
-use super::{Crash, rules::RuleSet, tracker::Tracker};
+use super::{
+    Crash,
+    rules::RuleSet,
+    tracker::{Place, Tracker},
+};
 
 /// Longer lines are cut.
 const LONGEST_LINE: usize = 16 << 10;
@@ -141,10 +147,12 @@ impl Scanner {
         // The line is complete. What was dropped of it is missing in the buffer, which therefore
         // begins anew behind it.
         let end = self.buffer.len();
-        self.tracker.lines_of(self.buffer.get(self.next..).unwrap_or_default());
-        let dropped = std::mem::take(&mut self.dropped) as u64;
-        self.tracker.line(&self.buffer, self.next..end, self.base, dropped + 1, true);
-        self.base += end as u64 + dropped + 1;
+        let (past, line) = self.buffer.split_at_checked(self.next).unwrap_or_default();
+        self.tracker.lines_of(line);
+        let start = self.base + self.next as u64;
+        self.base += (end + std::mem::take(&mut self.dropped) + 1) as u64;
+        let place = Place { past, start, end: self.base };
+        self.tracker.line(&String::from_utf8_lossy(line), place, true);
         self.buffer.clear();
         self.next = 0;
         rest.get(1..).unwrap_or_default()
@@ -154,6 +162,8 @@ impl Scanner {
     fn lines(&mut self, end: usize) {
         let from = self.next;
         let Some(text) = self.buffer.get(from..end) else { return };
+        // Most logs are UTF-8; where one is not, only the lines count that are not.
+        let valid = std::str::from_utf8(text).ok();
         self.tracker.lines_of(text);
         let mut candidates = self.set.candidates(text).peekable();
         let mut at = 0;
@@ -170,9 +180,14 @@ impl Scanner {
             while candidates.next_if(|&candidate| candidate < next).is_some() {
                 may_begin = true;
             }
-            let cut = (next - at).saturating_sub(LONGEST_LINE);
-            let line = from + at..from + next - cut;
-            self.tracker.line(&self.buffer, line, self.base, cut as u64, may_begin);
+            let line = at..next.min(at + LONGEST_LINE);
+            let line = valid.and_then(|valid| valid.get(line.clone())).map_or_else(
+                || String::from_utf8_lossy(text.get(line).unwrap_or_default()),
+                Cow::Borrowed,
+            );
+            let past = self.buffer.get(..from + at).unwrap_or_default();
+            let [start, end] = [at, next].map(|at| self.base + (from + at) as u64);
+            self.tracker.line(&line, Place { past, start, end }, may_begin);
             at = next;
         }
         self.next = end;

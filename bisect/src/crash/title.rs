@@ -95,7 +95,7 @@ fn more(compiled: &Compiled, report: &Report, known: &mut Known<'_>) -> bool {
         let limit = if index == 0 { NEAR } else { usize::MAX };
         let found = lines.by_ref().take(limit).find(|line| pattern.is_match(line.as_bytes()));
         let Some(line) = found else { return false };
-        known.more.extend(groups(pattern, line.as_bytes()));
+        known.more.extend(groups(pattern, line));
     }
     true
 }

@@ -13,8 +13,8 @@ pub(super) struct Frame<'a> {
 
 /// Whether a line is a frame that the unwinder is not sure of: ` ? f+0x1/0x2`, maybe behind an address
 /// or the name of a stack.
-pub(super) fn is_questionable(text: &[u8]) -> bool {
-    let mut text = text.trim_ascii_start();
+pub(super) fn is_questionable(text: &str) -> bool {
+    let mut text = text.as_bytes().trim_ascii_start();
     if text.ends_with(b"(unreliable)") {
         return true;
     }
@@ -33,17 +33,11 @@ pub(super) fn is_questionable(text: &[u8]) -> bool {
 const LONGEST_MARK: usize = 24;
 
 /// Whether a line stands behind the stack that a title is taken from.
-pub(super) fn ends_stack(text: &[u8]) -> bool {
-    const ENDS: &[&[u8]] = &[
-        b"---[ end trace",
-        b"</TASK>",
-        b"RIP: 0033:",
-        b"Kernel panic",
-        b"Kernel Offset:",
-        b"=====",
-    ];
+pub(super) fn ends_stack(text: &str) -> bool {
+    const ENDS: &[&str] =
+        &["---[ end trace", "</TASK>", "RIP: 0033:", "Kernel panic", "Kernel Offset:", "====="];
     let text = text.trim_ascii_start();
-    if !matches!(text.first(), Some(b'-' | b'<' | b'R' | b'K' | b'=')) {
+    if !matches!(text.as_bytes().first(), Some(b'-' | b'<' | b'R' | b'K' | b'=')) {
         return false;
     }
     ENDS.iter().any(|end| text.starts_with(end))
@@ -198,11 +192,11 @@ mod tests {
 
     #[test]
     fn questionable_frames() {
-        assert!(is_questionable(b" ? f+0x1/0x2"));
-        assert!(is_questionable(b" [<ffffffff81000000>] ? f+0x1/0x2"));
-        assert!(is_questionable(b" <EOI>  [<ffffffff81000000>] ? f+0x1/0x2"));
-        assert!(!is_questionable(b" <EOI>  [<ffffffff81000000>] f+0x1/0x2"));
-        assert!(!is_questionable(b" f+0x1/0x2"));
-        assert!(!is_questionable(b"what? no"));
+        assert!(is_questionable(" ? f+0x1/0x2"));
+        assert!(is_questionable(" [<ffffffff81000000>] ? f+0x1/0x2"));
+        assert!(is_questionable(" <EOI>  [<ffffffff81000000>] ? f+0x1/0x2"));
+        assert!(!is_questionable(" <EOI>  [<ffffffff81000000>] f+0x1/0x2"));
+        assert!(!is_questionable(" f+0x1/0x2"));
+        assert!(!is_questionable("what? no"));
     }
 }

@@ -1,11 +1,11 @@
 //! The reports that are open: which line belongs to which, and when one is complete.
 
-use std::{borrow::Cow, collections::VecDeque, ops::Range};
+use std::borrow::Cow;
 
 use memchr::memrchr;
 
 use super::{
-    Crash, Event, Kind, guilty,
+    Crash, Event, guilty,
     line::{self, Context, Line},
     report::Report,
     rules::{self, BOOT, Groups, Hit, Joins, RuleSet},
@@ -28,11 +28,22 @@ const BEFORE_TASK: usize = 50;
 const BEFORE_BYTES: usize = 8 << 10;
 const BEFORE_LINE: usize = 2 << 10;
 
+/// Where a line is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// What is known of the log before it.
+    pub(super) past: &'a [u8],
+    /// Offset in the log of its first byte.
+    pub(super) start: u64,
+    /// Offset behind its newline.
+    pub(super) end: u64,
+}
+
 /// The reports that are open.
 #[derive(Clone, Debug)]
 pub(super) struct Tracker {
     set: &'static RuleSet,
-    open: VecDeque<Open>,
+    open: Vec<Open>,
     events: Vec<Event>,
     /// Whether the log begins with a boot, so that the first one is none that came unexpectedly.
     boots: Option<bool>,
@@ -65,7 +76,7 @@ impl Tracker {
     pub(super) fn new(set: &'static RuleSet) -> Tracker {
         Tracker {
             set,
-            open: VecDeque::new(),
+            open: Vec::new(),
             events: Vec::new(),
             boots: None,
             reported: 0,
@@ -99,24 +110,13 @@ impl Tracker {
         }
     }
 
-    /// Looks at a line: `range` of `buffer`, whose first byte is at `base` in the log. Another
-    /// `dropped` bytes of it, with its newline if that is not in the range, are not there.
-    pub(super) fn line(
-        &mut self,
-        buffer: &[u8],
-        range: Range<usize>,
-        base: u64,
-        dropped: u64,
-        may_begin: bool,
-    ) {
-        let start = base + range.start as u64;
-        let end = base + range.end as u64 + dropped;
-        let (past, raw) = buffer.split_at(range.start.min(buffer.len()));
-        let raw = raw.get(..range.len()).unwrap_or(raw);
+    /// Looks at a line, maybe cut.
+    pub(super) fn line(&mut self, raw: &str, place: Place<'_>, may_begin: bool) {
+        let Place { past, start, end } = place;
         let raw = if self.coloured { line::plain(raw) } else { Cow::Borrowed(raw) };
         let mut line = line::parse(&raw);
         let is_over = |open: &Open| start.saturating_sub(open.report.last) > PATIENCE;
-        while self.open.front().is_some_and(is_over) {
+        while self.open.first().is_some_and(is_over) {
             self.close_first();
         }
         if !may_begin {
@@ -134,7 +134,7 @@ impl Tracker {
             self.open.iter_mut().for_each(|open| open.panicked = true);
             self.events.push(Event::Panic { since: self.booted, at: start });
         }
-        if line.text.starts_with(BOOT.as_bytes()) {
+        if line.text.starts_with(BOOT) {
             self.close_all();
             self.booted = start;
             self.reported = start;
@@ -143,7 +143,7 @@ impl Tracker {
             // A symbolized report has its first line once for each function inlined there; the last
             // one is the function that was called.
             Some(hit) if self.repeats(&hit, line.context) => {
-                if let Some(open) = self.open.back_mut() {
+                if let Some(open) = self.open.last_mut() {
                     open.groups = hit.groups;
                     open.report.push(line, end);
                 }
@@ -152,8 +152,9 @@ impl Tracker {
                 self.close_context(line.context);
                 let mut report = Report::new(line, start, end);
                 let since =
-                    usize::try_from(self.reported.saturating_sub(base)).unwrap_or(usize::MAX);
-                report.set_before(before(past.get(since..).unwrap_or_default(), line.context));
+                    usize::try_from(start.saturating_sub(self.reported)).unwrap_or(usize::MAX);
+                let from = past.len().saturating_sub(since);
+                report.set_before(before(past.get(from..).unwrap_or_default(), line.context));
                 self.begin(hit, report, panic);
             }
             _ => self.append(line, end),
@@ -188,7 +189,7 @@ impl Tracker {
 
     /// Whether a line is the one before once more.
     fn repeats(&self, hit: &Hit, context: Context) -> bool {
-        self.open.back().is_some_and(|open| {
+        self.open.last().is_some_and(|open| {
             let mut lines = open.report.lines();
             open.rule == hit.rule
                 && open.report.context == context
@@ -203,7 +204,8 @@ impl Tracker {
             // was broken off by what happened next, and may find its stack there.
             if context != Context::Stamped
                 && !open.report.is_broken()
-                && judge(self.set, open).is_some_and(|crash| crash.corrupted.is_some())
+                && open.sighted.is_none()
+                && name(self.set, open).is_some_and(|crash| crash.corrupted.is_some())
             {
                 open.report.break_in();
             } else {
@@ -220,7 +222,7 @@ impl Tracker {
         if self.open.len() >= MOST_OPEN {
             self.close_first();
         }
-        self.open.push_back(Open {
+        self.open.push(Open {
             rule,
             groups,
             report,
@@ -238,7 +240,7 @@ impl Tracker {
         for open in &mut self.open {
             let other_cpu = open.all_cpus && matches!(line.context, Context::Cpu(_));
             if open.report.context == line.context || other_cpu {
-                open.all_cpus |= line.text.starts_with(b"Sending NMI from CPU");
+                open.all_cpus |= line.text.starts_with("Sending NMI from CPU");
                 open.report.push(line, end);
             }
         }
@@ -264,23 +266,22 @@ impl Tracker {
 
     /// Closes the complete reports that no open one stands before, so that crashes come in order.
     fn close_complete(&mut self) {
-        while self.open.front().is_some_and(|open| open.report.is_complete) {
+        while self.open.first().is_some_and(|open| open.report.is_complete) {
             self.close_first();
         }
     }
 
     fn close_first(&mut self) {
-        if let Some(mut open) = self.open.pop_front() {
+        if !self.open.is_empty() {
+            let mut open = self.open.remove(0);
             self.reported = self.reported.max(open.report.end);
             let crash = match open.sighted.take() {
                 // Nothing has been added since.
                 Some((crash, size)) if size == open.report.size() => {
                     Some(Crash { end: open.report.end, panicked: open.panicked, ..crash })
                 }
-                sighted => {
-                    open.sighted = sighted;
-                    judge(self.set, &open)
-                }
+                Some((crash, _)) => Some(fill(self.set, &open, crash)),
+                None => judge(self.set, &open),
             };
             self.events.extend(crash.map(Event::Crash));
         }
@@ -299,51 +300,60 @@ fn before(past: &[u8], context: Context) -> String {
         if end - start > BEFORE_LINE {
             break;
         }
-        let line = line::parse(past.get(start..end).unwrap_or_default());
+        let raw = String::from_utf8_lossy(past.get(start..end).unwrap_or_default());
+        let line = line::parse(&raw);
         if line.context == context && !line.text.is_empty() && !trace::is_questionable(line.text) {
-            lines.push(String::from_utf8_lossy(line.text));
+            lines.push(line.text.to_owned());
         }
         end = start;
     }
     lines.iter().rev().flat_map(|line| [line, "\n"]).collect()
 }
 
+/// The crash as far as its report has been printed.
 fn judge(set: &RuleSet, open: &Open) -> Option<Crash> {
-    let compiled = set.get(open.rule)?;
-    let runner = open.report.runner();
-    let crash = Crash {
-        kind: Kind::Unknown,
-        title: String::new(),
-        alt_titles: Vec::new(),
-        frame: None,
-        guilty_file: guilty::file(&open.report, compiled.rule.is_stall()),
-        task: runner.task,
-        cpu: runner.cpu,
-        executor: runner.executor,
-        start: open.report.start,
-        end: open.report.end,
-        report: open.report.text(),
-        corrupted: None,
-        suppressed: compiled.rule.suppressed,
-        panicked: open.panicked,
+    let crash = match &open.sighted {
+        // What was certain stays so.
+        Some((crash, _)) => crash.clone(),
+        None => name(set, open)?,
     };
-    // What was certain stays so.
-    if let Some((known, _)) = &open.sighted {
-        return Some(Crash {
-            kind: known.kind,
-            title: known.title.clone(),
-            alt_titles: known.alt_titles.clone(),
-            frame: known.frame.clone(),
-            ..crash
-        });
-    }
+    Some(fill(set, open, crash))
+}
+
+/// A crash of which no more is known than what its rule says of the report.
+fn name(set: &RuleSet, open: &Open) -> Option<Crash> {
+    let compiled = set.get(open.rule)?;
     let verdict = title::judge(compiled, &open.groups, &open.report)?;
     Some(Crash {
         kind: compiled.rule.kind(&verdict.title),
         title: verdict.title,
         alt_titles: verdict.alts,
         frame: verdict.frame,
+        guilty_file: None,
+        task: None,
+        cpu: None,
+        executor: None,
+        start: open.report.start,
+        end: open.report.end,
+        report: String::new(),
         corrupted: verdict.corrupted,
-        ..crash
+        suppressed: compiled.rule.suppressed,
+        panicked: false,
     })
+}
+
+/// The crash with what the report says now, which may have grown.
+fn fill(set: &RuleSet, open: &Open, crash: Crash) -> Crash {
+    let is_stall = set.get(open.rule).is_some_and(|compiled| compiled.rule.is_stall());
+    let runner = open.report.runner();
+    Crash {
+        guilty_file: guilty::file(&open.report, is_stall),
+        task: runner.task,
+        cpu: runner.cpu,
+        executor: runner.executor,
+        end: open.report.end,
+        report: open.report.text(),
+        panicked: open.panicked,
+        ..crash
+    }
 }

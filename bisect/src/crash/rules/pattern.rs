@@ -19,7 +19,15 @@ pub(in crate::crash) const SHORTHANDS: &[(&str, &str)] = &[
     ("{num}", r"[0-9]+"),
 ];
 
+/// A function's name alone.
+const NAME: &str = r"(?P<func>[A-Za-z_][A-Za-z0-9_]*)\b";
+
 /// Replaces the shorthands in a pattern.
 pub(in crate::crash) fn expand(pattern: &str) -> String {
-    SHORTHANDS.iter().fold(pattern.to_owned(), |text, (word, meaning)| text.replace(word, meaning))
+    // What may follow a name is not looked at where the pattern ends with it.
+    let pattern = match pattern.strip_suffix("{func}") {
+        Some(before) => format!("{before}{NAME}"),
+        None => pattern.to_owned(),
+    };
+    SHORTHANDS.iter().fold(pattern, |text, (word, meaning)| text.replace(word, meaning))
 }

@@ -14,14 +14,18 @@ pub(super) const SHORTEST: usize = WINDOW + 1;
 
 const WINDOW: usize = 4;
 
-/// Bits of a hash.
-const BITS: u32 = 16;
+/// Bits of a hash: the set takes up half of a first-level cache, and a few per mille of all windows
+/// are taken for members that are none.
+const BITS: u32 = 14;
+
+/// How many windows are looked at before the first branch.
+const AT_ONCE: usize = 8;
 
 /// The literals, ready to be searched for.
 #[derive(Debug)]
 pub(super) struct Prefilter {
-    /// One bit for each hash of a window.
-    members: Box<[u64; 1 << (BITS - 6)]>,
+    /// Whether some window has this hash.
+    members: Box<[bool; 1 << BITS]>,
     /// The literals that have a window, and where in them it is.
     literals: HashMap<u32, Vec<(&'static [u8], usize)>>,
 }
@@ -30,16 +34,13 @@ impl Prefilter {
     /// A search for these literals, of which none is shorter than [`SHORTEST`].
     pub(super) fn new(literals: impl IntoIterator<Item = &'static str>) -> Prefilter {
         let mut filter =
-            Prefilter { members: Box::new([0; 1 << (BITS - 6)]), literals: HashMap::new() };
+            Prefilter { members: Box::new([false; 1 << BITS]), literals: HashMap::new() };
         for literal in literals {
             debug_assert!(literal.len() >= SHORTEST, "{literal:?} is too short to be found");
             // Whether it begins at an even or an odd place, one of its first two windows is seen.
             for (at, window) in literal.as_bytes().windows(WINDOW).take(2).enumerate() {
                 let window = value(window);
-                let hash = hash(window);
-                if let Some(word) = filter.members.get_mut(hash >> 6) {
-                    *word |= 1 << (hash & 63);
-                }
+                filter.members[hash(window)] = true;
                 let known = filter.literals.entry(window).or_default();
                 if !known.contains(&(literal.as_bytes(), at)) {
                     known.push((literal.as_bytes(), at));
@@ -66,18 +67,17 @@ impl Prefilter {
 
     /// The first window from `at` on that is a member of the set.
     fn next_member(&self, text: &[u8], mut at: usize) -> Option<usize> {
-        // Three windows of eight bytes at a time.
-        while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let bytes = u64::from_le_bytes(*bytes);
-            let (one, two, three) = (bytes as u32, (bytes >> 16) as u32, (bytes >> 32) as u32);
-            if self.is_member(one) | self.is_member(two) | self.is_member(three) {
-                let first = [one, two, three].into_iter().position(|w| self.is_member(w))?;
-                return Some(at + 2 * first);
+        const BYTES: usize = 2 * (AT_ONCE - 1) + WINDOW;
+        while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<BYTES>()) {
+            let window = |n: usize| bytes.get(2 * n..).and_then(|rest| rest.first_chunk());
+            let is_member = |n: usize| window(n).is_some_and(|window| self.is_member(*window));
+            if (0..AT_ONCE).fold(false, |any, n| any | is_member(n)) {
+                return (0..AT_ONCE).find(|n| is_member(*n)).map(|n| at + 2 * n);
             }
-            at += 6;
+            at += 2 * AT_ONCE;
         }
-        while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<WINDOW>()) {
-            if self.is_member(u32::from_le_bytes(*bytes)) {
+        while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+            if self.is_member(*bytes) {
                 return Some(at);
             }
             at += 2;
@@ -86,10 +86,8 @@ impl Prefilter {
     }
 
     #[inline(always)]
-    fn is_member(&self, window: u32) -> bool {
-        let hash = hash(window);
-        // The hash has as many bits as the set.
-        self.members[(hash >> 6) & ((1 << (BITS - 6)) - 1)] >> (hash & 63) & 1 != 0
+    fn is_member(&self, window: [u8; WINDOW]) -> bool {
+        self.members[hash(u32::from_le_bytes(window))]
     }
 
     /// Whether a literal stands where this window is.

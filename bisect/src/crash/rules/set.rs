@@ -71,7 +71,8 @@ impl RuleSet {
     fn new(rules: Vec<&'static Rule>) -> RuleSet {
         let headers: HashSet<&str> =
             rules.iter().map(|rule| rule.header).chain([PANIC, BOOT]).collect();
-        let lines: Vec<&str> = rules.iter().map(|rule| rule.line).collect();
+        let lines: Vec<String> = rules.iter().map(|rule| needed(rule.line)).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         RuleSet {
             headers: Prefilter::new(headers),
             lines: compile(&lines, LINE_BEGINS),
@@ -99,7 +100,7 @@ impl RuleSet {
     }
 
     /// The rule whose report this line begins.
-    pub(in crate::crash) fn find(&self, text: &[u8]) -> Option<Hit> {
+    pub(in crate::crash) fn find(&self, text: &str) -> Option<Hit> {
         let found = self.lines.search_half(&Input::new(text))?;
         if self.harmless.is_match(text) {
             return None;
@@ -121,9 +122,18 @@ pub(in crate::crash) const BOOT: &str = "Linux version ";
 const PANIC: &str = "Kernel panic - not syncing";
 
 /// Whether a line says that the kernel gives up.
-pub(in crate::crash) fn is_panic(line: &[u8]) -> bool {
+pub(in crate::crash) fn is_panic(line: &str) -> bool {
     static FINDER: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(PANIC));
-    FINDER.find(line).is_some()
+    FINDER.find(line.as_bytes()).is_some()
+}
+
+/// What must be read of a line to know that a pattern matches: where any text may follow, nothing of
+/// it.
+fn needed(pattern: &str) -> String {
+    match pattern.strip_suffix(".*)") {
+        Some(before) => format!("{before})"),
+        None => pattern.strip_suffix(".*").unwrap_or(pattern).to_owned(),
+    }
 }
 
 /// Where the pattern of a rule's line may begin to match.
@@ -131,7 +141,7 @@ const LINE_BEGINS: &str = r"\b";
 
 impl Compiled {
     /// What the named groups of the rule's line hold in `text`.
-    fn groups(&self, text: &[u8]) -> Groups {
+    fn groups(&self, text: &str) -> Groups {
         let line = self.line.get_or_init(|| {
             self.rule.uses_groups().then(|| compile(&[self.rule.line], LINE_BEGINS))
         });
@@ -176,7 +186,7 @@ fn places<'a>(
 }
 
 /// What the named groups of a match hold.
-pub(in crate::crash) fn groups(regex: &Regex, text: &[u8]) -> Groups {
+pub(in crate::crash) fn groups(regex: &Regex, text: &str) -> Groups {
     let input = Input::new(text);
     let info = regex.group_info();
     if info.group_len(PatternID::ZERO) < 2 {
