@@ -107,6 +107,47 @@ pub(super) const RULES: &[Rule] = &[
         }],
         ..Rule::NEW
     },
+    // The same on powerpc and on sparc.
+    Rule {
+        header: "ard LOCKUP",
+        line: r"watchdog: CPU {num} Hard LOCKUP",
+        title: "hard lockup in {frame}",
+        alts: &["stall in {frame}"],
+        frame: &[Find::Running],
+        skip: STALL_SKIP,
+        kind: HANG,
+        examples: &[Example {
+            title: "hard lockup in guilty",
+            log: "watchdog: CPU 1 Hard LOCKUP\n\
+              watchdog: CPU 1 TB:12345, last heartbeat TB:1234 (20000ms ago)\n\
+              CPU: 1 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              NIP [c000000000001000] inner+0x1/0x2\n\
+              LR [c000000000001100] guilty+0x1/0x2\n\
+              Call Trace:\n\
+              [c000000000003000] [c000000000001100] guilty+0x1/0x2\n\
+              [c000000000003000] [c000000000001200] sys_ioctl+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "NMI Watchdog detected LOCKUP",
+        line: r"(?:BUG: )?NMI Watchdog detected LOCKUP",
+        title: "hard lockup in {frame}",
+        alts: &["stall in {frame}"],
+        frame: &[Find::Running],
+        skip: STALL_SKIP,
+        kind: HANG,
+        examples: &[Example {
+            title: "hard lockup in guilty",
+            log: "BUG: NMI Watchdog detected LOCKUP on CPU0, ip 004049c8, registers:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}[00000000004049c8] inner+0x1/0x2\n\
+              \u{20}[00000000004049d0] guilty+0x1/0x2\n\
+              \u{20}[00000000004049e0] sys_ioctl+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
     Rule {
         header: "INFO: task ",
         line: r"INFO: task .* blocked (?:in I/O wait )?for more than {num} seconds",

@@ -281,16 +281,24 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "BUG: ",
-        line: r"BUG: (?P<what>(?:spinlock|rwlock|mutex|rwsem|rtmutex) [A-Za-z ]*?)(?: on CPU|,| detected|$)",
+        line: r"BUG: (?P<what>(?:spinlock|rwlock|mutex|rwsem|rtmutex)[ -][A-Za-z ]*?)(?: on CPU|,| detected|$)",
         title: "BUG: {what} in {frame}",
         frame: &[Find::Trace],
         kind: LOCKDEP,
-        examples: &[Example {
-            title: "BUG: spinlock bad magic in user",
-            log: "BUG: spinlock bad magic on CPU#0, a/1\n lock: 0xffff8880, .magic: 00000000\n\
+        examples: &[
+            Example {
+                title: "BUG: spinlock bad magic in user",
+                log: "BUG: spinlock bad magic on CPU#0, a/1\n lock: 0xffff8880, .magic: 00000000\n\
                   CPU: 0 PID: 1 Comm: a\nCall Trace:\n dump_stack+0x1/0x2\n spin_bug+0x1/0x2\n\
                   \u{20}do_raw_spin_lock+0x1/0x2\n user+0x1/0x2\n",
-        }],
+            },
+            Example {
+                title: "BUG: rwlock-lockup in user",
+                log: "BUG: rwlock-lockup on CPU#0, a/1, 00000000abcdef01\n\
+                  CPU: 0 PID: 1 Comm: a\nCall Trace:\n dump_stack+0x1/0x2\n\
+                  \u{20}do_raw_write_lock+0x1/0x2\n user+0x1/0x2\n",
+            },
+        ],
         ..Rule::NEW
     },
     Rule {

@@ -16,6 +16,15 @@ macro_rules! slub {
     };
 }
 
+/// The same, with words that have no rule of their own.
+const SLUB: Rule = Rule {
+    line: r"BUG [A-Za-z0-9_:-]+ *\((?:Not tainted|Tainted[^)]*)\): (?P<what>[A-Z][A-Za-z ]+[a-z])",
+    title: "BUG: {what} in {frame}",
+    frame: &[Find::Trace],
+    kind: &[("", Kind::MemorySafetyBug)],
+    ..Rule::NEW
+};
+
 /// Memory that nothing points to any more, by the place where it was allocated (mm/kmemleak.c).
 const LEAK: Rule = Rule {
     title: "memory leak in {frame}",
@@ -162,6 +171,32 @@ pub(super) const RULES: &[Rule] = &[
     slub!("Wrong object count", "Wrong object count"),
     slub!("Invalid object pointer", "Invalid object pointer"),
     slub!("Objects remaining in", "Objects remaining"),
+    Rule {
+        header: "(Not tainted): ",
+        examples: &[Example {
+            title: "BUG: Not a valid slab page in guilty",
+            log: "BUG dentry (Not tainted): Not a valid slab page\n\
+              -----------------------------------------------------------------------------\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
+        ..SLUB
+    },
+    Rule {
+        header: "BUG kmalloc-",
+        examples: &[Example {
+            title: "BUG: Wrong number of objects in guilty",
+            log: "BUG kmalloc-64 (Tainted: G    B   W        ): Wrong number of objects. Found 1 but should be 2\n\
+              -----------------------------------------------------------------------------\n\
+              CPU: 0 PID: 1 Comm: a Tainted: G    B   W         6.1.0 #1\n\
+              Call Trace:\n\
+              \u{20}dump_stack+0x1/0x2\n\
+              \u{20}guilty+0x1/0x2\n",
+        }],
+        ..SLUB
+    },
     Rule {
         header: "BUG: ",
         line: r"BUG: Dentry .* still in use.* \[unmount of (?P<fs>[^\]]+)\]",

@@ -63,7 +63,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "nable to handle kernel",
-        line: r"(?:BUG: )?[uU]nable to handle kernel (?P<what>[a-z][a-z -]*?)(?: (?:at|on|in|without|outside) |\[|\.|$)",
+        line: r"(?:BUG: )?[uU]nable to handle kernel (?P<what>[a-z][a-z -]*?)(?: (?:at|on|in|without|outside) | ?[\[(.]|$)",
         title: "BUG: unable to handle kernel {what} in {frame}",
         alts: &["bad-access in {frame}"],
         frame: ACCESS,
@@ -75,6 +75,16 @@ pub(super) const RULES: &[Rule] = &[
               epc : guilty+0x1/0x2\n\
               Call Trace:\n\
               \u{20}caller+0x1/0x2\n",
+            },
+            Example {
+                title: "BUG: unable to handle kernel instruction fetch in caller",
+                log: "BUG: Unable to handle kernel instruction fetch (NULL pointer?)\n\
+              Faulting instruction address: 0x00000000\n\
+              Oops: Kernel access of bad area, sig: 11 [#1]\n\
+              NIP [0000000000000000] 0x0\n\
+              LR [c000000000001100] caller+0x1/0x2\n\
+              Call Trace:\n\
+              [c000000000003000] [c000000000001100] caller+0x1/0x2\n",
             },
             Example {
                 title: "BUG: unable to handle kernel write to read-only memory in guilty",
@@ -124,7 +134,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "stack segment: ",
-        line: r"stack segment: ",
+        line: r"(?:Oops: )?stack segment: ",
         title: "stack segment fault in {frame}",
         frame: ACCESS,
         kind: DOS,
@@ -140,7 +150,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "divide",
-        line: r"divide[ _]error: ",
+        line: r"(?:Oops: )?divide[ _]error: ",
         title: "divide error in {frame}",
         frame: ACCESS,
         kind: DOS,
@@ -156,7 +166,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "int3: ",
-        line: r"int3: ",
+        line: r"(?:Oops: )?int3: ",
         title: "int3 in {frame}",
         frame: ACCESS,
         kind: DOS,
@@ -188,7 +198,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: "invalid opcode: ",
-        line: r"invalid opcode: ",
+        line: r"(?:Oops: )?invalid opcode: ",
         title: "invalid opcode in {frame}",
         frame: ACCESS,
         kind: DOS,
@@ -308,6 +318,22 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     Rule {
+        header: "PANIC: early exception",
+        line: r"PANIC: early exception",
+        title: "PANIC: early exception in {frame}",
+        frame: ACCESS,
+        kind: DOS,
+        examples: &[Example {
+            title: "PANIC: early exception in guilty",
+            log: "PANIC: early exception 0x0e IP 10:ffffffff81000000 error 0 cr2 0xffff888000000000\n\
+              CPU: 0 PID: 0 Comm: swapper Not tainted 6.1.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\n\
+              Call Trace:\n\
+              \u{20}caller+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
         header: "stack guard page was hit",
         line: r"BUG: (?:[A-Z]+ )?stack guard page was hit",
         title: "BUG: stack guard page was hit in {frame}",
@@ -332,6 +358,104 @@ pub(super) const RULES: &[Rule] = &[
         title: "Alignment trap in corrupted",
         stack: Stack::Corrupted,
         kind: DOS,
+        ..Rule::NEW
+    },
+    // Exceptions that nothing but their names says before (arch/x86/kernel/traps.c,
+    // arch/s390/kernel/traps.c). What follows the first one of a boot follows from it.
+    Rule {
+        header: " [#1]",
+        line: r"(?P<what>segment not present|invalid TSS|bounds|overflow|alignment check|simd exception|fpu exception|device not available|coprocessor segment overrun|control protection|iret exception|unexpected #[A-Z]{2} exception|(?:illegal|addressing|specification|protection|operation|execute|privileged operation|translation|(?:decimal|fixpoint) (?:divide|overflow)|data|transaction constraint|vector processing) (?:operation|exception)): [0-9a-f]{4} (?:ilc:{num} )?\[#1\]",
+        title: "{what} in {frame}",
+        frame: ACCESS,
+        kind: DOS,
+        examples: &[
+            Example {
+                title: "segment not present in guilty",
+                log: "Oops: segment not present: 0000 [#1] SMP\n\
+                  CPU: 0 PID: 1 Comm: a Not tainted 6.12.0 #1\n\
+                  RIP: 0010:guilty+0x1/0x2\nCall Trace:\n caller+0x1/0x2\n",
+            },
+            Example {
+                title: "illegal operation in guilty",
+                log: "illegal operation: 0001 ilc:1 [#1] SMP\n\
+                  CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+                  Krnl PSW : 0704c00180000000 000003ff80000000 (guilty+0x1/0x2)\n\
+                  Call Trace:\n [<000003ff80000000>] guilty+0x1/0x2\n [<000003ff80000100>] caller+0x1/0x2\n",
+            },
+        ],
+        ..Rule::NEW
+    },
+    // The line that all oopses have. Most have said more before it.
+    Rule {
+        header: " [#1]",
+        line: r"Kernel BUG \[#1\]",
+        title: "kernel BUG in {frame}",
+        frame: ACCESS,
+        kind: &[("", Kind::Bug)],
+        joins: Joins::Any,
+        examples: &[Example {
+            title: "kernel BUG in guilty",
+            log: "Kernel BUG [#1]\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              epc : guilty+0x1/0x2\n ra : caller+0x1/0x2\n\
+              [<ffffffff80001000>] guilty+0x1/0x2\n[<ffffffff80001100>] caller+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "[#1]:",
+        line: r"Kernel bug detected\[#1\]:",
+        title: "kernel BUG in {frame}",
+        frame: ACCESS,
+        kind: &[("", Kind::Bug)],
+        examples: &[Example {
+            title: "kernel BUG in guilty",
+            log: "Kernel bug detected[#1]:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              epc   : 80100000 guilty+0x1/0x2\nra    : 80100100 caller+0x1/0x2\n\
+              Call Trace:\n[<80100000>] guilty+0x1/0x2\n[<80100100>] caller+0x1/0x2\n",
+        }],
+        ..Rule::NEW
+    },
+    Rule {
+        header: " [#1]",
+        line: r"(?:Oops(?: -|:) )?(?P<what>[A-Za-z][A-Za-z -]*[a-z](?: \([a-z -]+\))?)(?:: [0-9a-f]{4}|, sig: {num})?(?: ilc:{num})? \[#1\]",
+        title: "{what} in {frame}",
+        frame: ACCESS,
+        kind: DOS,
+        joins: Joins::Any,
+        examples: &[
+            Example {
+                title: "illegal instruction in guilty",
+                log: "Oops - illegal instruction [#1]\n\
+                  CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+                  epc : guilty+0x1/0x2\n ra : caller+0x1/0x2\n\
+                  [<ffffffff80001000>] guilty+0x1/0x2\n[<ffffffff80001100>] caller+0x1/0x2\n",
+            },
+            Example {
+                title: "Exception in kernel mode in guilty",
+                log: "Oops: Exception in kernel mode, sig: 4 [#1]\n\
+                  CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+                  NIP [c000000000001000] guilty+0x1/0x2\nLR [c000000000001100] caller+0x1/0x2\n\
+                  Call Trace:\n[c000000000003000] [c000000000001100] caller+0x1/0x2\n",
+            },
+        ],
+        ..Rule::NEW
+    },
+    Rule {
+        header: "[#1]:",
+        line: r"(?P<what>[A-Za-z][A-Za-z _-]*)\[#1\]:",
+        title: "{what} in {frame}",
+        frame: ACCESS,
+        kind: DOS,
+        joins: Joins::Any,
+        examples: &[Example {
+            title: "Reserved instruction in kernel code in guilty",
+            log: "Reserved instruction in kernel code[#1]:\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 6.1.0 #1\n\
+              epc   : 80100000 guilty+0x1/0x2\nra    : 80100100 caller+0x1/0x2\n\
+              Call Trace:\n[<80100000>] guilty+0x1/0x2\n[<80100100>] caller+0x1/0x2\n",
+        }],
         ..Rule::NEW
     },
 ];

@@ -8,7 +8,7 @@ pub(super) const RULES: &[Rule] = &[
     // Said after the report of what really happened, which is missing here.
     Rule {
         header: "Kernel panic",
-        line: r"Kernel panic - not syncing: (?:kernel: )?(?P<why>Fatal exception|Fatal machine check|panic_on_warn set|hung_task: blocked tasks|softlockup: hung tasks|panic_on_oops)",
+        line: r"Kernel panic - not syncing: (?:[A-Za-z ]+: )?(?P<why>Fatal exception|Fatal machine check|panic_on_warn set|kmsan\.panic set|hung_task: blocked tasks|softlockup: hung tasks|Hard LOCKUP|RCU Stall|panic_on_oops)",
         title: "kernel panic: {why}",
         stack: Stack::Corrupted,
         kind: DOS,

@@ -9,13 +9,14 @@ const WARNING: &[(&str, Kind)] = &[("", Kind::Warning)];
 
 const FRAME: &[Find] = &[Find::Pointer, Find::Trace];
 
-/// The place in a `WARNING` line: `CPU: 1 PID: 2 at lib/f.c:3 f+0x1/0x2`, and since 6.18
-/// `lib/f.c:3 at f+0x1/0x2, CPU#1: task/2`, maybe with the condition in brackets before it. With words
-/// that stand in the name of the function, unless the kernel does not know which one it is.
+/// The place in a `WARNING` line: `CPU: 1 PID: 2 at lib/f.c:3 f+0x1/0x2`, until 3.11 without CPU and
+/// task, and since 6.18 `lib/f.c:3 at f+0x1/0x2, CPU#1: task/2`, maybe with the condition in brackets
+/// before it. With words that stand in the name of the function, unless the kernel does not know which
+/// one it is.
 macro_rules! at {
     ($file:literal) => {
         concat!(
-            r"WARNING: (?:CPU: {num} PID: {num} at |\[.*\] )?(?:[^ ]*/)?",
+            r"WARNING: (?:CPU: {num} PID: {num} at |at |\[.*\] )?(?:[^ ]*/)?",
             $file,
             r":{num}(?: at)?"
         )
@@ -107,6 +108,13 @@ pub(super) const RULES: &[Rule] = &[
                   CPU: 2 PID: 1 Comm: a\nRIP: 0010:warn_bogus_irq_restore+0x1d/0x20\nCall Trace:\n\
                   \u{20}kvm_wait+0xc3/0xe0\n pv_wait_head_or_lock+0x1/0x2\n\
                   ---[ end trace 0000000000000000 ]---\n",
+            },
+            Example {
+                title: "WARNING in old_one",
+                log: "WARNING: at fs/f.c:12 old_one+0x1/0x2()\nHardware name: Bochs\nModules linked in:\n\
+                  Pid: 1, comm: a Not tainted 3.4.0 #1\nCall Trace:\n\
+                  \u{20}[<ffffffff81000000>] warn_slowpath_common+0x1/0x2\n\
+                  \u{20}[<ffffffff81000100>] old_one+0x1/0x2\n",
             },
         ],
         ..warning(at!(r"[^ ]+\.[chS]"), "WARNING in {frame}")
