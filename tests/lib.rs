@@ -4,3 +4,4 @@ pub mod corpus;
 pub mod fixture;
 pub mod logs;
 pub mod program;
+pub mod toy;

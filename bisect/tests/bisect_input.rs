@@ -200,3 +200,77 @@ fn errors_as_json() {
     assert!(said["error"].as_str().unwrap().contains("no bisection in"), "{said}");
     assert!(said["hint"].as_str().unwrap().contains("--resume"), "{said}");
 }
+
+/// Runs git in a repository.
+fn git(dir: &Path, arguments: &[&str]) -> String {
+    let ran = Command::new("git").arg("-C").arg(dir).args(arguments).output().unwrap();
+    assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+}
+
+/// A clone that lacks something, as git makes it over a network.
+fn clone(dir: &Path, options: &[&str]) -> tempfile::TempDir {
+    git(dir, &["config", "uploadpack.allowFilter", "true"]);
+    let clone = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", dir.display());
+    let to = clone.path().to_str().unwrap();
+    git(dir, &[&["clone", "--quiet", "--no-checkout"], options, &[&url, to]].concat());
+    clone
+}
+
+#[test]
+fn a_history_that_is_not_whole_or_not_what_it_seems() {
+    let (dir, line) = repository();
+    let names: Vec<String> = line.iter().map(CommitId::to_string).collect();
+    let range = |good: &str, bad: &str| -> Vec<String> {
+        let range = ["--good", good, "--bad", bad].map(str::to_owned).into_iter();
+        range.chain(SOUGHT.map(str::to_owned)).collect()
+    };
+    let said = |dir: &Path, good: &str, bad: &str| {
+        let arguments = range(good, bad);
+        let said = refused(dir, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(said.contains("\nhint: "), "{said}");
+        said
+    };
+
+    // Cut off: the older end is not there, and a branch that reaches behind the cut.
+    let shallow = clone(dir.path(), &["--depth", "2"]);
+    let said_ = said(shallow.path(), &names[0], "HEAD");
+    assert!(said_.contains("a shallow clone") && said_.contains("--unshallow"), "{said_}");
+    let tree = git(shallow.path(), &["rev-parse", "HEAD^{tree}"]);
+    let author = ["-c", "user.name=A", "-c", "user.email=a@example.org"];
+    let aside = [&author[..], &["commit-tree", &tree, "-m", "aside"]].concat();
+    let aside = git(shallow.path(), &aside);
+    let said_ = said(shallow.path(), &aside, "HEAD");
+    assert!(said_.contains("the history is cut off at"), "{said_}");
+
+    // Whose files are fetched one by one, and which git says libgit2 can't read.
+    let partial = clone(dir.path(), &["--filter=tree:0"]);
+    git(partial.path(), &["config", "core.repositoryformatversion", "1"]);
+    git(partial.path(), &["config", "extensions.partialclone", "origin"]);
+    let said_ = said(partial.path(), "HEAD~1", "HEAD");
+    assert!(said_.contains("is a partial clone") && said_.contains("without --filter"), "{said_}");
+
+    // Nothing in common.
+    let island = [&author[..], &["commit-tree", &tree, "-m", "island"]].concat();
+    let island = git(dir.path(), &island);
+    let said_ = said(dir.path(), &island, "HEAD");
+    assert!(said_.contains("have no common history"), "{said_}");
+
+    // A name of what is no commit.
+    git(dir.path(), &["tag", "v0.1-tree", &tree]);
+    let said_ = said(dir.path(), "v0.1-tree", "HEAD");
+    assert!(said_.contains("no commit named \"v0.1-tree\""), "{said_}");
+
+    // Other commits in the place of those in the range, and other parents.
+    git(dir.path(), &["replace", &names[2], &island]);
+    let said_ = said(dir.path(), &names[0], "HEAD");
+    assert!(said_.contains("git replace -d") && said_.contains(&names[2]), "{said_}");
+    git(dir.path(), &["replace", "-d", &names[2]]);
+    std::fs::create_dir_all(dir.path().join(".git/info")).unwrap();
+    std::fs::write(dir.path().join(".git/info/grafts"), format!("{} {island}\n", names[2]))
+        .unwrap();
+    let said_ = said(dir.path(), &names[0], "HEAD");
+    assert!(said_.contains("info/grafts gives"), "{said_}");
+    assert!(!dir.path().join(".git/vmbisect").exists());
+}

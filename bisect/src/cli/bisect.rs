@@ -74,7 +74,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", help_heading = "Session")]
     pub(crate) state: Option<PathBuf>,
 
-    /// Go on with the bisection in the state directory, as it was begun
+    /// Go on with the bisection in the state directory, as it was begun; in another repository, if
+    /// --repo names one
     #[arg(long, help_heading = "Session")]
     pub(crate) resume: bool,
 
@@ -207,7 +208,7 @@ pub(crate) fn find(
     cancel: &Cancel,
     output: &Output,
 ) -> anyhow::Result<Option<Report>> {
-    let history = || told(History::open(&args.kernel.repo), HistoryError::hint);
+    let history = || told(History::open(args.kernel.repo()), HistoryError::hint);
     // The journal knows its repository, so whoever names it need not be in one.
     let state = match &args.state {
         Some(state) => state.clone(),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // clippy knows only test functions for tests
 
 mod cause;
+mod contradictory;
 mod ends;
 mod fix;
 mod misled;

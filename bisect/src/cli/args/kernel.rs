@@ -1,7 +1,7 @@
 //! Which source, how configured, how compiled.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vmbisect::kernel::{
     Base, BuildConfig, BuildError, Builder, Fragment, Toolchain, default_scratch, default_store,
@@ -13,9 +13,10 @@ use crate::cli::WithHint;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Kernel")]
 pub(crate) struct KernelArgs {
-    /// A git repository of Linux; nothing in it is changed but the list of worktrees
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(crate) repo: PathBuf,
+    /// A git repository of Linux; nothing in it is changed but the list of worktrees [default: the
+    /// one of this directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) repo: Option<PathBuf>,
 
     #[command(flatten)]
     base: BaseArgs,
@@ -73,6 +74,11 @@ struct BaseArgs {
 }
 
 impl KernelArgs {
+    /// The repository.
+    pub(crate) fn repo(&self) -> &Path {
+        self.repo.as_deref().unwrap_or(Path::new("."))
+    }
+
     /// What is to be built; reads the files that are named.
     pub(crate) fn build_config(&self) -> anyhow::Result<BuildConfig> {
         let base = match &self.base {
@@ -99,8 +105,8 @@ impl KernelArgs {
     /// The builder of what was asked for.
     pub(crate) fn builder(&self) -> anyhow::Result<Builder> {
         let store = self.store.clone().unwrap_or_else(default_store);
-        let scratch = self.build_dir.clone().unwrap_or_else(|| default_scratch(&self.repo));
-        hinted(Builder::new(&self.repo, self.build_config()?, &store, &scratch))
+        let scratch = self.build_dir.clone().unwrap_or_else(|| default_scratch(self.repo()));
+        hinted(Builder::new(self.repo(), self.build_config()?, &store, &scratch))
     }
 }
 

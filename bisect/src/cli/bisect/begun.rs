@@ -116,10 +116,11 @@ impl Begun {
     pub(super) fn resume(state: &Path, args: &Args, output: &Output) -> anyhow::Result<Begun> {
         let opened = told(Journal::open(state), JournalError::hint)?;
         let (mut journal, mut header, mut records) = opened;
+        let moved = args.kernel.repo.as_deref().map(std::path::absolute).transpose()?;
         std::env::set_current_dir(&header.directory)
             .with_context(|| format!("can't enter {}", header.directory.display()))
             .hint("paths on the command line that began this bisection start from there")?;
-        let args = match Cli::try_parse_from(&header.arguments).map(|cli| cli.command) {
+        let mut args = match Cli::try_parse_from(&header.arguments).map(|cli| cli.command) {
             Ok(Command::Bisect(begun)) => {
                 let revert = args.revert || begun.revert;
                 Args { max_trials: args.max_trials.or(begun.max_trials), revert, ..*begun }
@@ -136,6 +137,10 @@ impl Begun {
         if args.kernel.build_config()?.key() != header.config {
             return Err(anyhow!("the kernel configuration is not what it was at the start"))
                 .hint("what was measured does not hold for it: begin anew with --state DIR");
+        }
+        if let Some(moved) = moved {
+            header.repo.clone_from(&moved);
+            args.kernel.repo = Some(moved);
         }
         let history = told(History::open(&header.repo), HistoryError::hint)?;
         let rewritten = Rewritten::follow(&history, &mut header, &mut records);
