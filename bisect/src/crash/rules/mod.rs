@@ -66,6 +66,8 @@ pub(super) struct Rule {
     pub(super) kind: &'static [(&'static str, Kind)],
     /// Whether this is no bug of the kernel: no memory left, a broken host.
     pub(super) suppressed: bool,
+    /// Whether the line may say anything, also what is harmless: see [`harmless`].
+    pub(super) vague: bool,
     /// Whether such a line is normal where a kernel boots, and a crash only behind another kernel.
     pub(super) reboot: bool,
     /// To which report that is open such a line belongs, if there is one, instead of beginning one.
@@ -90,6 +92,7 @@ impl Rule {
         stack: Stack::Needed,
         kind: &[("", Kind::Unknown)],
         suppressed: false,
+        vague: false,
         reboot: false,
         joins: Joins::None,
         examples: &[],
@@ -220,7 +223,8 @@ pub(super) fn is_boot(line: &[u8]) -> bool {
     other::BOOT.iter().any(|words| memchr::memmem::find(line, words.as_bytes()).is_some())
 }
 
-/// Lines that look like the beginning of a report and are none.
+/// Lines that look like the beginning of a report and are none, unless a rule knows more of them than
+/// what they begin with.
 pub(super) fn harmless() -> &'static [&'static str] {
     other::HARMLESS
 }

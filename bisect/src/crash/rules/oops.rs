@@ -6,6 +6,11 @@ use super::{Example, Find, Joins, Kind, Rule, Stack};
 const ACCESS: &[Find] = &[Find::Pointer, Find::Trace];
 const DOS: &[(&str, Kind)] = &[("", Kind::DoS)];
 
+/// The line that all oopses have, with their number. Most have said more before it; what follows the
+/// first one of a boot follows from it.
+const NUMBERED: Rule =
+    Rule { title: "{what} in {frame}", frame: ACCESS, kind: DOS, joins: Joins::Any, ..Rule::NEW };
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         header: "nable to handle kernel",
@@ -361,7 +366,7 @@ pub(super) const RULES: &[Rule] = &[
         ..Rule::NEW
     },
     // Exceptions that nothing but their names says before (arch/x86/kernel/traps.c,
-    // arch/s390/kernel/traps.c). What follows the first one of a boot follows from it.
+    // arch/s390/kernel/traps.c).
     Rule {
         header: " [#1]",
         line: r"(?P<what>segment not present|invalid TSS|bounds|overflow|alignment check|simd exception|fpu exception|device not available|coprocessor segment overrun|control protection|iret exception|unexpected #[A-Z]{2} exception|(?:illegal|addressing|specification|protection|operation|execute|privileged operation|translation|(?:decimal|fixpoint) (?:divide|overflow)|data|transaction constraint|vector processing) (?:operation|exception)): [0-9a-f]{4} (?:ilc:{num} )?\[#1\]",
@@ -385,14 +390,11 @@ pub(super) const RULES: &[Rule] = &[
         ],
         ..Rule::NEW
     },
-    // The line that all oopses have. Most have said more before it.
     Rule {
         header: " [#1]",
         line: r"Kernel BUG \[#1\]",
         title: "kernel BUG in {frame}",
-        frame: ACCESS,
         kind: &[("", Kind::Bug)],
-        joins: Joins::Any,
         examples: &[Example {
             title: "kernel BUG in guilty",
             log: "Kernel BUG [#1]\n\
@@ -400,7 +402,7 @@ pub(super) const RULES: &[Rule] = &[
               epc : guilty+0x1/0x2\n ra : caller+0x1/0x2\n\
               [<ffffffff80001000>] guilty+0x1/0x2\n[<ffffffff80001100>] caller+0x1/0x2\n",
         }],
-        ..Rule::NEW
+        ..NUMBERED
     },
     Rule {
         header: "[#1]:",
@@ -419,11 +421,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         header: " [#1]",
-        line: r"(?:Oops(?: -|:) )?(?P<what>[A-Za-z][A-Za-z -]*[a-z](?: \([a-z -]+\))?)(?:: [0-9a-f]{4}|, sig: {num})?(?: ilc:{num})? \[#1\]",
-        title: "{what} in {frame}",
-        frame: ACCESS,
-        kind: DOS,
-        joins: Joins::Any,
+        line: r"Oops(?: -|:) (?P<what>[A-Za-z][A-Za-z ()-]*[a-z)])(?:: [0-9a-f]{4}|, sig: {num})? \[#1\]",
         examples: &[
             Example {
                 title: "illegal instruction in guilty",
@@ -440,15 +438,22 @@ pub(super) const RULES: &[Rule] = &[
                   Call Trace:\n[c000000000003000] [c000000000001100] caller+0x1/0x2\n",
             },
         ],
-        ..Rule::NEW
+        ..NUMBERED
+    },
+    Rule {
+        header: " [#1]",
+        line: r"(?P<what>[A-Za-z][A-Za-z -]*[a-z](?: \([a-z -]+\))?): [0-9a-f]{4} (?:ilc:{num} )?\[#1\]",
+        examples: &[Example {
+            title: "kernel stack overflow (double-fault) in guilty",
+            log: "kernel stack overflow (double-fault): 0000 [#1] SMP\n\
+              CPU: 0 PID: 1 Comm: a Not tainted 4.19.0 #1\n\
+              RIP: 0010:guilty+0x1/0x2\nCall Trace:\n caller+0x1/0x2\n",
+        }],
+        ..NUMBERED
     },
     Rule {
         header: "[#1]:",
-        line: r"(?P<what>[A-Za-z][A-Za-z _-]*)\[#1\]:",
-        title: "{what} in {frame}",
-        frame: ACCESS,
-        kind: DOS,
-        joins: Joins::Any,
+        line: r"(?P<what>Oops|[A-Z][A-Za-z -]* (?:in kernel code|access|error|exception))\[#1\]:$",
         examples: &[Example {
             title: "Reserved instruction in kernel code in guilty",
             log: "Reserved instruction in kernel code[#1]:\n\
@@ -456,6 +461,6 @@ pub(super) const RULES: &[Rule] = &[
               epc   : 80100000 guilty+0x1/0x2\nra    : 80100100 caller+0x1/0x2\n\
               Call Trace:\n[<80100000>] guilty+0x1/0x2\n[<80100100>] caller+0x1/0x2\n",
         }],
-        ..Rule::NEW
+        ..NUMBERED
     },
 ];

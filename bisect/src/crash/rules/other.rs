@@ -137,6 +137,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"BUG: (?P<rest>.*)",
         title: "BUG: {rest}",
         stack: Stack::Optional,
+        vague: true,
         examples: &[Example {
             title: "BUG: no such thing as item NUM",
             log: "BUG: no such thing as item 3\n",

@@ -102,11 +102,12 @@ impl RuleSet {
     /// The rule whose report this line begins.
     pub(in crate::crash) fn find(&self, text: &str) -> Option<Hit> {
         let found = self.lines.search_half(&Input::new(text))?;
-        if self.harmless.is_match(text) {
+        let rule = found.pattern().as_usize();
+        let compiled = self.rules.get(rule)?;
+        if compiled.rule.vague && self.harmless.is_match(text) {
             return None;
         }
-        let rule = found.pattern().as_usize();
-        Some(Hit { rule, groups: self.rules.get(rule)?.groups(text) })
+        Some(Hit { rule, groups: compiled.groups(text) })
     }
 
     /// A rule by its number.

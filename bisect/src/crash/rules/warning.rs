@@ -110,6 +110,11 @@ pub(super) const RULES: &[Rule] = &[
                   ---[ end trace 0000000000000000 ]---\n",
             },
             Example {
+                title: "WARNING in loader",
+                log: "WARNING: CPU: 1 PID: 2 at drivers/base/firmware_loader/fallback.c:3 loader+0x1/0x2\n\
+                  CPU: 1 PID: 2 Comm: a\nRIP: 0010:loader+0x1/0x2\nCall Trace:\n caller+0x1/0x2\n",
+            },
+            Example {
                 title: "WARNING in old_one",
                 log: "WARNING: at fs/f.c:12 old_one+0x1/0x2()\nHardware name: Bochs\nModules linked in:\n\
                   Pid: 1, comm: a Not tainted 3.4.0 #1\nCall Trace:\n\
@@ -136,6 +141,7 @@ pub(super) const RULES: &[Rule] = &[
         line: r"WARNING: (?P<rest>.*)",
         title: "WARNING: {rest}",
         stack: Stack::Optional,
+        vague: true,
         kind: WARNING,
         examples: &[Example { title: "WARNING: foo", log: "WARNING: foo\n" }],
         ..Rule::NEW
