@@ -75,7 +75,6 @@ pub use kernel::{Kernel, KernelError};
 pub use machine::{ConsoleInput, CpuFacts, Machine, Stopper, Waited};
 pub use pv::{PvFeatures, PvFeaturesError};
 pub use seed::{NotASeed, RandomSeed};
-pub use vm::NewVm;
 pub use x86_64::{
     AcpiError, BootParamsError, CpuidError, GdtError, LapicError, MpTableError, MsrError,
     PageTablesError, RegistersError,

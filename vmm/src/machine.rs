@@ -1,16 +1,19 @@
 //! A running machine.
 
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use kvm_ioctls::{Kvm, VmFd};
 use serde::{Deserialize, Serialize};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::devices::bus::Bus;
 use crate::queue::{Queue, Taken};
+use crate::setup::Prepared;
 use crate::sync::lock;
-use crate::{MachineConfig, MachineEvent, NewVm, PvFeatures, StartError, setup};
+use crate::{MachineConfig, MachineEvent, PvFeatures, StartError, setup, vm};
 
 /// A running machine. Dropping it stops it; its threads and its memory are gone when `drop` returns.
 #[derive(Debug)]
@@ -56,32 +59,82 @@ pub enum Waited {
 }
 
 impl Machine {
-    /// Makes the machine and starts it: [`Machine::start_in`] a VM that is begun now.
+    /// Makes the machine and starts it: [`Machine::start_with`] a configuration that is there already.
     ///
     /// # Errors
     /// As there.
     pub fn start(config: MachineConfig) -> Result<Machine, StartError> {
-        Machine::start_in(NewVm::begin()?, config)
+        Machine::start_with(|| Ok(config))
     }
 
-    /// Makes the machine in `vm` and starts it.
+    /// Makes the machine that `configure` describes and starts it.
     ///
-    /// The initramfs and the kernel of `config` are copied into the guest; no copy is kept.
+    /// To make a VM takes KVM some ten milliseconds, in most of which it waits. So `configure`, which
+    /// best reads the kernel's image, runs on a thread of its own meanwhile, and what it describes is
+    /// put into the guest's memory there:
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use vmm::{Kernel, Machine, MachineConfig, StartError};
+    ///
+    /// # fn main() -> Result<(), StartError> {
+    /// let machine = Machine::start_with(|| -> Result<_, StartError> {
+    ///     let kernel = Kernel::open("arch/x86/boot/bzImage")?;
+    ///     Ok(MachineConfig::new(Arc::new(kernel)))
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The initramfs and the kernel are copied into the guest; no copy is kept.
     ///
     /// It handles the first real-time signal (SIGRTMIN) for the whole process, with a handler that
     /// does nothing.
     ///
     /// # Errors
-    /// Fails if the configuration can't be honoured or the host can't give what it takes.
-    pub fn start_in(vm: NewVm, config: MachineConfig) -> Result<Machine, StartError> {
+    /// Fails if `configure` does, and then so, if the configuration can't be honoured, or if the host
+    /// can't give what it takes.
+    pub fn start_with<E>(
+        configure: impl FnOnce() -> Result<MachineConfig, E> + Send,
+    ) -> Result<Machine, E>
+    where
+        E: From<StartError> + Send,
+    {
         let start = Instant::now();
+        let (vm, prepared) = thread::scope(|scope| {
+            let prepared =
+                thread::Builder::new().name("prepare".to_owned()).spawn_scoped(scope, || {
+                    let config = configure()?;
+                    let prepared = setup::prepare(&config)?;
+                    Ok::<_, E>((config, prepared))
+                });
+            // On this thread, not on the new one: where there is but one CPU, the new one would be given
+            // it only when this one had nothing more to do, and its waiting would begin then.
+            let prepared =
+                prepared.map_err(|source| StartError::Host { what: "a thread", source })?;
+            let vm = vm::create();
+            let prepared = prepared.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok::<_, StartError>((vm, prepared))
+        })?;
+        // What is wrong with what the user asked for is said first.
+        let (config, prepared) = prepared?;
+        Ok(Machine::start_in(vm?, config, prepared, start)?)
+    }
+
+    fn start_in(
+        vm: (Kvm, VmFd),
+        config: MachineConfig,
+        prepared: Prepared,
+        start: Instant,
+    ) -> Result<Machine, StartError> {
         let host = |what| move |source| StartError::Host { what, source };
         let queue = Arc::new(Queue::new());
         let stop = Arc::new(
             EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(host("an event"))?,
         );
         let (supervisor, input, facts) =
-            setup::make(vm, &config, queue.clone(), stop.clone(), start)?;
+            setup::make(vm, &config, prepared, queue.clone(), stop.clone(), start)?;
         // Whoever holds the only other reference may want its memory back.
         drop(config);
         let supervisor = thread::Builder::new()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
-use kvm_ioctls::{Cap, VmFd};
+use kvm_ioctls::{Cap, Kvm, VmFd};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::timerfd::TimerFd;
@@ -29,7 +29,7 @@ use crate::watch::{Awaited, PULSE};
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
 use crate::x86_64::{acpi, cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
-use crate::{ConsoleInput, CpuFacts, MachineConfig, NewVm};
+use crate::{ConsoleInput, CpuFacts, MachineConfig};
 
 /// Ten years.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
@@ -38,7 +38,15 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
 const TICK: Duration = Duration::from_millis(50);
 const KEYBOARD_IRQ: u32 = 1;
 
+/// The guest's memory with everything in it that the guest starts from, and where it starts.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    memory: Arc<Ram>,
+    boot: Boot,
+}
+
 /// What the boot vCPU starts with.
+#[derive(Debug)]
 struct Boot {
     entry: Entry,
     /// CR3 in long mode.
@@ -46,21 +54,19 @@ struct Boot {
     segments: Segments,
 }
 
-/// Makes the machine that `config` describes in `vm`, ready to run.
+/// Makes the machine that `config` describes of `vm` and what was prepared for it, ready to run.
 ///
 /// The order is KVM's: the interrupt controllers exist before the first vCPU, so that each vCPU gets
 /// its local APIC; the pages that Intel's real mode needs are set before that as well. CPUID comes
 /// before the MSRs, since KVM checks these against it.
 pub(crate) fn make(
-    vm: NewVm,
+    (kvm, vm): (Kvm, VmFd),
     config: &MachineConfig,
+    Prepared { memory, boot }: Prepared,
     queue: Arc<Queue>,
     stop: Arc<EventFd>,
     start: Instant,
 ) -> Result<(Supervisor, ConsoleInput, CpuFacts), StartError> {
-    // What is wrong with what the user asked for is said first.
-    let (memory, boot) = prepare(config)?;
-    let (kvm, vm) = vm.wait()?;
     let most = u8::try_from(kvm.get_max_vcpus()).unwrap_or(u8::MAX).min(layout::MAX_VCPUS);
     if config.vcpus > most {
         return Err(StartError::Vcpus { asked: config.vcpus, most });
@@ -142,8 +148,8 @@ pub(crate) fn make(
     Ok((supervisor, input, facts))
 }
 
-/// The guest's memory with everything in it that the guest starts from.
-fn prepare(config: &MachineConfig) -> Result<(Arc<Ram>, Boot), StartError> {
+/// Does what can be done without KVM.
+pub(crate) fn prepare(config: &MachineConfig) -> Result<Prepared, StartError> {
     let plan = Plan::new(config)?;
     let bytes = config.memory;
     match memory::of_host() {
@@ -156,7 +162,7 @@ fn prepare(config: &MachineConfig) -> Result<(Arc<Ram>, Boot), StartError> {
     let memory = Ram::new(usize::try_from(bytes).unwrap_or(usize::MAX))
         .map_err(|source| StartError::AllocateMemory { bytes, source })?;
     let boot = fill_memory(config, plan, memory.guest())?;
-    Ok((Arc::new(memory), boot))
+    Ok(Prepared { memory: Arc::new(memory), boot })
 }
 
 /// Checks that a vCPU can name every byte.

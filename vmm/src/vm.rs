@@ -1,7 +1,6 @@
 //! KVM's part of a machine, as far as it does not depend on what is booted.
 
 use std::io;
-use std::thread::{self, JoinHandle};
 
 use kvm_bindings::{KVM_API_VERSION, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config};
 use kvm_ioctls::{Kvm, VmFd};
@@ -9,49 +8,6 @@ use kvm_ioctls::{Kvm, VmFd};
 use crate::StartError;
 use crate::host::CAPABILITIES;
 use crate::x86_64::layout;
-
-/// A VM with nothing in it, in the making.
-///
-/// It takes KVM some ten milliseconds, in most of which it waits until no CPU uses any more what it
-/// replaces. So begin it first, read the kernel's image meanwhile, and give both to
-/// [`Machine::start_in`](crate::Machine::start_in):
-///
-/// ```no_run
-/// use std::sync::Arc;
-///
-/// use vmm::{Kernel, Machine, MachineConfig, NewVm};
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let vm = NewVm::begin()?;
-/// let kernel = Arc::new(Kernel::open("arch/x86/boot/bzImage")?);
-/// let machine = Machine::start_in(vm, MachineConfig::new(kernel))?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct NewVm(JoinHandle<Result<(Kvm, VmFd), StartError>>);
-
-impl NewVm {
-    /// Begins to make a VM. Whether it can be made is known when a machine is started in it.
-    ///
-    /// # Errors
-    /// Fails if the host has no thread for it.
-    pub fn begin() -> Result<NewVm, StartError> {
-        thread::Builder::new()
-            .name("create-vm".to_owned())
-            .spawn(create)
-            .map(NewVm)
-            .map_err(|source| StartError::Host { what: "a thread", source })
-    }
-
-    /// Waits for it.
-    pub(crate) fn wait(self) -> Result<(Kvm, VmFd), StartError> {
-        self.0.join().unwrap_or_else(|_| {
-            let source = io::Error::other("the thread that creates it died");
-            Err(StartError::Host { what: "a VM", source })
-        })
-    }
-}
 
 fn open_kvm() -> Result<Kvm, StartError> {
     let kvm = Kvm::new().map_err(|error| match error.errno() {
@@ -71,7 +27,11 @@ fn open_kvm() -> Result<Kvm, StartError> {
     Ok(kvm)
 }
 
-fn create() -> Result<(Kvm, VmFd), StartError> {
+/// Makes a VM with nothing in it but interrupt controllers and a timer.
+///
+/// It takes KVM some ten milliseconds, in most of which it waits until no CPU uses any more what it
+/// replaces.
+pub(crate) fn create() -> Result<(Kvm, VmFd), StartError> {
     let kvm = open_kvm()?;
     let kvm_error = |ioctl| move |source| StartError::Kvm { ioctl, source };
     let vm = empty_vm(&kvm).map_err(kvm_error("KVM_CREATE_VM"))?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vmm::{
-    BootMode, Kernel, KernelError, Machine, MachineConfig, MachineEvent, NewVm, StartError, Waited,
+    BootMode, Kernel, KernelError, Machine, MachineConfig, MachineEvent, StartError, Waited,
 };
 
 use super::command_line::{command_line, nonce};
@@ -27,43 +27,46 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// are below 100 KiB; a guest that prints this much prints for ever.
 const CONSOLE_LIMIT: u64 = 16 << 20;
 
-/// Runs one trial on this machine's KVM, in `vm`: `kernel` and `initramfs` are the job's files. It is
-/// for the caller to conclude (see [`super::hang`]) and to say that it is done.
+/// Runs one trial on this machine's KVM; `files` reads the job's kernel and initramfs. It is for the
+/// caller to conclude (see [`super::hang`]) and to say that it is done.
 ///
 /// The machine is stopped as soon as what the trial says is decided: when the target or another
 /// crash has shown and its report is complete or, where boot is the question, when init is reached.
 ///
 /// # Errors
-/// Fails if the user cancels, or if the machine can't be made as the job asks.
+/// Fails if the user cancels, if `files` does, or if the machine can't be made as the job asks.
 pub(super) fn run_trial(
     job: &Job,
-    vm: Result<NewVm, StartError>,
-    kernel: Arc<Kernel>,
-    initramfs: Arc<[u8]>,
+    files: impl FnOnce() -> Result<(Arc<Kernel>, Arc<[u8]>), LaunchError> + Send,
     on_event: &mut dyn FnMut(TrialEvent),
     cancel: &Cancel,
 ) -> Result<TrialReport, LaunchError> {
     if cancel.is_cancelled() {
         return Err(LaunchError::Cancelled);
     }
-    if kernel.is_32_bit().unwrap_or(false) && guest_init::INIT_I386.is_empty() {
-        return Err(LaunchError::NoInit32(job.kernel.clone()));
-    }
     let memory = job.memory_mib.saturating_mul(1 << 20);
     // Where the host has no thread for it, it has none for the machine either, and says so there.
     let sampler = job.measure_memory.then(|| Sampler::start(memory).ok()).flatten();
     let mut report = match nonce() {
         Ok(nonce) => {
-            let config = config(job, kernel, initramfs, nonce).map_err(StartError::Kernel);
-            match config.and_then(|config| Machine::start_in(vm?, config)) {
+            let configure = || {
+                let (kernel, initramfs) = files()?;
+                if kernel.is_32_bit().unwrap_or(false) && guest_init::INIT_I386.is_empty() {
+                    return Err(LaunchError::NoInit32(job.kernel.clone()));
+                }
+                Ok(config(job, kernel, initramfs, nonce).map_err(StartError::Kernel)?)
+            };
+            match Machine::start_with(configure) {
                 Ok(machine) => follow(job, &machine, on_event, cancel),
-                Err(error) if is_hosts_fault(&error) => infra(&with_causes(&error)),
-                Err(StartError::Kernel(source))
+                Err(LaunchError::Start(error)) if is_hosts_fault(&error) => {
+                    infra(&with_causes(&error))
+                }
+                Err(LaunchError::Start(StartError::Kernel(source)))
                     if !matches!(source, KernelError::TooLittleMemory { .. }) =>
                 {
                     return Err(LaunchError::Kernel { path: job.kernel.clone(), source });
                 }
-                Err(error) => return Err(LaunchError::Start(error)),
+                Err(error) => return Err(error),
             }
         }
         Err(error) => infra(&with_causes(&error)),

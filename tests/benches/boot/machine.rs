@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use guest_init::protocol::PREFIX;
 use serde_json::json;
-use vmm::{BootMode, Kernel, Machine, MachineConfig, MachineEvent, Milestone, NewVm};
+use vmm::{BootMode, Kernel, Machine, MachineConfig, MachineEvent, Milestone};
 
 use self::plan::{FIRST_BYTE, GUEST_MIB, INITRAMFS, MachineArguments, NONCE};
 
@@ -21,20 +21,22 @@ mod plan;
 fn main() -> anyhow::Result<()> {
     let begun = Instant::now();
     let micros = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let vm = NewVm::begin()?;
     let arguments = std::env::args().nth(1).context("the machine is not said")?;
     let arguments: MachineArguments = serde_json::from_str(&arguments)?;
-    let kernel = Arc::new(Kernel::open(arguments.image)?);
-    let mut config = MachineConfig::new(kernel);
-    config.boot = if arguments.native { BootMode::Native } else { BootMode::Direct };
-    config.initramfs = Some(fs::read(INITRAMFS)?.into());
-    config.command_line = arguments.command_line;
-    config.vcpus = arguments.vcpus;
-    config.memory = GUEST_MIB << 20;
-    config.deadline = Duration::from_secs(300);
-    config.nonce = NONCE.to_owned();
-    let read = micros();
-    let machine = Machine::start_in(vm, config)?;
+    let mut read = 0;
+    let machine = Machine::start_with(|| -> anyhow::Result<MachineConfig> {
+        let kernel = Arc::new(Kernel::open(arguments.image)?);
+        let mut config = MachineConfig::new(kernel);
+        config.boot = if arguments.native { BootMode::Native } else { BootMode::Direct };
+        config.initramfs = Some(fs::read(INITRAMFS)?.into());
+        config.command_line = arguments.command_line;
+        config.vcpus = arguments.vcpus;
+        config.memory = GUEST_MIB << 20;
+        config.deadline = Duration::from_secs(300);
+        config.nonce = NONCE.to_owned();
+        read = micros();
+        Ok(config)
+    })?;
     let made = micros();
     let (mut entered, mut first_byte) = (0, 0);
     let stopper = machine.stopper();

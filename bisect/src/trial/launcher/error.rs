@@ -34,7 +34,7 @@ pub enum LaunchError {
     },
     /// The machine can't be made as asked, here.
     #[error("can't start the machine")]
-    Start(#[source] StartError),
+    Start(#[from] StartError),
     /// The worker can't run the trial as asked.
     #[error("the trial can't be run: {reason}")]
     Refused {

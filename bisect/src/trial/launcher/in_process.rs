@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use vmm::{Kernel, NewVm};
+use vmm::Kernel;
 
 use super::{LaunchError, Launcher, machines_at_a_time};
 use crate::cancel::Cancel;
@@ -78,8 +78,11 @@ impl InProcess {
         on_event: &mut dyn FnMut(TrialEvent),
         cancel: &Cancel,
     ) -> Result<TrialReport, LaunchError> {
-        // It takes its time, in which the files are read.
-        let vm = NewVm::begin();
+        run_trial(job, || self.files(job), on_event, cancel)
+    }
+
+    /// The job's kernel and its initramfs.
+    fn files(&self, job: &Job) -> Result<(Arc<Kernel>, Arc<[u8]>), LaunchError> {
         let unreadable = |path: &Path, source| LaunchError::File { path: path.to_owned(), source };
         let kernel = self.kernels.get(
             &job.kernel,
@@ -94,6 +97,6 @@ impl InProcess {
             |error| unreadable(&job.initramfs, error),
             |path| std::fs::read(path).map(Arc::from).map_err(|error| unreadable(path, error)),
         )?;
-        run_trial(job, vm, kernel, initramfs, on_event, cancel)
+        Ok((kernel, initramfs))
     }
 }
