@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used)] // clippy knows only test functions themselves for tests
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use git2::{Repository, Signature};
+use rustix::process::{Pid, Signal, kill_process};
 use vmbisect::history::{CommitId, Find};
 use vmbisect::journal::{Event, Header, Journal};
 use vmbisect::trial::Target;
@@ -273,4 +275,38 @@ fn a_history_that_is_not_whole_or_not_what_it_seems() {
     let said_ = said(dir.path(), &names[0], "HEAD");
     assert!(said_.contains("info/grafts gives"), "{said_}");
     assert!(!dir.path().join(".git/vmbisect").exists());
+}
+
+/// While git lists the range, and while it says what the commits of the range change.
+#[test]
+fn ctrl_c_while_git_is_at_work() {
+    let (dir, _) = repository();
+    let bin = dir.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let told = bin.join("told");
+    assert!(Command::new("mkfifo").arg(&told).status().unwrap().success());
+    let git = vmbisect::tools::on_path("git").unwrap();
+    let path = std::env::var("PATH").unwrap();
+    for (slow, says) in [("rev-list", "before anything was begun"), ("log", "--resume --state")] {
+        // It says who it is, and never ends.
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in *' {slow} '*) echo $$ > '{}'; exec tail -f /dev/null;; \
+             esac\nexec '{}' \"$@\"\n",
+            told.display(),
+            git.display()
+        );
+        std::fs::write(bin.join("git"), script).unwrap();
+        std::fs::set_permissions(bin.join("git"), PermissionsExt::from_mode(0o755)).unwrap();
+        let range = ["--good", "HEAD~3", "--launcher", "command:false"];
+        let mut command = command(dir.path(), &[&range[..], &SOUGHT, &["--", "net"]].concat());
+        command.env("PATH", format!("{}:{path}", bin.display()));
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let git_id = std::fs::read_to_string(&told).unwrap();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        assert!(said.contains("interrupted") && said.contains(says), "{said}");
+        assert!(!Path::new("/proc").join(git_id.trim()).exists(), "git {git_id} still runs");
+    }
 }

@@ -208,7 +208,10 @@ pub(crate) fn find(
     cancel: &Cancel,
     output: &Output,
 ) -> anyhow::Result<Option<Report>> {
-    let history = || told(History::open(args.kernel.repo()), HistoryError::hint);
+    let history = || {
+        let opened = told(History::open(args.kernel.repo()), HistoryError::hint);
+        opened.map(|history| history.with_cancel(cancel))
+    };
     // The journal knows its repository, so whoever names it need not be in one.
     let state = match &args.state {
         Some(state) => state.clone(),
@@ -217,10 +220,16 @@ pub(crate) fn find(
     let state = std::path::absolute(&state).context("can't find the current directory")?;
     let log = args.log.as_deref().map(std::path::absolute).transpose()?;
     let begun = match args.resume {
-        true => Begun::resume(&state, args, output)?,
-        false => Begun::begin(&state, args, arguments, history()?, output)?,
+        true => Begun::resume(&state, args, cancel, output),
+        false => Begun::begin(&state, args, arguments, history()?, output),
     };
-    let Some((report, text)) = begun.work(cancel, output)? else {
+    let begun = unless_interrupted(begun)?;
+    if begun.is_none() && !args.resume {
+        output.note("interrupted before anything was begun");
+        return Ok(None);
+    }
+    let worked = begun.map(|begun| unless_interrupted(begun.work(cancel, output))).transpose()?;
+    let Some((report, text)) = worked.flatten().flatten() else {
         output.note(format!(
             "interrupted; what was measured is kept, go on with: vmbisect bisect --resume --state \
              {}",
@@ -234,6 +243,17 @@ pub(crate) fn find(
             .hint("the answer is not lost: --resume gives it again")?;
     }
     Ok(Some(report))
+}
+
+/// Nothing, where the user asked to stop while the history was read.
+fn unless_interrupted<T>(result: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match result {
+        Err(error) => match super::error::find(&error) {
+            Some(HistoryError::Cancelled) => Ok(None),
+            _ => Err(error),
+        },
+        done => done.map(Some),
+    }
 }
 
 /// Adds the hint that an error has.

@@ -36,6 +36,16 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
     }
 }
 
+/// The error of this kind that it is or that caused it.
+pub(crate) fn find<E: std::error::Error + Send + Sync + 'static>(
+    error: &anyhow::Error,
+) -> Option<&E> {
+    error.chain().find_map(|cause| {
+        let hinted = || cause.downcast_ref::<Hinted>()?.error.downcast_ref();
+        cause.downcast_ref().or_else(hinted)
+    })
+}
+
 /// Prints the error, its causes and its hint on standard error, or as JSON on standard output.
 pub(crate) fn print(error: &anyhow::Error, output: &Output) {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
@@ -64,5 +74,7 @@ mod tests {
         assert_eq!(causes, ["can't write the journal", "disk on fire"]);
         let hint = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).unwrap();
         assert_eq!(hint.hint, "put it out");
+        assert!(super::find::<std::io::Error>(&error).is_some());
+        assert!(super::find::<std::fmt::Error>(&error).is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::{CommitId, HistoryError, git};
+use crate::cancel::Cancel;
 
 /// The paths that each commit of a range changes; of a merge, those in which it agrees with none of
 /// its parents. Commits that change nothing are left out.
@@ -19,6 +20,7 @@ pub(super) fn changes(
     good: &[CommitId],
     bad: CommitId,
     limits: &[String],
+    cancel: &Cancel,
 ) -> Result<Changes, HistoryError> {
     let failed = |reason: String| HistoryError::Log { reason };
     // Without --full-history git leaves out branches that came to the same in the end.
@@ -28,7 +30,7 @@ pub(super) fn changes(
     let arguments = arguments.chain(git::range(good, bad)).chain(["--".to_owned()]);
     let arguments = arguments.chain(limits.iter().cloned());
     let (mut changes, mut commit) = (Changes::new(), None);
-    git::lines(git_dir, arguments, failed, |line| {
+    git::lines(git_dir, arguments, cancel, failed, |line| {
         let text = line.trim_ascii_end();
         if let Some(name) = text.strip_prefix(b"\0") {
             let name = String::from_utf8_lossy(name);

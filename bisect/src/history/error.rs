@@ -9,6 +9,9 @@ use super::CommitId;
 /// Why there are no candidates.
 #[derive(Debug, Error)]
 pub enum HistoryError {
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
     /// The directory is in no git repository.
     #[error("{path} is not in a git repository")]
     NotARepository {
@@ -145,6 +148,7 @@ impl HistoryError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
+            HistoryError::Cancelled => "nothing was changed: ask for it again".into(),
             HistoryError::NotARepository { .. } => {
                 "name a checkout of the kernel with --repo DIR".into()
             }

@@ -6,7 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use super::{CommitId, HistoryError};
+use crate::cancel::Cancel;
 
 /// How much is read at once, in bytes.
 const PIECE: usize = 128 << 10;
@@ -18,9 +21,11 @@ pub(super) fn range(good: &[CommitId], bad: CommitId) -> impl Iterator<Item = St
 
 /// Runs git on the repository of that directory and hands each line that it prints to `take`, with
 /// its newline, while git goes on. `failed` makes an error of what went wrong with git itself.
+/// Cancelling ends git.
 pub(super) fn lines(
     git_dir: &Path,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    cancel: &Cancel,
     failed: impl Fn(String) -> HistoryError,
     take: impl FnMut(&[u8]) -> Result<(), HistoryError>,
 ) -> Result<(), HistoryError> {
@@ -37,13 +42,23 @@ pub(super) fn lines(
         .process_group(0)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
+    let group = Pid::from_child(&child);
+    let guard = cancel.on_cancel(move || {
+        // Nothing is left to kill if it fails.
+        let _ = kill_process_group(group, Signal::KILL);
+    });
     // When reading ends early git has nobody to write to, and so is not waited for in vain.
     let read = child.stdout.take().map_or(Ok(()), |out| read(out, &failed, take));
     let mut said = String::new();
     if let Some(mut errors) = child.stderr.take() {
         let _ = errors.read_to_string(&mut said);
     }
+    // Nobody else can have its number before it was waited for.
+    drop(guard);
     let ended = child.wait();
+    if cancel.is_cancelled() {
+        return Err(HistoryError::Cancelled);
+    }
     read?;
     match ended {
         Ok(status) if status.success() => Ok(()),

@@ -66,7 +66,8 @@ impl History {
         if older.is_empty() {
             return Err(HistoryError::NoGood);
         }
-        let candidates = walk::candidates(self.git_dir(), older, newer, &self.shallow_commits())?;
+        let (dir, shallow) = (self.git_dir(), self.shallow_commits());
+        let candidates = walk::candidates(dir, older, newer, &shallow, self.cancel())?;
         self.check_overlaid(&candidates)?;
         Ok(candidates)
     }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use git2::{ErrorCode, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 
 use super::{Changes, CommitId, HistoryError, changes};
+use crate::cancel::Cancel;
 
 /// A repository whose history is read. Nothing in it is changed; a revert adds objects that no
 /// branch leads to.
 pub struct History {
     repo: Repository,
+    cancel: Cancel,
 }
 
 /// What a commit says of itself, as `git show --stat` prints it.
@@ -44,7 +46,16 @@ impl History {
                 HistoryError::NotARepository { path: path.to_owned(), source }
             }
         })?;
-        Ok(History { repo })
+        Ok(History { repo, cancel: Cancel::new() })
+    }
+
+    /// The same, which gives up what takes long once `cancel` says so.
+    pub fn with_cancel(self, cancel: &Cancel) -> History {
+        History { cancel: cancel.clone(), ..self }
+    }
+
+    pub(super) fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     pub(super) fn repo(&self) -> &Repository {
@@ -108,7 +119,7 @@ impl History {
         bad: CommitId,
         limits: &[String],
     ) -> Result<Changes, HistoryError> {
-        changes::changes(self.git_dir(), good, bad, limits)
+        changes::changes(self.git_dir(), good, bad, limits, &self.cancel)
     }
 
     /// Commits whose parents were not fetched. git keeps them in a file of its own, a line each.

@@ -36,6 +36,9 @@ impl History {
         // A detached HEAD is no reference below refs/.
         let _ = walk.push_head();
         for oid in walk {
+            if self.cancel().is_cancelled() {
+                return Err(HistoryError::Cancelled);
+            }
             let oid = oid?;
             let commit = self.repo().find_commit(oid)?;
             let Some(wanted) = lost.get(commit.summary_bytes().unwrap_or_default()) else {

@@ -10,6 +10,7 @@ use std::path::Path;
 use git2::Oid;
 
 use super::{Candidates, CommitId, HistoryError, git};
+use crate::cancel::Cancel;
 
 /// The commits that are reachable from `bad` and from no good tip, in the repository of that
 /// directory.
@@ -18,12 +19,13 @@ pub(super) fn candidates(
     good: &[CommitId],
     bad: CommitId,
     shallow: &HashSet<Oid>,
+    cancel: &Cancel,
 ) -> Result<Candidates, HistoryError> {
     let failed = |reason: String| HistoryError::RevList { reason };
     let list = ["rev-list", "--topo-order", "--parents"].map(str::to_owned);
     let arguments = list.into_iter().chain(git::range(good, bad));
     let mut listed = Listed::default();
-    git::lines(git_dir, arguments, failed, |line| listed.take(line, shallow))?;
+    git::lines(git_dir, arguments, cancel, failed, |line| listed.take(line, shallow))?;
     Ok(listed.candidates(good))
 }
 

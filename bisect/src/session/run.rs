@@ -74,7 +74,7 @@ pub enum SessionError {
     Fold(#[from] FoldError),
     /// The repository can't be read.
     #[error(transparent)]
-    History(#[from] HistoryError),
+    History(HistoryError),
     /// The host failed again and again.
     #[error("the host failed {}, three times in a row: {reason}", match stage {
         Stage::Build => "to build",
@@ -98,6 +98,15 @@ pub enum SessionError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl From<HistoryError> for SessionError {
+    fn from(error: HistoryError) -> SessionError {
+        match error {
+            HistoryError::Cancelled => SessionError::Cancelled,
+            error => SessionError::History(error),
+        }
+    }
 }
 
 impl SessionError {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use vmbisect::history::Find;
+use vmbisect::journal::Stage;
 use vmbisect::report::Answer;
 use vmbisect::search::Verdict;
 use vmbisect::session::{Hints, SessionError};
@@ -132,6 +133,19 @@ fn a_host_that_fails_is_no_verdict() {
     });
     let ended = world.bisect_from("905");
     assert!(matches!(ended.result, Err(SessionError::Host { .. })), "{:?}", ended.result);
+}
+
+/// Nor is a build that it killed.
+#[test]
+fn a_host_that_can_not_build_is_no_verdict() {
+    let repo = Repo::releases();
+    let mut world = World::plain(&repo, repo.since(&["650"]), set(&[]));
+    world.starved = range(&repo, "600", "800");
+    let ended = world.bisect_from("905");
+    let Err(SessionError::Host { stage: Stage::Build, reason }) = &ended.result else {
+        panic!("{:?}", ended.result)
+    };
+    assert_eq!(reason, "cc1 was killed");
 }
 
 /// A right suspicion saves builds, a wrong one costs some, and neither changes the answer.

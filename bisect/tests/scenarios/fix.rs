@@ -95,3 +95,52 @@ fn what_is_not_fixed() {
     assert!(matches!(ended.result, Ok(Verdict::GoodTipBad { .. })), "{:?}", ended.result);
     assert!(ended.report().to_string().contains("still shows"), "{}", ended.report());
 }
+
+#[test]
+fn what_was_fixed_before() {
+    let repo = Repo::releases();
+    let ended = World::plain(&repo, set(&[]), set(&[])).bisect(Find::Fix, "905", "400");
+    assert!(matches!(ended.result, Ok(Verdict::NotReproduced)), "{:?}", ended.result);
+    assert!(ended.report().to_string().contains("clean trials"), "{}", ended.report());
+}
+
+/// Whether it is fixed can't be seen, and so not by which commit either.
+#[test]
+fn a_newer_end_that_does_not_boot() {
+    let repo = Repo::releases();
+    let world = World::plain(&repo, between(&repo, "400", &["500"]), repo.since(&["500"]));
+    let ended = world.bisect(Find::Fix, "905", "400");
+    let remaining = ended.remaining();
+    assert!(
+        remaining.is_subset(&repo.since(&["500"])) && remaining.contains("500"),
+        "{remaining:?}"
+    );
+    assert!(remaining.len() > 20, "{remaining:?}");
+}
+
+#[test]
+fn a_fix_among_what_does_not_boot() {
+    let repo = Repo::releases();
+    let dead: BTreeSet<String> =
+        repo.since(&["600"]).into_iter().filter(|title| repo.contains("700", title)).collect();
+    let dead = &dead | &set(&["650"]);
+    let world = World::plain(&repo, between(&repo, "400", &["601"]), dead.clone());
+    let ended = world.bisect(Find::Fix, "905", "400");
+    let remaining = ended.remaining();
+    // The branch that left at 700 is fixed, so that 701 need not be among them.
+    assert!(remaining == dead || remaining == &dead | &set(&["701"]), "{}", ended.report());
+}
+
+/// Of several commits with one image the first is what fixed it.
+#[test]
+fn fixes_with_the_image_of_another() {
+    let repo = Repo::releases();
+    for (same, fix, named) in
+        [(&["502", "503", "504"][..], "503", "502"), (&["904", "905"], "905", "904")]
+    {
+        assert!(same.contains(&fix));
+        let world = World::plain(&repo, between(&repo, "400", same), set(&[])).same_image(same);
+        let ended = world.bisect(Find::Fix, "905", "400");
+        assert_eq!(ended.named().0, named, "{}", ended.report());
+    }
+}

@@ -6,7 +6,7 @@ use vmbisect::history::Find;
 use vmbisect::search::Verdict;
 use vmbisect::trial::Outcome;
 
-use crate::world::{Repo, World, foreign, hit};
+use crate::world::{Repo, World, foreign, hit, no_boot};
 
 /// A hang in every trial from one commit on, and from another on something else in every third
 /// trial of what is without it: not the hang, whichever of the two is older.
@@ -128,4 +128,18 @@ fn one_crash_of_ten() {
     });
     let ended = world.bisect(Find::Cause, "0", "31");
     assert_eq!(ended.named().0, "16", "{}", ended.report());
+}
+
+/// A flaky bug on kernels of which every third does not come up, and some not at all.
+#[test]
+fn boots_that_fail_now_and_then_of_a_flaky_bug() {
+    let repo = Repo::straight(48);
+    let bad = repo.since(&["29"]);
+    let world = World::new(&repo, move |title, nth| match () {
+        () if ["14", "27", "33"].contains(&title) || nth % 3 == 1 => no_boot(),
+        () if bad.contains(title) && nth % 4 == 2 => hit(),
+        () => Outcome::Clean,
+    });
+    let ended = world.bisect(Find::Cause, "0", "47");
+    assert_eq!(ended.named().0, "29", "{}", ended.report());
 }

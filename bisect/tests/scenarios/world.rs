@@ -165,6 +165,8 @@ pub(crate) struct World<'a> {
     lab: Lab,
     /// Commits that do not build.
     pub(crate) broken: BTreeSet<String>,
+    /// Commits at whose build the host fails.
+    pub(crate) starved: BTreeSet<String>,
     /// What their images share a signature with.
     same_as: BTreeMap<String, String>,
     /// What the user suspects.
@@ -207,6 +209,7 @@ impl<'a> World<'a> {
             repo,
             lab: Lab { shows: Box::new(shows), trials: Mutex::default() },
             broken: BTreeSet::new(),
+            starved: BTreeSet::new(),
             same_as: BTreeMap::new(),
             hints: Hints::default(),
             builds: Mutex::default(),
@@ -367,6 +370,9 @@ impl Build for World<'_> {
     ) -> Result<BuildOutcome, BuildFault> {
         let title = self.title(commit);
         self.builds.lock().unwrap().push(title.clone());
+        if self.starved.contains(&title) {
+            return Err(BuildFault::Host("cc1 was killed".into()));
+        }
         if self.broken.contains(&title) {
             let (reason, log) = ("fork.c:1: error: no".into(), PathBuf::from("build.log"));
             return Ok(BuildOutcome::Failed { reason, log, seconds: 60.0, cached: false });

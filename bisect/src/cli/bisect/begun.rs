@@ -113,7 +113,12 @@ impl Begun {
     }
 
     /// Goes on with the one in `state`, as it was begun but for what `args` may say anew.
-    pub(super) fn resume(state: &Path, args: &Args, output: &Output) -> anyhow::Result<Begun> {
+    pub(super) fn resume(
+        state: &Path,
+        args: &Args,
+        cancel: &Cancel,
+        output: &Output,
+    ) -> anyhow::Result<Begun> {
         let opened = told(Journal::open(state), JournalError::hint)?;
         let (mut journal, mut header, mut records) = opened;
         let moved = args.kernel.repo.as_deref().map(std::path::absolute).transpose()?;
@@ -142,7 +147,7 @@ impl Begun {
             header.repo.clone_from(&moved);
             args.kernel.repo = Some(moved);
         }
-        let history = told(History::open(&header.repo), HistoryError::hint)?;
+        let history = told(History::open(&header.repo), HistoryError::hint)?.with_cancel(cancel);
         let rewritten = Rewritten::follow(&history, &mut header, &mut records);
         told(rewritten, HistoryError::hint)?.notes().iter().for_each(|note| output.note(note));
         let picked: Vec<CommitId> = picked_good(&records).into_iter().collect();
