@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use vmbisect::cancel::Cancel;
 use vmbisect::demo::{self, Change, Imported, Linux};
-use vmbisect::kernel::{Builder, Built, Image};
+use vmbisect::kernel::{Builder, Built, Fragment, Image};
 use vmbisect::lock::Locked;
 use vmbisect::tools::{self, LINUX_SOURCE, Purpose};
 
@@ -16,7 +16,8 @@ use vmbisect::tools::{self, LINUX_SOURCE, Purpose};
 pub struct Kernels {
     /// The bare repository.
     pub repo: PathBuf,
-    /// Linux 6.1 as Debian ships it, with [`demo::KERNEL_CONFIG`].
+    /// Linux 6.1 as Debian ships it, with [`demo::KERNEL_CONFIG`], debug information, and able to lie
+    /// anywhere.
     pub good: Image,
     /// The same with the old body of `kvm_wait()`.
     pub bad: Image,
@@ -31,6 +32,58 @@ impl Kernels {
     pub fn builder(&self) -> anyhow::Result<Builder> {
         builder(&self.repo)
     }
+}
+
+/// The option of prctl(2) by which the [`mortal`] kernel dies.
+pub const DIE: u32 = 0x76_6d62;
+
+/// System calls that do not come back: with interrupts off or on, spinning or halted; and with a
+/// `BUG()` in a function that is inlined.
+const DEATHS: &str = "\
+static noinline void lose_the_cpu(unsigned long how)
+{
+	preempt_disable();
+	if (how & 1)
+		local_irq_disable();
+	for (;;) {
+		if (how & 2)
+			asm volatile(\"hlt\");
+		else
+			cpu_relax();
+	}
+}
+
+static __always_inline void expect_less(unsigned long how)
+{
+	BUG_ON(how >= 4);
+}
+
+static noinline void die_of(unsigned long how)
+{
+	expect_less(how);
+	lose_the_cpu(how);
+}
+
+";
+
+/// A kernel in which `prctl(DIE, how)` loses the CPU, where `how` is less than 4, with interrupts
+/// off if it is odd and halted from 2 on; from 4 on it runs into a `BUG()`.
+///
+/// # Errors
+/// Fails if it can't be built.
+pub fn mortal(kernels: &Kernels) -> anyhow::Result<Image> {
+    const SYS_C: &str = "kernel/sys.c";
+    const PRCTL: &str = "SYSCALL_DEFINE5(prctl, ";
+    const CHECK: &str = "\terror = security_task_prctl(option";
+    let base = &kernels.good.commit;
+    let text = demo::read(&kernels.repo, base, SYS_C)?;
+    ensure!(text.matches(PRCTL).count() == 1 && text.matches(CHECK).count() == 1, "{SYS_C}");
+    let text = text.replace(PRCTL, &format!("{DEATHS}{PRCTL}"));
+    let call = format!("\tif (option == {DIE:#x})\n\t\tdie_of(arg2);\n\n{CHECK}");
+    let changes = [Change { path: SYS_C.into(), text: Some(text.replace(CHECK, &call)) }];
+    let message = "sys: Add a system call that does not come back\n";
+    let commit = demo::commit(&kernels.repo, &[base], &changes, message)?;
+    image(&kernels.builder()?, &commit)
 }
 
 /// The kernels, built if they are not there: some three minutes the first time, nothing later.
@@ -107,16 +160,27 @@ fn make_kernels() -> anyhow::Result<Kernels> {
     demo::set_branch(&repo, "bad", &bad)?;
 
     let builder = builder(&repo)?;
-    let build = |commit: &str| match builder.build(commit, &mut print, &cancel)? {
+    Ok(Kernels { good: image(&builder, &imported)?, bad: image(&builder, &bad)?, repo })
+}
+
+fn image(builder: &Builder, commit: &str) -> anyhow::Result<Image> {
+    match builder.build(commit, &mut print, &Cancel::new())? {
         Built::Image(image) => Ok(image),
         Built::Failed(failure) => bail!("{commit} does not build: {}", failure.errors.join("\n")),
-    };
-    Ok(Kernels { good: build(&imported)?, bad: build(&bad)?, repo })
+    }
 }
+
+/// What reports are symbolized with, and what makes that harder.
+const SYMBOLS_CONFIG: &str = "\
+CONFIG_DEBUG_INFO_DWARF5=y
+CONFIG_RELOCATABLE=y
+CONFIG_RANDOMIZE_BASE=y
+";
 
 fn builder(repo: &Path) -> anyhow::Result<Builder> {
     let directory = directory()?;
     let mut config = demo::build_config()?;
+    config.fragments.push(Fragment::new("symbols.config", SYMBOLS_CONFIG)?);
     config.keep_vmlinux = true;
     Ok(Builder::new(repo, config, &directory.join("images"), &directory.join("build"))?)
 }

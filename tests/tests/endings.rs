@@ -8,36 +8,16 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 use vmbisect::cancel::Cancel;
 use vmbisect::crash::Kind;
-use vmbisect::demo::{self, Change};
-use vmbisect::kernel::Built;
 use vmbisect::tools::Purpose;
 use vmbisect::trial::launcher::{Choice, Launcher, TcgConfig, select};
 use vmbisect::trial::{Job, Outcome, Target, TrialReport, Workload, prepare};
-use vmbisect_tests::fixture::{self, Kernels};
+use vmbisect_tests::fixture::{self, DIE, Kernels};
 use vmbisect_tests::program::vmbisect;
 use vmm::{Ending, HangKind};
 
 /// What the workloads begin with.
 const HEAD: &str = "#include <fcntl.h>\n#include <string.h>\n#include <sys/prctl.h>\n\
     #include <sys/reboot.h>\n#include <unistd.h>\n";
-
-/// A system call that does not come back: with interrupts off or on, spinning or halted.
-const LOSE_THE_CPU: &str = "\
-static noinline void lose_the_cpu(unsigned long how)
-{
-	preempt_disable();
-	if (how & 1)
-		local_irq_disable();
-	for (;;) {
-		if (how & 2)
-			asm volatile(\"hlt\");
-		else
-			cpu_relax();
-	}
-}
-
-";
-const SYS_C: &str = "kernel/sys.c";
 
 struct Place {
     room: TempDir,
@@ -162,18 +142,7 @@ fn a_kernels_endings_are_told_apart() {
 #[test]
 fn a_kernel_that_hangs_is_seen_to_hang_where_it_does() {
     let Some(kernels) = kernels() else { return };
-    let base = &kernels.good.commit;
-    let text = demo::read(&kernels.repo, base, SYS_C).unwrap();
-    let prctl = "SYSCALL_DEFINE5(prctl, ";
-    let check = "\terror = security_task_prctl(option";
-    assert_eq!((text.matches(prctl).count(), text.matches(check).count()), (1, 1));
-    let text = text.replace(prctl, &format!("{LOSE_THE_CPU}{prctl}"));
-    let call = format!("\tif (option == 0x766d62)\n\t\tlose_the_cpu(arg2);\n\n{check}");
-    let changes = [Change { path: SYS_C.into(), text: Some(text.replace(check, &call)) }];
-    let message = "sys: Add a system call that does not come back\n";
-    let commit = demo::commit(&kernels.repo, &[base], &changes, message).unwrap();
-    let built = kernels.builder().unwrap().build(&commit, &mut |_| {}, &Cancel::new()).unwrap();
-    let Built::Image(image) = built else { panic!("{built:?}") };
+    let image = fixture::mortal(kernels).unwrap();
 
     let place = Place::new();
     for (how, kind) in [
@@ -182,7 +151,7 @@ fn a_kernel_that_hangs_is_seen_to_hang_where_it_does() {
         // One vCPU waits for a wake-up that does not come, the other has nothing to do but ask for it.
         (3, HangKind::Idle),
     ] {
-        let workload = place.workload("hangs", &format!("return prctl(0x766d62, {how}, 0, 0, 0);"));
+        let workload = place.workload("hangs", &format!("return prctl({DIE}, {how}, 0, 0, 0);"));
         // On a slow host the kernel may see it first: its word would come before ours.
         let append = "rcupdate.rcu_cpu_stall_suppress=1".into();
         let job = Job { hang_after_s: Some(3), append, ..job(&image.path, workload) };

@@ -17,10 +17,13 @@ static PLACE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// An address without a name, as kernels without KALLSYMS print it: alone on its line, or at `RIP:`.
+/// An address without a name, as kernels without KALLSYMS print it: alone on its line, at `RIP:`, or
+/// where a warning is.
 static BARE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"^(?:(?:\s*(?:\[<[0-9a-fx]+>\]\s*)?(?:\? )?)|RIP: [0-9a-f]{4}:)(0x[0-9a-f]{8,16})$")
-        .ok()
+    Regex::new(
+        r"^(?:\s*(?:\[<[0-9a-fx]+>\]\s*)?(?:\? )?|RIP: [0-9a-f]{4}:|WARNING: CPU: \d+ PID: \d+ at (?:[^ ]+:\d+ )?)(0x[0-9a-f]{8,16})$",
+    )
+    .ok()
 });
 
 /// What stands in a line before the place where the kernel was. All other addresses are those that
@@ -51,6 +54,8 @@ pub struct Symbolized {
     pub text: String,
     /// How many lines have got a source line.
     pub found: usize,
+    /// How many addresses have got a name.
+    pub named: usize,
     /// Functions, with their sizes, that this kernel does not have: those of modules whose symbols
     /// are not there, or those of another kernel.
     pub unknown: Vec<String>,
@@ -98,10 +103,13 @@ impl Symbolizer {
         if done.found > 0 {
             let again = classify(done.text.as_bytes()).into_iter().next();
             if let Some(again) = again.filter(|it| it.kind == crash.kind) {
-                if again.corrupted.is_none() && crash.corrupted.is_none() {
+                // A report without names lacks what its title needs.
+                let is_whole = crash.corrupted.is_none() || done.named > 0;
+                if again.corrupted.is_none() && is_whole {
                     crash.title = again.title;
                     crash.alt_titles = again.alt_titles;
                     crash.frame = again.frame;
+                    crash.corrupted = None;
                 }
                 crash.guilty_file = again.guilty_file.or(crash.guilty_file.take());
             }
@@ -156,6 +164,7 @@ impl Symbolizer {
         let address = u64::from_str_radix(found.as_str().trim_start_matches("0x"), 16).ok()?;
         let address = address.checked_sub(offset)?;
         let symbol = self.kernel.lookup(address)?;
+        done.named += 1;
         let back = u64::from(!is_exact(line) && symbol.offset > 0);
         Some(Place {
             from: found.start(),
@@ -273,11 +282,30 @@ mod tests {
         let offset = 0x1c0_0000;
         check(&format!("RIP: 0010:{:#x}", at + offset), offset, inlined("RIP: 0010:", &exact));
         check(&format!(" {:#x}", at + 1 + offset), offset, inlined(" ", &back));
+        let warning = "WARNING: CPU: 0 PID: 1 at init/main.c:9 ";
+        check(&format!("{warning}{:#x}", at + offset), offset, inlined(warning, &exact));
         check("no place at all", 0, "no place at all\n".into());
 
         let other = symbolizer.report(" start_kernel+0x1/0x1000\n f+0x1/0x2 [mod]", 0);
         assert_eq!(other.text, " start_kernel+0x1/0x1000\n f+0x1/0x2 [mod]\n");
         assert_eq!((other.found, other.unknown.len()), (0, 2));
+    }
+
+    #[test]
+    fn a_crash_without_names_gets_its_title_then() {
+        let Some((_dir, path)) = vmlinux() else { return };
+        let symbols = Symbols::open(&path).unwrap();
+        let second = symbols.address_of("second").unwrap() + 1;
+        let log = format!(
+            "WARNING: CPU: 0 PID: 1 at net/second.c:5 {second:#x}\nCPU: 0 PID: 1 Comm: a\n\
+             RIP: 0010:{second:#x}\nCall Trace:\n <TASK>\n {:#x}\n </TASK>\n",
+            symbols.address_of("start_kernel").unwrap() + 1
+        );
+        let mut crash = crate::crash::classify(log.as_bytes()).remove(0);
+        assert!(crash.corrupted.is_some() && crash.frame.is_none(), "{crash:?}");
+        Symbolizer::new(symbols).crash(&mut crash, 0);
+        assert_eq!((crash.title.as_str(), &crash.corrupted), ("WARNING in second", &None));
+        assert_eq!(crash.guilty_file.as_deref(), Some("net/second.c"));
     }
 
     #[test]

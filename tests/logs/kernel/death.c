@@ -31,7 +31,6 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
-#include <asm/msr.h>
 
 struct victim {
 	struct list_head list;
@@ -201,14 +200,6 @@ static noinline void death_null_call(void)
 	sink = 1;
 }
 
-static noinline void death_nx_call(void)
-{
-	void (*f)(void) = (void (*)(void))(global + zero);
-
-	f();
-	sink = 1;
-}
-
 static noinline void death_page_fault(void)
 {
 	sink = *(volatile char *)(0xffffffffdead0000 + zero);
@@ -290,14 +281,6 @@ static noinline void death_poison(void)
 	kfree(p);
 	p[16 + zero] = 'x';
 	p = kmalloc(64, GFP_KERNEL);
-}
-
-static noinline void death_bad_page(void)
-{
-	struct page *page = alloc_page(GFP_KERNEL);
-
-	page->mapping = (void *)(hundred << 3);
-	__free_page(page);
 }
 
 static noinline void death_leak(void)
@@ -697,17 +680,6 @@ static noinline void death_warn_text(void)
 	WARN(!zero, "victim %lu is not what it was\n", hundred);
 }
 
-static enum hrtimer_restart warn_in_interrupt(struct hrtimer *timer)
-{
-	WARN_ON_ONCE(!zero);
-	return HRTIMER_NORESTART;
-}
-
-static noinline void death_irq_warn(void)
-{
-	in_interrupt_soon(warn_in_interrupt);
-}
-
 static enum hrtimer_restart oops_in_interrupt(struct hrtimer *timer)
 {
 	WRITE_ONCE(((struct victim *)zero)->data[2], 1);
@@ -745,11 +717,6 @@ static noinline void death_lose_stack(void)
 	asm volatile("xor %%eax, %%eax\n\tmov %%rax, %%rsp\n\tpush %%rax" : : : "rax", "memory");
 }
 
-static noinline void death_msr(void)
-{
-	wrmsrl(0x40000100 + zero, hundred);
-}
-
 static noinline void death_give_up(void)
 {
 	panic("victim %lu is beyond repair", hundred);
@@ -772,11 +739,11 @@ static const struct {
 	KIND(stack_read, stack_read), KIND(global_read, global_read),
 	KIND(vmalloc_read, area_read), KIND(copy_out, copy_out), KIND(user_access, user_access),
 	KIND(wild_access, wild_access), KIND(null_read, null_read), KIND(null_write, null_write),
-	KIND(null_call, null_call), KIND(nx_call, nx_call), KIND(page_fault, page_fault),
+	KIND(null_call, null_call), KIND(page_fault, page_fault),
 	KIND(rodata_write, rodata_write), KIND(kfence_uaf, guarded_uaf),
 	KIND(kfence_read, guarded_read), KIND(kfence_invalid_free, guarded_free),
 	KIND(kfence_corruption, guarded_write), KIND(slab_redzone, redzone),
-	KIND(slab_poison, poison), KIND(bad_page, bad_page), KIND(leak, leak),
+	KIND(slab_poison, poison), KIND(leak, leak),
 	KIND(list_add, append), KIND(list_del, unlink), KIND(usercopy, copy_too_much),
 	KIND(fortify, fortify), KIND(stack_smash, stack_smash),
 	KIND(stack_overflow, stack_overflow), KIND(ubsan_bounds, table_index),
@@ -787,9 +754,9 @@ static const struct {
 	KIND(odebug_init, arm_twice), KIND(atomic_schedule, atomic_schedule),
 	KIND(preemptible, preemptible), KIND(rcu_stall, spin_reading),
 	KIND(soft_lockup, spin_busy), KIND(workqueue_lockup, spin_worker), KIND(bug, bug),
-	KIND(warn, warn), KIND(warn_text, warn_text), KIND(irq_warn, irq_warn),
+	KIND(warn, warn), KIND(warn_text, warn_text),
 	KIND(irq_oops, irq_oops), KIND(ipi_oops, ipi_oops), KIND(invalid_opcode, undefined),
-	KIND(int3, int3), KIND(double_fault, lose_stack), KIND(msr, msr), KIND(panic, give_up),
+	KIND(int3, int3), KIND(double_fault, lose_stack), KIND(panic, give_up),
 	LOCK(lockdep_circular, other_order), LOCK(lockdep_recursive, take_both),
 	LOCK(lockdep_irq, take_open), LOCK(lockdep_inversion, invert),
 	LOCK(lockdep_wait_context, take_inner), LOCK(lockdep_key, take_unprepared),
