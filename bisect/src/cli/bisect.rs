@@ -31,9 +31,9 @@ use super::{Output, WithHint};
 ///
 /// With --json, the answer is one object: answer (culprit, undecided, not_reproduced,
 /// bad_tip_untestable, good_tip_untestable or good_tip_bad) with its own fields, find, target, bad,
-/// good, candidates, revisions (each with its standing and tally), hit_rate, useless, titles (each
-/// with its rate by revision), contradictions, trials, build_seconds, trial_seconds and recipients
-/// (who to tell: to and cc, with the reasons).
+/// good, candidates, inert (how many of them touch nothing that is built), revisions (each with its
+/// standing and tally), hit_rate, useless, titles (each with its rate by revision), contradictions,
+/// trials, build_seconds, trial_seconds and recipients (who to tell: to and cc, with the reasons).
 ///
 /// Exit status: 0 the culprit was found, 1 none can be named, 2 something went wrong, 130
 /// interrupted.

@@ -22,9 +22,9 @@ use super::{Output, WithHint};
 ///
 /// To plan a bisection: take the number of candidates from `git rev-list --count GOOD..BAD`, the
 /// seconds of a build and of a trial from one of each, and the hit rate from a few dozen trials of
-/// the bad revision (`vmbisect boot` says of each what it showed). Then vary what you can choose,
-/// --machines, --confidence, a workload with a higher hit rate, and compare the hours. The column
-/// "90 %" says what to allow for: one bisection in ten takes longer.
+/// the bad revision (`vmbisect loop` gives each title's). Then vary what you can choose, --machines,
+/// --confidence, a workload with a higher hit rate, and compare the hours. The column "90 % within"
+/// says what to allow for: one bisection in ten takes longer.
 ///
 /// All rules meet the same histories, the same broken revisions and the same luck in the n-th trial
 /// of each revision. Our own knows neither rate beforehand; how often names at a claimed
@@ -39,6 +39,10 @@ use super::{Output, WithHint};
 ///
 /// --grid is the whole range in one go: hit rates from 0.05 to 0.9, false rates from 0 to 0.03,
 /// other crashes from none to 0.3 of the trials, ours beside syzkaller's rule of 2024.
+///
+/// With --json, there is an object for each setting: candidates, hit_rate, false_rate, foreign,
+/// histories, least_trials (the line "no rule") and rules, each with how many histories were right,
+/// wrong and unanswered, the means of its trials, builds and hours, hours_90, and reliability.
 ///
 /// Exit status: 0 done, 2 something went wrong, 130 interrupted, with what was known by then.
 #[derive(Debug, clap::Args)]

@@ -19,6 +19,13 @@ use super::Output;
 /// the title asked for counts for or against a commit; so every title that a bisection met has a
 /// belief of its own, without a single new trial.
 ///
+/// With --json, the answer is one object: find, target, order (of the commits: that of the repository,
+/// the one that the log states, or what it implies), candidates, tested (each commit with its recorded
+/// verdict, its tally, probability_bad, and whether the two contradict one another), blamed (by the
+/// log), named (by us) or why_not, best (the likeliest commit that has a name), remaining (those with
+/// names) and unnamed_remaining, outside (probability of none of the candidates), titles (each with its
+/// rate by revision), contradictions and next.
+///
 /// Exit status: 0 one commit is likely enough to be named, 1 none is, 2 the log can't be used.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -28,6 +28,7 @@ pub(super) struct Replayed {
     pub(super) named: Option<Remaining>,
     /// Why none can.
     pub(super) why_not: Option<String>,
+    /// The likeliest commit, unless that is one that the log does not name.
     pub(super) best: Option<Remaining>,
     pub(super) remaining: Vec<Remaining>,
     pub(super) unnamed_remaining: Remainder,
@@ -77,7 +78,11 @@ impl Replayed {
             .filter_map(|(rev, probability)| Some((id(rev)?, probability)))
             .enumerate()
             .partition(|(at, (commit, _))| *at < LISTED && evidence.is_named(*commit));
-        let best = || belief.best().and_then(|(rev, probability)| Some(of(id(rev)?, probability)));
+        let best = || {
+            let (rev, probability) = belief.best()?;
+            let commit = id(rev).filter(|commit| evidence.is_named(*commit))?;
+            Some(of(commit, probability))
+        };
         let culprit = best().filter(|best| best.probability >= confidence);
         Replayed {
             find: fold.find(),
