@@ -116,9 +116,11 @@ fn a_revert_and_a_fix_beside_a_dirty_checkout() {
     let before = state();
 
     let crash = ["--crash", "WARNING in toy_old", "--revert"];
-    let (title, answer) = named(bisect(&toy, "warning", &crash));
-    assert_eq!(title, TITLES[3]);
-    assert_eq!(answer["revert"]["result"], "gone", "{answer:#}");
+    let (status, reverted, said) = answer(bisect(&toy, "warning", &crash));
+    assert_eq!((status, &reverted["culprit"]["title"]), (Some(0), &TITLES[3].into()), "{said}");
+    assert_eq!(reverted["revert"]["result"], "gone", "{reverted:#}");
+    // Its trials are counted on the way as any others are.
+    assert!(said.contains("is reverted by") && !said.contains("of 0 hit"), "{said}");
 
     let _ = fs::remove_dir_all(toy.state());
     let fix = ["--find", "fix", "--bad", "v0", "--good", "v7"];

@@ -180,7 +180,9 @@ impl<'a> Progress<'a> {
     /// Says at once when another title shows where the target does not, and gives what the trials
     /// of the revision told.
     fn drifts(&mut self, fold: &Fold, commit: CommitId, outcome: &Outcome) -> Tally {
-        let tried = fold.tried_revisions().iter().find(|tried| tried.commit == commit);
+        let reverted = fold.reverted().and_then(|reverted| reverted.tried.as_ref());
+        let mut tried = fold.tried_revisions().iter().chain(reverted);
+        let tried = tried.find(|tried| tried.commit == commit);
         let own = tried.map(Tried::tally).unwrap_or_default();
         let rev = fold.candidates().rev(commit);
         let tally = rev.map(|rev| fold.belief().tally(rev)).filter(|tally| tally.trials() > 0);
