@@ -86,7 +86,7 @@ pub fn mortal(kernels: &Kernels) -> anyhow::Result<Image> {
     image(&kernels.builder()?, &commit)
 }
 
-/// The kernels, built if they are not there: some three minutes the first time, nothing later.
+/// The kernels, built if they are not there: some four minutes the first time, nothing later.
 ///
 /// Missing tools are installed where that is possible. `None`, with the reason printed, is a host
 /// on which they are missing and can't be installed.

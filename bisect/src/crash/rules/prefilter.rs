@@ -2,20 +2,18 @@
 //!
 //! Every literal is at least [`SHORTEST`] bytes long, so wherever one stands in the log, one of the
 //! windows of [`WINDOW`] bytes that begin at every second byte lies within it. Only those windows
-//! are looked at: each is hashed into a set of all windows of all literals, and where it is a member
+//! are looked at: each is hashed into a table of all windows of all literals, and where it is a member
 //! the literals that have it are compared. What this costs hardly depends on the number of literals,
-//! as long as the set is sparse; an Aho-Corasick automaton looks at every byte, and the vectorized
+//! as long as the table is sparse; an Aho-Corasick automaton looks at every byte, and the vectorized
 //! searches in front of one give up beyond some dozens of literals.
-
-use std::collections::HashMap;
 
 /// The shortest literal: one window, wherever it begins.
 pub(super) const SHORTEST: usize = WINDOW + 1;
 
 const WINDOW: usize = 4;
 
-/// Bits of a hash: the set takes up half of a first-level cache, and a few per mille of all windows
-/// are taken for members that are none.
+/// Bits of a hash: the table fits into a first-level cache, and less than one of a hundred windows is
+/// taken for a member that is none.
 const BITS: u32 = 14;
 
 /// How many windows are looked at before the first branch.
@@ -24,26 +22,31 @@ const AT_ONCE: usize = 8;
 /// The literals, ready to be searched for.
 #[derive(Debug)]
 pub(super) struct Prefilter {
-    /// Whether some window has this hash.
-    members: Box<[bool; 1 << BITS]>,
-    /// The literals that have a window, and where in them it is.
-    literals: HashMap<u32, Vec<(&'static [u8], usize)>>,
+    /// For each hash, which of the groups has the literals with such a window; most have none, which
+    /// is the first group.
+    groups_of: Box<[u16; 1 << BITS]>,
+    /// Literals, and where in them the window is.
+    groups: Vec<Vec<(&'static [u8], usize)>>,
 }
 
 impl Prefilter {
     /// A search for these literals, of which none is shorter than [`SHORTEST`].
     pub(super) fn new(literals: impl IntoIterator<Item = &'static str>) -> Prefilter {
         let mut filter =
-            Prefilter { members: Box::new([false; 1 << BITS]), literals: HashMap::new() };
+            Prefilter { groups_of: Box::new([0; 1 << BITS]), groups: vec![Vec::new()] };
         for literal in literals {
             debug_assert!(literal.len() >= SHORTEST, "{literal:?} is too short to be found");
             // Whether it begins at an even or an odd place, one of its first two windows is seen.
             for (at, window) in literal.as_bytes().windows(WINDOW).take(2).enumerate() {
-                let window = value(window);
-                filter.members[hash(window)] = true;
-                let known = filter.literals.entry(window).or_default();
-                if !known.contains(&(literal.as_bytes(), at)) {
-                    known.push((literal.as_bytes(), at));
+                let Some(window) = window.first_chunk() else { continue };
+                let group = &mut filter.groups_of[hash(*window)];
+                if *group == 0 {
+                    // A table of 2^14 entries has no more groups than fit.
+                    *group = filter.groups.len() as u16;
+                    filter.groups.push(Vec::new());
+                }
+                if let Some(group) = filter.groups.get_mut(usize::from(*group)) {
+                    group.push((literal.as_bytes(), at));
                 }
             }
         }
@@ -87,16 +90,15 @@ impl Prefilter {
 
     #[inline(always)]
     fn is_member(&self, window: [u8; WINDOW]) -> bool {
-        self.members[hash(u32::from_le_bytes(window))]
+        self.groups_of[hash(window)] != 0
     }
 
     /// Whether a literal stands where this window is.
     fn stands_at(&self, text: &[u8], at: usize) -> bool {
-        let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<WINDOW>()) else {
-            return false;
-        };
-        let Some(literals) = self.literals.get(&u32::from_le_bytes(*bytes)) else { return false };
-        literals.iter().any(|(literal, offset)| {
+        let window = text.get(at..).and_then(|rest| rest.first_chunk());
+        let group =
+            window.and_then(|&window| self.groups.get(usize::from(self.groups_of[hash(window)])));
+        group.into_iter().flatten().any(|(literal, offset)| {
             at.checked_sub(*offset)
                 .and_then(|start| text.get(start..))
                 .is_some_and(|text| text.starts_with(literal))
@@ -104,14 +106,10 @@ impl Prefilter {
     }
 }
 
-fn value(window: &[u8]) -> u32 {
-    window.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte))
-}
-
 #[inline(always)]
-fn hash(window: u32) -> usize {
+fn hash(window: [u8; WINDOW]) -> usize {
     // Fibonacci hashing: the upper bits of the product depend on all of the window's.
-    (window.wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
+    (u32::from_le_bytes(window).wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
 }
 
 #[cfg(test)]

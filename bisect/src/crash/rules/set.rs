@@ -60,7 +60,7 @@ impl RuleSet {
     pub(in crate::crash) fn enlarged(times: usize) -> &'static RuleSet {
         let further = (1..times).flat_map(|time| {
             all().map(move |rule| -> &'static Rule {
-                let header = format!("{}{time}", rule.header);
+                let header = format!("{time:02}{}", rule.header);
                 let line = format!("{header}.*(?:{})", rule.line.trim_start_matches('^'));
                 Box::leak(Box::new(Rule { header: header.leak(), line: line.leak(), ..*rule }))
             })
@@ -205,6 +205,10 @@ pub(in crate::crash) fn groups(regex: &Regex, text: &str) -> Groups {
         .collect()
 }
 
+/// How many bytes an automaton may take up, which grows with what is met in the lines it reads: one
+/// that has to begin anew all the time is slower than none.
+const CACHE: usize = 16 << 20;
+
 #[expect(clippy::expect_used, reason = "the patterns are constants, and a test compiles each")]
 fn compile(patterns: &[&str], before: &str) -> Regex {
     let whole = |text: &&str| match text.strip_prefix('^') {
@@ -213,7 +217,7 @@ fn compile(patterns: &[&str], before: &str) -> Regex {
     };
     let patterns: Vec<String> = patterns.iter().map(whole).collect();
     Regex::builder()
-        .configure(Regex::config().utf8_empty(false))
+        .configure(Regex::config().utf8_empty(false).hybrid_cache_capacity(CACHE))
         .syntax(syntax::Config::new().unicode(false).utf8(false))
         .build_many(&patterns)
         .expect("a rule's pattern is a regular expression")
