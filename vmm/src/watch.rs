@@ -35,6 +35,10 @@ const BETWEEN_FINAL_LOOKS: Duration = Duration::from_millis(50);
 /// looks; or one that was heard in the second half of its time.
 const RECENTLY: Duration = Duration::from_secs(10);
 
+/// The part of the silence for which a vCPU that spins must have had a CPU, before it is its guest's
+/// fault that nothing was heard.
+const LEAST_SHARE: u32 = 20;
+
 /// How a machine ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -188,7 +192,8 @@ impl<'a> Watch<'a> {
             return self.end_as_hang(kind, vcpus);
         }
         self.vcpus = vcpus;
-        if self.window.silence() < RECENTLY.min(self.awaited.deadline / 2) {
+        let silence = RECENTLY.min(self.awaited.deadline / 2);
+        if self.window.silence() < silence {
             return self.awaited.hub.end(timed_out);
         }
         for _ in 0..FINAL_LOOKS {
@@ -200,11 +205,23 @@ impl<'a> Watch<'a> {
             self.window.push(look);
         }
         match self.window.activity() {
-            Activity::Stuck(kind, _) if !self.is_heard() => {
+            Activity::Stuck(kind, time) if !self.is_heard() && is_hang(kind, time, silence) => {
                 self.awaited.hub.end(Ending::Hang { kind })
             }
             _ => self.awaited.hub.end(timed_out),
         }
+    }
+}
+
+/// Whether a guest that was stuck so for this `time` when its own was up hangs: not if it spun on a host
+/// that gave it next to nothing of the `silence` to do so.
+fn is_hang(kind: HangKind, time: Duration, silence: Duration) -> bool {
+    match kind {
+        HangKind::SpinningInterruptsOff | HangKind::SpinningInterruptsOn => {
+            time >= silence / LEAST_SHARE
+        }
+        // Nothing of which takes CPU time.
+        HangKind::Idle | HangKind::HaltedInterruptsOff => true,
     }
 }
 
@@ -241,6 +258,24 @@ impl MutEventSubscriber for Watch<'_> {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_got_no_cpu_does_not_spin() {
+        let silence = Duration::from_secs(10);
+        let (little, enough) = (Duration::from_millis(499), Duration::from_millis(500));
+        for kind in [HangKind::SpinningInterruptsOff, HangKind::SpinningInterruptsOn] {
+            assert!(!is_hang(kind, little, silence), "{kind:?}");
+            assert!(is_hang(kind, enough, silence), "{kind:?}");
+        }
+        for kind in [HangKind::Idle, HangKind::HaltedInterruptsOff] {
+            assert!(is_hang(kind, Duration::ZERO, silence), "{kind:?}");
         }
     }
 }

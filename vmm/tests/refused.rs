@@ -24,6 +24,24 @@ fn refused(config: MachineConfig) -> StartError {
 }
 
 #[test]
+fn what_can_not_be_configured_is_said_by_who_configures() {
+    #[derive(Debug)]
+    enum Failed {
+        Configuring,
+        Starting,
+    }
+    impl From<StartError> for Failed {
+        fn from(_: StartError) -> Failed {
+            Failed::Starting
+        }
+    }
+    let started = Machine::start_with(|| Err(Failed::Configuring));
+    assert!(matches!(started, Err(Failed::Configuring)));
+    let nothing = || MachineConfig { memory: 0, ..config() };
+    assert!(matches!(Machine::start_with(|| Ok(nothing())), Err(Failed::Starting)));
+}
+
+#[test]
 fn memory_out_of_range() {
     for memory in [0, 63 << 20, (64 << 20) + 4096, (1 << 40) + (1 << 20), u64::MAX] {
         let error = refused(MachineConfig { memory, ..config() });
