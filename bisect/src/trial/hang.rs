@@ -58,7 +58,11 @@ pub(super) fn conclude(job: &Job, mut report: TrialReport) -> TrialReport {
 }
 
 /// The vCPUs that were started, those first that tell most about a hang of this kind.
-fn in_order(vcpus: &[VcpuState], kind: HangKind) -> Vec<&VcpuState> {
+fn in_order<'a>(
+    vcpus: &'a [VcpuState],
+    kind: HangKind,
+    symbols: Option<&Symbols>,
+) -> Vec<&'a VcpuState> {
     let rank = |vcpu: &&VcpuState| {
         let (running, user) = (vcpu.mp_state == MpState::Running, vcpu.registers.is_user());
         let on = vcpu.registers.interrupts_on();
@@ -68,12 +72,22 @@ fn in_order(vcpus: &[VcpuState], kind: HangKind) -> Vec<&VcpuState> {
             HangKind::SpinningInterruptsOn => running && !user,
             HangKind::HaltedInterruptsOff | HangKind::Idle => !running && !on,
         };
-        (!suspect, vcpu.vcpu)
+        // Any other one may just then be at an interrupt, with interrupts off as well.
+        let at_interrupt = suspect && kind == HangKind::SpinningInterruptsOff && {
+            let names = names(vcpu, symbols);
+            interrupted(&names).len() < names.len()
+        };
+        (!suspect, at_interrupt, vcpu.vcpu)
     };
     let mut vcpus: Vec<_> =
         vcpus.iter().filter(|vcpu| vcpu.mp_state != MpState::NotStarted).collect();
-    vcpus.sort_by_key(rank);
+    vcpus.sort_by_cached_key(rank);
     vcpus
+}
+
+/// The functions that led to where `vcpu` is, the innermost first.
+fn names(vcpu: &VcpuState, symbols: Option<&Symbols>) -> Vec<String> {
+    vcpu.backtrace.iter().filter_map(|frame| Some(name(frame, symbols?)?.0)).collect()
 }
 
 fn write(
@@ -83,10 +97,9 @@ fn write(
     symbols: Option<&Symbols>,
     log: Option<&UnseenLog>,
 ) -> String {
-    let vcpus = in_order(&machine.vcpus, kind);
+    let vcpus = in_order(&machine.vcpus, kind, symbols);
     let blamed = vcpus.iter().find_map(|vcpu| {
-        let names: Vec<String> =
-            vcpu.backtrace.iter().filter_map(|frame| Some(name(frame, symbols?)?.0)).collect();
+        let names = names(vcpu, symbols);
         // Who spins with interrupts on is not to be blamed on the interrupt that it was met in.
         let stack = match kind {
             HangKind::SpinningInterruptsOn if !vcpu.registers.interrupts_on() => {
@@ -327,9 +340,13 @@ ffffffff81000800 T _etext
         let report = conclude(&job, hung(HangKind::SpinningInterruptsOn, vcpus));
         assert_eq!(report.outcome, Outcome::Hit { title: "hang in do_dup2".into() });
         assert!(report.crashes[0].crash.report.contains("silent for 2 s\n\nvCPU 1: "));
-        // A handler that does not end is what hangs.
-        let report = conclude(&job, hung(HangKind::SpinningInterruptsOff, vec![met_in_the_timer]));
+        // A handler that does not end is what hangs, unless another vCPU spins without one.
+        let mut vcpus = vec![met_in_the_timer];
+        let report = conclude(&job, hung(HangKind::SpinningInterruptsOff, vcpus.clone()));
         assert_eq!(report.outcome, Outcome::Hit { title: "hang in lapic_next_deadline".into() });
+        vcpus.push(running(vcpu(2, OFF, &[0x314])));
+        let report = conclude(&job, hung(HangKind::SpinningInterruptsOff, vcpus));
+        assert_eq!(report.outcome, Outcome::Hit { title: "hang in do_dup2".into() });
     }
 
     #[test]
