@@ -11,7 +11,8 @@ use serde::Serialize;
 use vmbisect::history::{CommitId, History, HistoryError};
 use vmbisect::search::{Costs, Limits};
 use vmbisect::simulate::{
-    Nature, Reliability, Rule, Score, Setting, Shape, SimulateError, least_trials, simulate,
+    Nature, Reliability, Rule, Score, Setting, Shape, SimulateError, Suspicion, least_trials,
+    simulate,
 };
 
 use super::interrupt::{cancel_on_signals, interrupted};
@@ -75,6 +76,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "REV", default_value = "HEAD", help_heading = "History")]
     #[arg(requires = "repo")]
     bad: String,
+
+    /// Share of the commits that touch files of the crash, which our own rule favours as `bisect`
+    /// does without --no-crash-prior
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "History")]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 1.0))]
+    suspects: f64,
+
+    /// Probability that the culprit is one of these
+    #[arg(long, value_name = "P", default_value_t = 0.5, help_heading = "History")]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 1.0), requires = "suspects")]
+    suspects_right: f64,
 
     /// Probability that a trial of a revision with the bug shows it; several, with commas, are
     /// simulated one after the other
@@ -329,6 +341,8 @@ impl Args {
                 broken: self.broken,
                 broken_length: self.broken_length as usize,
             },
+            suspicion: (self.suspects > 0.0)
+                .then_some(Suspicion { share: self.suspects, right: self.suspects_right }),
             costs: Costs {
                 build_seconds: self.build_seconds,
                 trial_seconds: self.trial_seconds,

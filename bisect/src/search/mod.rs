@@ -45,5 +45,6 @@ pub(crate) use chains::Chains;
 pub use model::{Limits, Model};
 pub use next::{Action, Costs, Purpose, Verdict, WhyNot, next};
 pub use prior::Prior;
+pub(crate) use prior::SUSPECTED;
 pub use rates::Tally;
 pub use yields::Useless;

@@ -99,7 +99,8 @@ pub enum WhyNot {
     Unconfirmed,
 }
 
-/// Hits at the bad end that establish the bug.
+/// Hits at the bad end that establish the bug, and of the culprit that make it sure that it has it:
+/// a single one may be false.
 const ESTABLISHED: u32 = 2;
 
 /// Trials of the bad end after which one hit has to do.
@@ -192,12 +193,12 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
     if probability >= names_at {
         // Trials that a revision lacks to be seen to be what the culprit makes it.
         let lacks_to_be = |rev: Rev, bad: bool| match bad {
-            true if belief.tally(rev).hits > 0 || belief.is_untestable(rev) => None,
+            true if belief.tally(rev).hits >= ESTABLISHED || belief.is_untestable(rev) => None,
             true => Some(machines),
             false => lacks(rev),
         };
         let seen_to_be = |rev: Rev, bad: bool| match bad {
-            true => belief.tally(rev).hits > 0,
+            true => belief.tally(rev).hits >= ESTABLISHED,
             false => belief.tally(rev).clean >= needed,
         };
         let bad = find.is_bad(true);

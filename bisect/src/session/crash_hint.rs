@@ -6,11 +6,7 @@ use super::Fold;
 use crate::crash::files;
 use crate::history::{CommitId, History, HistoryError};
 use crate::journal::Event;
-
-/// The share of the probability that the commits hold that touch files of the crash. Where they are
-/// one in fifty this saves 4.6 bits, or about as many builds, if the culprit is among them, and
-/// costs one if it is not: it pays if the culprit is among them in one bisection of six.
-const SHARE: f64 = 0.5;
+use crate::search::SUSPECTED;
 
 /// The commits that touch files of the first hit's report, as an event; `None` while there is none.
 /// Where it names no files nobody is favoured.
@@ -34,5 +30,5 @@ pub(super) fn crash_hint(
         _ => Vec::new(),
     };
     commits.sort_unstable();
-    Ok(Some(Event::Favoured { commits, share: SHARE }))
+    Ok(Some(Event::Favoured { commits, share: SUSPECTED }))
 }

@@ -19,6 +19,7 @@
 //!         broken: 0.0,
 //!         broken_length: 20,
 //!     },
+//!     suspicion: None,
 //!     costs: Costs { build_seconds: 400.0, trial_seconds: 10.0, machines: 1 },
 //!     limits: Limits::default(),
 //!     confidence: 0.95,
@@ -42,7 +43,7 @@ pub use bound::least_trials;
 pub use history::Shape;
 pub use rules::Rule;
 pub use tally::{Reliability, Score};
-pub use world::Nature;
+pub use world::{Nature, Suspicion};
 
 use crate::cancel::Cancel;
 use crate::history::Rev;
@@ -61,6 +62,8 @@ pub struct Setting {
     pub shape: Shape,
     /// The bug, and what else goes wrong.
     pub nature: Nature,
+    /// What points our own rule at some of the commits, if anything does.
+    pub suspicion: Option<Suspicion>,
     /// What builds and trials take.
     pub costs: Costs,
     /// Where our own rule gives up.

@@ -20,6 +20,7 @@ fn setting(shape: Shape, hit_rate: f64, false_rate: f64) -> Setting {
             broken: 0.0,
             broken_length: 20,
         },
+        suspicion: None,
         costs: Costs { build_seconds: 400.0, trial_seconds: 10.0, machines: 1 },
         limits: Limits::default(),
         confidence: 0.95,

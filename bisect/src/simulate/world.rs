@@ -24,6 +24,15 @@ pub struct Nature {
     pub broken_length: usize,
 }
 
+/// What points at some commits before the first trial, as the files do that a crash names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Suspicion {
+    /// Share of the candidates that are suspected.
+    pub share: f64,
+    /// Probability that the culprit is among them.
+    pub right: f64,
+}
+
 /// A history and what is true in it.
 ///
 /// Trial `n` of a revision ends the same whoever runs it, so rules that are compared in one world
@@ -90,6 +99,17 @@ impl World {
             *tip = false;
         }
         world
+    }
+
+    /// The candidates that are suspected; nothing else in the world depends on it.
+    pub(super) fn suspects(&self, suspicion: Suspicion) -> Vec<Rev> {
+        let mut rng = Rng::new(self.seed ^ 0x5057);
+        let is_right = rng.uniform() < suspicion.right;
+        let mut suspected = |rev: &Rev| {
+            let drawn = rng.uniform() < suspicion.share;
+            if *rev == self.culprit { is_right } else { drawn }
+        };
+        (0..self.graph.candidates() as Rev).filter(&mut suspected).collect()
     }
 
     fn trial(&self, rev: Rev, number: u32) -> Seen {
@@ -204,7 +224,7 @@ impl<'a> Lab<'a> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Lab, Nature, World};
+    use super::{Lab, Nature, Suspicion, World};
     use crate::history::Graph;
     use crate::search::Costs;
 
@@ -227,6 +247,20 @@ mod tests {
         assert!((1850..2150).contains(&bad.foreign), "{bad:?}");
         assert!((2300..2500).contains(&bad.hits), "{bad:?}");
         assert!((50..110).contains(&good.hits), "{good:?}");
+    }
+
+    #[test]
+    fn the_culprit_is_suspected_as_often_as_asked_for() {
+        let graph = Arc::new(Graph::linear(1000));
+        let suspicion = Suspicion { share: 0.1, right: 0.5 };
+        let (mut suspects, mut right) = (0, 0);
+        for seed in 0..200 {
+            let suspected = World::new(graph.clone(), 5, NATURE, seed).suspects(suspicion);
+            suspects += suspected.len();
+            right += usize::from(suspected.contains(&5));
+        }
+        assert!((19_000..21_000).contains(&suspects), "{suspects}");
+        assert!((75..125).contains(&right), "{right}");
     }
 
     #[test]

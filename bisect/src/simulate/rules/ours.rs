@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Answer;
 use crate::cancel::Cancel;
-use crate::search::{Action, Belief, Model, Tally, Useless, Verdict, next};
+use crate::search::{Action, Belief, Model, Prior, SUSPECTED, Tally, Useless, Verdict, next};
 use crate::simulate::Setting;
 use crate::simulate::world::Lab;
 
@@ -23,7 +23,13 @@ pub(in crate::simulate) fn search(
     setting: &Setting,
     cancel: &Cancel,
 ) -> Option<(Belief, Verdict)> {
-    let mut belief = Belief::new(lab.world.graph.clone(), Model::new(setting.confidence));
+    let graph = &lab.world.graph;
+    let mut prior = Prior::even(graph.candidates());
+    if let Some(suspicion) = setting.suspicion {
+        prior.hold(lab.world.suspects(suspicion), SUSPECTED);
+    }
+    let model = Model::new(setting.confidence);
+    let mut belief = Belief::with_prior(graph.clone(), model, &prior);
     let mut built = HashSet::new();
     loop {
         if cancel.is_cancelled() {
