@@ -43,7 +43,8 @@ use super::{Output, WithHint};
 ///
 /// With --json, there is an object for each setting: candidates, hit_rate, false_rate, foreign,
 /// histories, least_trials (the line "no rule") and rules, each with how many histories were right,
-/// wrong and unanswered, the means of its trials, builds and hours, hours_90, and reliability.
+/// wrong and unanswered, the means of its trials, of those at_bad_tip, builds and hours, hours_90, and
+/// reliability.
 ///
 /// Exit status: 0 done, 2 something went wrong, 130 interrupted, with what was known by then.
 #[derive(Debug, clap::Args)]
@@ -372,16 +373,17 @@ fn print(simulated: &Simulated, output: &Output) {
          histories"
     ));
     output
-        .line("rule              right   wrong  no answer   trials  builds    hours  90 % within");
+        .line("rule              right   wrong  no answer   trials  at bad tip  builds    hours  90 % within");
     let share = |part: u64| 100.0 * part as f64 / (*histories).max(1) as f64;
     for score in rules {
         output.line(format!(
-            "{:<15} {:>5.1} % {:>5.1} % {:>8.1} % {:>8.1} {:>7.1} {:>8.2} {:>12.2}",
+            "{:<15} {:>5.1} % {:>5.1} % {:>8.1} % {:>8.1} {:>11.1} {:>7.1} {:>8.2} {:>12.2}",
             score.rule.name(),
             share(score.right),
             share(score.wrong),
             share(score.unanswered),
             score.trials,
+            score.at_bad_tip,
             score.builds,
             score.hours,
             score.hours_90,

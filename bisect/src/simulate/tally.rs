@@ -12,6 +12,7 @@ pub(super) struct Outcome {
     named: Option<bool>,
     claim: Option<(f64, bool)>,
     trials: u64,
+    at_bad_tip: u32,
     builds: u64,
     seconds: f64,
 }
@@ -23,6 +24,7 @@ impl Outcome {
             named: answer.named.map(is_right),
             claim: answer.claim.map(|(rev, probability)| (probability, is_right(rev))),
             trials: lab.trials,
+            at_bad_tip: lab.world.graph.bad_tip().map_or(0, |tip| lab.trials_of(tip)),
             builds: lab.builds(),
             seconds: lab.seconds,
         }
@@ -44,6 +46,8 @@ pub struct Score {
     pub unanswered: u64,
     /// Trials a history, in the mean.
     pub trials: f64,
+    /// How many of them are of the bad tip, where the rate is learned that the bug shows at.
+    pub at_bad_tip: f64,
     /// Builds a history, failed ones among them, in the mean.
     pub builds: f64,
     /// Hours a history, in the mean: builds one after the other, trials as many at a time as there
@@ -111,6 +115,7 @@ impl Score {
             wrong: count(Some(false)),
             unanswered: count(None),
             trials: mean(&|result| result.trials as f64),
+            at_bad_tip: mean(&|result| f64::from(result.at_bad_tip)),
             builds: mean(&|result| result.builds as f64),
             hours: mean(&|result| result.seconds / 3600.0),
             hours_90: seconds.get(results.len() * 9 / 10).map_or(0.0, |seconds| seconds / 3600.0),
@@ -150,6 +155,7 @@ mod tests {
             named: (claimed >= 0.95).then_some(right),
             claim: Some((claimed, right)),
             trials: 10,
+            at_bad_tip: 4,
             builds: 2,
             seconds,
         };

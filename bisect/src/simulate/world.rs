@@ -201,6 +201,11 @@ impl<'a> Lab<'a> {
         self.built.iter().filter(|&&rev| self.world.broken[rev as usize]).count()
     }
 
+    /// Trials of a revision so far.
+    pub(super) fn trials_of(&self, rev: Rev) -> u32 {
+        self.tried.get(&rev).copied().unwrap_or(0)
+    }
+
     /// Runs trials of a built revision, as many at a time as there are machines.
     pub(super) fn run(&mut self, rev: Rev, trials: u32) -> Counts {
         let before = self.tried.entry(rev).or_insert(0);
