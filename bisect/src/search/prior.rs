@@ -9,10 +9,8 @@ const EVEN: f64 = 0.05;
 /// The share of the probability that the commits hold that touch files of the crash. Where they are
 /// one in fifty, that is 4.6 bits if the culprit is among them, and -1 if it is not.
 ///
-/// Measured by `vmbisect simulate --rule ours --suspects 0.02 --suspects-right P --runs 500`, of
-/// 5,932 candidates: a bisection takes 15.6 builds without a suspicion, 11.6 if it is right, 16.2 if
-/// it is wrong and 13.8 if it is right every other time; 2.26, 1.70, 2.37 and 2.01 hours. It pays
-/// where it is right in one bisection of six.
+/// What that comes to in builds and hours is told by
+/// `vmbisect simulate --rule ours --suspects 0.02 --suspects-right P`.
 pub(crate) const SUSPECTED: f64 = 0.5;
 
 /// How likely each candidate is to be the culprit, before the first trial: even by default, then

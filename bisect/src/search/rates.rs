@@ -28,12 +28,11 @@ impl Tally {
 pub(super) const HIT_POINTS: usize = 32;
 pub(super) const FALSE_POINTS: usize = 6;
 
-/// False rates. The lowest stands for none.
+/// False rates, even on a logarithmic scale but for those above some 2 %, which are ever rarer. To
+/// disprove a low rate where there are no false hits takes hundreds of trials: 300 clean ones of good
+/// revisions make 1 % twenty times less likely. But a prior that hardly grants 1 to 3 % lets the false
+/// hits of the first revisions pass for the bug's.
 const FALSE_RATES: [f64; FALSE_POINTS] = [0.000_3, 0.001, 0.003, 0.01, 0.03, 0.06];
-
-/// Share of the bugs that nothing else looks like. Trials alone would take long to tell: 300 clean
-/// ones of good revisions make 1 % twenty times less likely than none.
-const NO_FALSE: f64 = 0.8;
 
 /// Trials for which the products below are tabled.
 const TABLED: u32 = 512;
@@ -71,10 +70,9 @@ impl Rates {
             let angle = (i as f64 + 0.5) / HIT_POINTS as f64 * std::f64::consts::FRAC_PI_2;
             angle.sin().powi(2)
         });
-        let false_ = false_prior();
-        let mut weight = hit.map(|p| {
-            std::array::from_fn(|i| if p > 1.5 * FALSE_RATES[i] { false_[i] } else { 0.0 })
-        });
+        let density = |q: f64| (1.0 - q).powi(24);
+        let mut weight =
+            hit.map(|p| FALSE_RATES.map(|q| if p > 1.5 * q { density(q) } else { 0.0 }));
         let total: f64 = weight.iter().flatten().sum();
         weight.iter_mut().flatten().for_each(|w| *w /= total);
         Rates {
@@ -124,17 +122,6 @@ impl Rates {
         let rest = (tabled as u32..n).map(|i| (f64::from(i) + first).ln()).sum::<f64>();
         table.get(tabled).copied().unwrap_or(0.0) + rest
     }
-}
-
-/// Prior weight of each false rate: of those above the lowest, with the density of Beta(1/2, 25) on a
-/// logarithmic scale. One that hardly grants 3 % lets the false hits of the first revisions pass for
-/// the bug's.
-fn false_prior() -> [f64; FALSE_POINTS] {
-    let density = FALSE_RATES.map(|q| q.sqrt() * (1.0 - q).powi(24));
-    let some: f64 = density.iter().skip(1).sum();
-    let mut prior = density.map(|density| (1.0 - NO_FALSE) * density / some);
-    prior[0] = NO_FALSE;
-    prior
 }
 
 /// Logarithms of the products of the first `0..TABLED` factors of `first * (first + 1) * ...`.
