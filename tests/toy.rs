@@ -18,9 +18,6 @@ const MAKEFILE: &str = include_str!("toy/Makefile");
 const LANDMARKS: [&str; 4] =
     ["Kconfig", "scripts/Makefile.build", "arch/x86/Makefile", "arch/x86/boot/header.S"];
 
-/// How many commits come after the first one.
-pub const LAST: usize = 7;
-
 /// A repository of such kernels with a checkout of the last one, and room for bisections.
 ///
 /// Commit N, of the title `toy: add N`, adds the file `N.h`; its tag is `vN`.
@@ -123,7 +120,7 @@ impl Toy {
 }
 
 /// What the commits are called.
-pub const TITLES: [&str; LAST + 1] = [
+pub const TITLES: [&str; 8] = [
     "toy: begin",
     "toy: add 1",
     "toy: add 2",

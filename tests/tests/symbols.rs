@@ -3,9 +3,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use vmbisect::kernel::Image;
@@ -125,12 +124,11 @@ fn classify(log: &str, vmlinux: Option<&Path>) -> Value {
     if let Some(vmlinux) = vmlinux {
         command.arg("--vmlinux").arg(vmlinux);
     }
-    command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(log.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{log}");
-    let crashes: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, log).unwrap();
+    let ran = run(command.arg(file.path()));
+    assert_eq!(ran.status, Some(1), "{log}{}", ran.stderr);
+    let crashes: Value = serde_json::from_str(&ran.stdout).unwrap();
     crashes[0].clone()
 }
 

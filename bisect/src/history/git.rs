@@ -6,10 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-
 use super::{CommitId, HistoryError};
 use crate::cancel::Cancel;
+use crate::group;
 
 /// How much is read at once, in bytes.
 const PIECE: usize = 128 << 10;
@@ -42,18 +41,13 @@ pub(super) fn lines(
         .process_group(0)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    let group = Pid::from_child(&child);
-    let guard = cancel.on_cancel(move || {
-        // Nothing is left to kill if it fails.
-        let _ = kill_process_group(group, Signal::KILL);
-    });
+    let guard = group::kill_on_cancel(&child, cancel);
     // When reading ends early git has nobody to write to, and so is not waited for in vain.
     let read = child.stdout.take().map_or(Ok(()), |out| read(out, &failed, take));
     let mut said = String::new();
     if let Some(mut errors) = child.stderr.take() {
         let _ = errors.read_to_string(&mut said);
     }
-    // Nobody else can have its number before it was waited for.
     drop(guard);
     let ended = child.wait();
     if cancel.is_cancelled() {

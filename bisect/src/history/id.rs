@@ -7,6 +7,8 @@ use git2::Oid;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::hex;
+
 /// The name of a commit: 40 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(Oid);
@@ -20,13 +22,7 @@ impl CommitId {
     /// Reads a whole name. A history has a million of them, for which libgit2 would take most of the
     /// time that it takes to read it.
     pub(super) fn from_hex(digits: &[u8]) -> Option<CommitId> {
-        let digits: &[u8; 40] = digits.try_into().ok()?;
-        let mut name = [0; 20];
-        for (byte, pair) in name.iter_mut().zip(digits.as_chunks().0) {
-            let [high, low] = pair.map(|digit| (digit as char).to_digit(16));
-            *byte = (high? << 4 | low?) as u8;
-        }
-        Oid::from_bytes(&name).ok().map(CommitId)
+        Oid::from_bytes(&hex::decode::<20>(digits)?).ok().map(CommitId)
     }
 
     pub(super) fn oid(self) -> Oid {

@@ -2,11 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-
-use rustix::process::{Pid, Signal, kill_process_group};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::cancel::Cancel;
+use crate::group;
 
 /// A longer line is cut into pieces of this many bytes.
 const MAX_LINE: u64 = 16 << 10;
@@ -25,27 +24,15 @@ pub(crate) fn run(
     // them is closed.
     command.stdout(Stdio::null()).stderr(Stdio::null());
 
-    let group = Pid::from_child(&child);
-    let guard = cancel.on_cancel(move || kill(group));
+    let guard = group::kill_on_cancel(&child, cancel);
     let result = read_lines(reader, on_line);
     if result.is_err() {
-        kill(group);
+        group::kill(&child);
     }
-    // The group is named by a process that has not been waited for yet, so it can't have become
-    // somebody else's.
     drop(guard);
-    let status = wait(&mut child)?;
+    let status = child.wait()?;
     result?;
     Ok(status)
-}
-
-fn kill(group: Pid) {
-    // Nothing is left to kill if it fails.
-    let _ = kill_process_group(group, Signal::KILL);
-}
-
-fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
-    child.wait()
 }
 
 fn read_lines(reader: impl Read, on_line: &mut dyn FnMut(&str)) -> std::io::Result<()> {

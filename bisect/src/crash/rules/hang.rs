@@ -26,6 +26,17 @@ const STALL_SKIP: &[&str] = &["*rcu*", "*apic_timer_interrupt*"];
 
 const HANG: &[(&str, Kind)] = &[("", Kind::Hang)];
 
+/// What runs and does not stop running.
+const STALL: Rule = Rule {
+    alts: &["stall in {frame}"],
+    frame: &[Find::Running],
+    skip: STALL_SKIP,
+    kind: HANG,
+    ..Rule::NEW
+};
+
+const HARD_LOCKUP: Rule = Rule { title: "hard lockup in {frame}", ..STALL };
+
 pub(super) const RULES: &[Rule] = &[
     // Written by `trial::hang`, which has found the guilty function already.
     Rule {
@@ -59,42 +70,30 @@ pub(super) const RULES: &[Rule] = &[
         header: "INFO: rcu",
         line: r"INFO: rcu_(?:sched|preempt|bh|state) (?:self-)?detected(?: expedited)? stalls?",
         title: "INFO: rcu detected stall in {frame}",
-        alts: &["stall in {frame}"],
         frame: &[Find::Interrupted],
-        skip: STALL_SKIP,
-        kind: HANG,
         examples: &[Example {
             title: "INFO: rcu detected stall in looper",
             log: "rcu: INFO: rcu_preempt self-detected stall on CPU\nrcu: \t0-....: (1 GPs behind)\n\
                   CPU: 0 PID: 1 Comm: a\nCall Trace:\n <IRQ>\n dump_stack+0x1/0x2\n apic_timer_interrupt+0x1/0x2\n </IRQ>\nRIP: 0010:inner+0x1/0x2\n middle+0x1/0x2\n\
                   \u{20}looper+0x1/0x2\n __x64_sys_ioctl+0x1/0x2\n do_syscall_64+0x1/0x2\n",
         }],
-        ..Rule::NEW
+        ..STALL
     },
     Rule {
         header: "BUG: soft lockup",
         line: r"BUG: soft lockup",
         title: "BUG: soft lockup in {frame}",
-        alts: &["stall in {frame}"],
-        frame: &[Find::Running],
-        skip: STALL_SKIP,
-        kind: HANG,
         examples: &[Example {
             title: "BUG: soft lockup in looper",
             log: "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [a:1]\nCPU: 0 PID: 1 Comm: a\n\
                   RIP: 0010:inner+0x1/0x2\nCall Trace:\n <TASK>\n looper+0x1/0x2\n\
                   \u{20}__x64_sys_ioctl+0x1/0x2\n do_syscall_64+0x1/0x2\n",
         }],
-        ..Rule::NEW
+        ..STALL
     },
     Rule {
         header: "hard LOCKUP",
         line: r"(?:Watchdog |self-| )detected hard LOCKUP",
-        title: "hard lockup in {frame}",
-        alts: &["stall in {frame}"],
-        frame: &[Find::Running],
-        skip: STALL_SKIP,
-        kind: HANG,
         examples: &[Example {
             title: "hard lockup in guilty",
             log: "NMI watchdog: Watchdog detected hard LOCKUP on cpu 0\n\
@@ -105,17 +104,12 @@ pub(super) const RULES: &[Rule] = &[
               \u{20}__x64_sys_ioctl+0x1/0x2\n\
               \u{20}do_syscall_64+0x1/0x2\n",
         }],
-        ..Rule::NEW
+        ..HARD_LOCKUP
     },
     // The same on powerpc and on sparc.
     Rule {
         header: "ard LOCKUP",
         line: r"watchdog: CPU {num} Hard LOCKUP",
-        title: "hard lockup in {frame}",
-        alts: &["stall in {frame}"],
-        frame: &[Find::Running],
-        skip: STALL_SKIP,
-        kind: HANG,
         examples: &[Example {
             title: "hard lockup in guilty",
             log: "watchdog: CPU 1 Hard LOCKUP\n\
@@ -127,16 +121,11 @@ pub(super) const RULES: &[Rule] = &[
               [c000000000003000] [c000000000001100] guilty+0x1/0x2\n\
               [c000000000003000] [c000000000001200] sys_ioctl+0x1/0x2\n",
         }],
-        ..Rule::NEW
+        ..HARD_LOCKUP
     },
     Rule {
         header: "NMI Watchdog detected LOCKUP",
         line: r"(?:BUG: )?NMI Watchdog detected LOCKUP",
-        title: "hard lockup in {frame}",
-        alts: &["stall in {frame}"],
-        frame: &[Find::Running],
-        skip: STALL_SKIP,
-        kind: HANG,
         examples: &[Example {
             title: "hard lockup in guilty",
             log: "BUG: NMI Watchdog detected LOCKUP on CPU0, ip 004049c8, registers:\n\
@@ -146,7 +135,7 @@ pub(super) const RULES: &[Rule] = &[
               \u{20}[00000000004049d0] guilty+0x1/0x2\n\
               \u{20}[00000000004049e0] sys_ioctl+0x1/0x2\n",
         }],
-        ..Rule::NEW
+        ..HARD_LOCKUP
     },
     Rule {
         header: "INFO: task ",
@@ -169,10 +158,6 @@ pub(super) const RULES: &[Rule] = &[
         header: "INFO: rcu",
         line: r"INFO: rcu_tasks(?:_[a-z]+)? detected stalls",
         title: "INFO: rcu detected stall in {frame}",
-        alts: &["stall in {frame}"],
-        frame: &[Find::Running],
-        skip: STALL_SKIP,
-        kind: HANG,
         examples: &[Example {
             title: "INFO: rcu detected stall in guilty",
             log: "INFO: rcu_tasks detected stalls on tasks:\n\
@@ -182,7 +167,7 @@ pub(super) const RULES: &[Rule] = &[
               \u{20}guilty+0x1/0x2\n\
               \u{20}do_syscall_64+0x1/0x2\n",
         }],
-        ..Rule::NEW
+        ..STALL
     },
     Rule {
         header: "INFO: task ",

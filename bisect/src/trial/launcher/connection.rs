@@ -19,12 +19,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::super::terminal::Connected;
 use super::super::{Job, TrialEvent};
 use super::wire::{self, Hello, PROTOCOL, Reply, Request};
 use crate::cancel::Cancel;
+use crate::group;
 use crate::temp::TempRoom;
 
 /// Longest silence of a worker that has said hello: many heartbeats.
@@ -298,10 +298,7 @@ fn keep(start: Start, shared: &Shared, outgoing: Receiver<Outgoing>, lifeline: P
         }
     };
     let reason = talk(&mut child, (patience, silence), shared, outgoing, &lifeline);
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // It may be gone already; nothing else can have its number before it is reaped.
-        let _ = kill_process_group(group, Signal::KILL);
-    }
+    group::kill(&child);
     let status = child.wait().map_or_else(|error| error.to_string(), |s| s.to_string());
     let mut reason = format!("{reason} ({status})");
     for line in logs.iter().filter_map(|log| last_words(log)) {
