@@ -1,9 +1,13 @@
 //! `vmbisect classify` as a user runs it.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use assert_cmd::Command;
+use rustix::process::{Pid, Signal, kill_process};
+use vmbisect_tests::program;
 
 const LOG: &str = "\
 [    1.000000] clocksource: Switched to clocksource tsc
@@ -227,6 +231,30 @@ fn relatives_among_several_logs_are_pointed_out() {
         "likely one bug: WARNING in f and kernel BUG in f: both are assertions that fail in f\n";
     assert!(text.ends_with(wanted), "{text}");
     assert_eq!(text.matches("likely").count(), 1, "{text}");
+}
+
+/// Each crash is told of when its title is certain, while the log is still being written.
+#[test]
+fn a_log_that_grows_is_followed() {
+    if !has_program() {
+        return;
+    }
+    let mut log = file("");
+    let mut command = program::vmbisect();
+    command.args(["classify", "--follow"]).arg(log.path()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    for function in ["kvm_wait", "smp_wait"] {
+        let text = LOG.replace("kvm_wait", function);
+        let (half, rest) = text.split_at(text.len() / 2);
+        log.write_all(half.as_bytes()).unwrap();
+        log.write_all(rest.as_bytes()).unwrap();
+        let title = format!("WARNING in {function}");
+        assert!(said.any(|line| line == title), "{title}");
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    assert!(said.all(|line| !line.starts_with("WARNING")), "each is told of once");
 }
 
 #[test]
