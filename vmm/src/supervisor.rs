@@ -53,21 +53,24 @@ impl Supervisor {
         let agent = self.awaited.agent.clone();
         let mut crew = Crew::start(self.vcpus, &self.awaited.hub, self.queue);
         let watch = Watch::new(self.awaited, &crew);
-        let vcpus = match watch.wait() {
-            Ok(Ended { ending, vcpus, silence }) => {
+        let (vcpus, spinning) = match watch.wait() {
+            Ok(Ended { ending, vcpus, spinning, silence }) => {
                 if matches!(ending, Ending::Hang { .. } | Ending::TimedOut { .. }) {
                     summary.silent_us = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
                 }
                 summary.ending = ending;
-                vcpus
+                (vcpus, spinning)
             }
             Err(error) => {
                 let reason = format!("can't wait for the machine's events: {error}");
                 summary.ending = Ending::VmmError { reason };
-                Vec::new()
+                (Vec::new(), Vec::new())
             }
         };
         look_back(summary, vcpus, &crew, &self.memory, &self.symbols, &self.bus);
+        for vcpu in &mut summary.vcpus {
+            vcpu.spins = spinning.get(usize::from(vcpu.vcpu)).is_some_and(|&spins| spins);
+        }
 
         summary.vcpu_cpu_us = crew.stop();
         summary.exits = crew.exits();

@@ -45,6 +45,8 @@ pub(crate) struct Ended {
     pub(crate) ending: Ending,
     /// What its vCPUs were doing, if it was looked at them.
     pub(crate) vcpus: Vec<VcpuState>,
+    /// Which of them spin, if it hangs.
+    pub(crate) spinning: Vec<bool>,
     /// How long it had been silent for.
     pub(crate) silence: Duration,
 }
@@ -102,8 +104,12 @@ impl<'a> Watch<'a> {
         loop {
             if let Some(ending) = hub.ending() {
                 let watch = manager.remove_subscriber(watch)?;
+                let spinning = match ending {
+                    Ending::Hang { kind } => watch.window.spinning(kind),
+                    _ => Vec::new(),
+                };
                 let silence = watch.window.silence();
-                return Ok(Ended { ending, vcpus: watch.vcpus, silence });
+                return Ok(Ended { ending, vcpus: watch.vcpus, spinning, silence });
             }
             manager.run()?;
         }

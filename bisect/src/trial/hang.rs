@@ -58,36 +58,20 @@ pub(super) fn conclude(job: &Job, mut report: TrialReport) -> TrialReport {
 }
 
 /// The vCPUs that were started, those first that tell most about a hang of this kind.
-fn in_order<'a>(
-    vcpus: &'a [VcpuState],
-    kind: HangKind,
-    symbols: Option<&Symbols>,
-) -> Vec<&'a VcpuState> {
+fn in_order(vcpus: &[VcpuState], kind: HangKind) -> Vec<&VcpuState> {
     let rank = |vcpu: &&VcpuState| {
-        let (running, user) = (vcpu.mp_state == MpState::Running, vcpu.registers.is_user());
-        let on = vcpu.registers.interrupts_on();
         let suspect = match kind {
-            HangKind::SpinningInterruptsOff => running && !user && !on,
-            // It may be met where an interrupt is handled, with interrupts off.
-            HangKind::SpinningInterruptsOn => running && !user,
-            HangKind::HaltedInterruptsOff | HangKind::Idle => !running && !on,
+            HangKind::SpinningInterruptsOff | HangKind::SpinningInterruptsOn => vcpu.spins,
+            HangKind::HaltedInterruptsOff | HangKind::Idle => {
+                vcpu.mp_state != MpState::Running && !vcpu.registers.interrupts_on()
+            }
         };
-        // Any other one may just then be at an interrupt, with interrupts off as well.
-        let at_interrupt = suspect && kind == HangKind::SpinningInterruptsOff && {
-            let names = names(vcpu, symbols);
-            interrupted(&names).len() < names.len()
-        };
-        (!suspect, at_interrupt, vcpu.vcpu)
+        (!suspect, vcpu.vcpu)
     };
     let mut vcpus: Vec<_> =
         vcpus.iter().filter(|vcpu| vcpu.mp_state != MpState::NotStarted).collect();
-    vcpus.sort_by_cached_key(rank);
+    vcpus.sort_by_key(rank);
     vcpus
-}
-
-/// The functions that led to where `vcpu` is, the innermost first.
-fn names(vcpu: &VcpuState, symbols: Option<&Symbols>) -> Vec<String> {
-    vcpu.backtrace.iter().filter_map(|frame| Some(name(frame, symbols?)?.0)).collect()
 }
 
 fn write(
@@ -97,9 +81,10 @@ fn write(
     symbols: Option<&Symbols>,
     log: Option<&UnseenLog>,
 ) -> String {
-    let vcpus = in_order(&machine.vcpus, kind, symbols);
+    let vcpus = in_order(&machine.vcpus, kind);
     let blamed = vcpus.iter().find_map(|vcpu| {
-        let names = names(vcpu, symbols);
+        let names: Vec<String> =
+            vcpu.backtrace.iter().filter_map(|frame| Some(name(frame, symbols?)?.0)).collect();
         // Who spins with interrupts on is not to be blamed on the interrupt that it was met in.
         let stack = match kind {
             HangKind::SpinningInterruptsOn if !vcpu.registers.interrupts_on() => {
@@ -335,16 +320,18 @@ ffffffff81000800 T _etext
     fn what_spins_with_interrupts_on_is_blamed_and_not_the_interrupt_it_was_met_in() {
         let (job, _map) = with_map(Target::Hang);
         let running = |vcpu| VcpuState { mp_state: MpState::Running, ..vcpu };
-        let met_in_the_timer = running(vcpu(1, OFF, &[0x70e, 0x616, 0x314]));
-        let vcpus = vec![vcpu(0, ON, &[0x410, 0x505]), met_in_the_timer.clone()];
+        let spinning = |vcpu| VcpuState { spins: true, ..running(vcpu) };
+        let met_in_the_timer = vcpu(1, OFF, &[0x70e, 0x616, 0x314]);
+        // The other one is not halted at the last look, but only then.
+        let vcpus = vec![running(vcpu(0, ON, &[0x410, 0x505])), spinning(met_in_the_timer.clone())];
         let report = conclude(&job, hung(HangKind::SpinningInterruptsOn, vcpus));
         assert_eq!(report.outcome, Outcome::Hit { title: "hang in do_dup2".into() });
         assert!(report.crashes[0].crash.report.contains("silent for 2 s\n\nvCPU 1: "));
         // A handler that does not end is what hangs, unless another vCPU spins without one.
-        let mut vcpus = vec![met_in_the_timer];
-        let report = conclude(&job, hung(HangKind::SpinningInterruptsOff, vcpus.clone()));
+        let vcpus = vec![spinning(met_in_the_timer.clone())];
+        let report = conclude(&job, hung(HangKind::SpinningInterruptsOff, vcpus));
         assert_eq!(report.outcome, Outcome::Hit { title: "hang in lapic_next_deadline".into() });
-        vcpus.push(running(vcpu(2, OFF, &[0x314])));
+        let vcpus = vec![running(met_in_the_timer), spinning(vcpu(2, OFF, &[0x314]))];
         let report = conclude(&job, hung(HangKind::SpinningInterruptsOff, vcpus));
         assert_eq!(report.outcome, Outcome::Hit { title: "hang in do_dup2".into() });
     }

@@ -102,18 +102,36 @@ impl Window {
         }
     }
 
-    /// What the looks say.
-    pub(crate) fn activity(&self) -> Activity {
+    /// Which vCPUs spin, where that is the kind of the hang.
+    pub(crate) fn spinning(&self, kind: HangKind) -> Vec<bool> {
+        let spins = |doing| match doing {
+            Doing::SpinningInterruptsOff(_) => kind == HangKind::SpinningInterruptsOff,
+            Doing::SpinningInterruptsOn(_) => kind == HangKind::SpinningInterruptsOn,
+            _ => false,
+        };
+        self.doing().into_iter().map(spins).collect()
+    }
+
+    /// What each vCPU does; nothing if one did not answer.
+    fn doing(&self) -> Vec<Doing> {
         let vcpus = self.looks.front().map_or(0, Vec::len);
-        if vcpus == 0 || self.looks.iter().any(|look| look.len() != vcpus) {
-            return Activity::Working;
+        if self.looks.iter().any(|look| look.len() != vcpus) {
+            return Vec::new();
         }
-        let doing: Vec<Doing> = (0..vcpus)
+        (0..vcpus)
             .map(|vcpu| {
                 let glimpses = self.looks.iter().filter_map(|look| look.get(vcpu).copied());
                 doing(&glimpses.collect::<Vec<_>>())
             })
-            .collect();
+            .collect()
+    }
+
+    /// What the looks say.
+    pub(crate) fn activity(&self) -> Activity {
+        let doing = self.doing();
+        if doing.is_empty() {
+            return Activity::Working;
+        }
         let longest = |spin: fn(&Doing) -> Option<Duration>| doing.iter().filter_map(spin).max();
         // It takes no interrupts, so sooner or later the others wait for it.
         let off = longest(|doing| match doing {
@@ -240,15 +258,18 @@ mod tests {
         assert_eq!(certain_hang(&[], &[]), None);
     }
 
-    /// The activity of a machine that looks so second after second, each running vCPU with half a
-    /// CPU for itself.
-    fn activity(looks: &[Vec<VcpuState>]) -> Activity {
+    /// A machine that looks so second after second, each running vCPU with half a CPU for itself.
+    fn window(looks: &[Vec<VcpuState>]) -> Window {
         let mut window = Window::new(Instant::now());
         for (look, second) in looks.iter().zip(0..) {
             let cpu_time = Duration::from_millis(500 * second);
             window.push(look.iter().map(|state| Glimpse::new(state, cpu_time)).collect());
         }
-        window.activity()
+        window
+    }
+
+    fn activity(looks: &[Vec<VcpuState>]) -> Activity {
+        window(looks).activity()
     }
 
     fn kind(looks: &[Vec<VcpuState>]) -> Option<HangKind> {
@@ -278,6 +299,18 @@ mod tests {
         let busy = |on| vec![vec![running(AT, on, KERNEL), running(7, true, USER)]; 9];
         assert_eq!(kind(&busy(false)), Some(HangKind::SpinningInterruptsOff));
         assert_eq!(kind(&busy(true)), None);
+    }
+
+    #[test]
+    fn who_happens_to_run_at_the_last_look_does_not_spin() {
+        for (on, kind) in
+            [(true, HangKind::SpinningInterruptsOn), (false, HangKind::SpinningInterruptsOff)]
+        {
+            let mut looks = vec![vec![halted(0, true), running(AT, on, KERNEL)]; 11];
+            looks[10][0] = running(AT + 0x10_0000, on, KERNEL);
+            assert_eq!(window(&looks).spinning(kind), [false, true]);
+            assert_eq!(window(&looks).spinning(HangKind::Idle), [false, false]);
+        }
     }
 
     #[test]

@@ -129,6 +129,10 @@ pub struct VcpuState {
     pub nmi_timer: bool,
     /// KVM exits to the VMM so far.
     pub exits: u64,
+    /// Whether it spins: it was in one place of its kernel whenever the silent machine was looked at.
+    /// This one look may have found any vCPU at an interrupt, or about to be idle.
+    #[serde(default)]
+    pub spins: bool,
     /// The functions that led there, the innermost first. Empty if the vCPU was only glanced at, or
     /// never started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -158,6 +162,7 @@ impl VcpuState {
             nmi_pending: unmaskable(&fd.get_vcpu_events()?),
             nmi_timer: lapic::timer_is_nmi(&lapic),
             exits,
+            spins: false,
             backtrace: Vec::new(),
         })
     }
