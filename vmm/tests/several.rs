@@ -6,6 +6,8 @@ mod support {
 }
 
 use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use support::guest::{Guest, NONCE, SERIAL, TRAMPOLINE, listen, run, start};
 use vmm::{Ending, MachineConfig};
@@ -125,6 +127,8 @@ fn child_processes_inherit_nothing() {
 #[test]
 fn nothing_is_left_of_a_machine() {
     const CHILD: &str = "VMM_TEST_LEFTOVERS";
+    // The test harness' main thread, and the test's.
+    const OWN_THREADS: usize = 2;
     if std::env::var_os(CHILD).is_none() {
         let status = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "nothing_is_left_of_a_machine", "--nocapture"])
@@ -147,10 +151,19 @@ fn nothing_is_left_of_a_machine() {
             .sum();
         (count("/proc/self/task"), count("/proc/self/fd"), maps.matches("kvm").count(), size)
     };
+    // The kernel wakes who joins a thread, or reads the end of its channel, before it takes the thread
+    // off the list, and tells nobody when it does.
+    let wait_while = |is_left: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(10);
+        while is_left() && Instant::now() < end {
+            thread::yield_now();
+        }
+    };
     let guest = || MachineConfig { vcpus: 4, ..Guest::new().print("up\n").spin().config() };
     // The first machine installs what stays: the signal handler, the allocator's arenas.
     let Some(machine) = start(guest()) else { return };
     drop(machine);
+    wait_while(&|| count("/proc/self/task") > OWN_THREADS);
     let before = look();
     for _ in 0..3 {
         // Dropped while it runs, before and after its first line.
@@ -161,8 +174,10 @@ fn nothing_is_left_of_a_machine() {
         // Gone when the last event is out, not only when dropped.
         let Some(machine) = start(Guest::new().out(0x64, 0xfe).config()) else { return };
         listen(&machine);
+        wait_while(&|| (look().0, look().2) != (before.0, before.2));
         let (tasks, _, kvm, _) = look();
         assert_eq!((tasks, kvm), (before.0, before.2));
     }
+    wait_while(&|| look() != before);
     assert_eq!(look(), before);
 }
