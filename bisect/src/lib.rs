@@ -10,6 +10,7 @@ pub mod cache;
 pub mod cancel;
 pub mod crash;
 pub mod demo;
+mod git;
 mod group;
 mod hex;
 pub mod history;

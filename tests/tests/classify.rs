@@ -27,10 +27,7 @@ const LOG: &str = "\
 
 /// Where cargo has put the program: beside the directory of this test.
 fn vmbisect() -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    let mut command = Command::new(path.join("vmbisect"));
+    let mut command = Command::from_std(program::vmbisect());
     command.arg("classify");
     command
 }
@@ -41,19 +38,8 @@ fn file(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn has_program() -> bool {
-    let exists = std::path::Path::new(vmbisect().get_program()).exists();
-    if !exists {
-        println!("skipped: the program is not built; `cargo build -p vmbisect` builds it");
-    }
-    exists
-}
-
 #[test]
 fn a_crash_is_named_and_the_status_says_so() {
-    if !has_program() {
-        return;
-    }
     let output = vmbisect().arg(file(LOG).path()).assert().code(1).get_output().stdout.clone();
     let text = String::from_utf8(output).unwrap();
     assert!(text.starts_with("WARNING in kvm_wait\n"), "{text}");
@@ -62,9 +48,6 @@ fn a_crash_is_named_and_the_status_says_so() {
 
 #[test]
 fn json_is_one_array_a_file() {
-    if !has_program() {
-        return;
-    }
     let log = file(LOG);
     let output = vmbisect().args(["--json", "-"]).write_stdin(LOG).assert().code(1);
     let crashes: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
@@ -137,9 +120,6 @@ void start_kernel(void)
 
 #[test]
 fn a_raw_log_and_its_kernel_say_what_a_symbolized_log_says() {
-    if !has_program() {
-        return;
-    }
     let tree = tempfile::tempdir().unwrap();
     let Some(vmlinux) = vmlinux(tree.path()) else { return };
     let size = {
@@ -181,9 +161,6 @@ fn a_raw_log_and_its_kernel_say_what_a_symbolized_log_says() {
 
 #[test]
 fn a_file_without_symbols_is_refused() {
-    if !has_program() {
-        return;
-    }
     let (log, other) = (file(LOG), file("no symbols\n"));
     let output = vmbisect().arg("--vmlinux").arg(other.path()).arg(log.path()).assert().code(2);
     let text = String::from_utf8(output.get_output().stderr.clone()).unwrap();
@@ -196,9 +173,6 @@ fn a_file_without_symbols_is_refused() {
 
 #[test]
 fn titles_are_compared() {
-    if !has_program() {
-        return;
-    }
     let compare = |one: &str, other: &str| {
         let mut command = vmbisect();
         command.args(["--compare", one, other]);
@@ -214,9 +188,6 @@ fn titles_are_compared() {
 
 #[test]
 fn relatives_among_several_logs_are_pointed_out() {
-    if !has_program() {
-        return;
-    }
     let log = |line: &str| {
         file(&format!(
             "{line}\nCPU: 0 PID: 1 Comm: a\nRIP: 0010:f+0x1/0x2\nCall Trace:\n g+0x1/0x2\n"
@@ -236,9 +207,6 @@ fn relatives_among_several_logs_are_pointed_out() {
 /// Each crash is told of when its title is certain, while the log is still being written.
 #[test]
 fn a_log_that_grows_is_followed() {
-    if !has_program() {
-        return;
-    }
     let mut log = file("");
     let mut command = program::vmbisect();
     command.args(["classify", "--follow"]).arg(log.path()).stdout(Stdio::piped());
@@ -259,9 +227,6 @@ fn a_log_that_grows_is_followed() {
 
 #[test]
 fn what_can_not_be_read_is_said() {
-    if !has_program() {
-        return;
-    }
     let output = vmbisect().arg("/nowhere/console.log").assert().code(2);
     let text = String::from_utf8(output.get_output().stderr.clone()).unwrap();
     assert!(text.contains("/nowhere/console.log") && text.contains("hint:"), "{text}");

@@ -2,13 +2,12 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::{CommitId, HistoryError};
 use crate::cancel::Cancel;
-use crate::group;
+use crate::{git, group};
 
 /// How much is read at once, in bytes.
 const PIECE: usize = 128 << 10;
@@ -28,17 +27,14 @@ pub(super) fn lines(
     failed: impl Fn(String) -> HistoryError,
     take: impl FnMut(&[u8]) -> Result<(), HistoryError>,
 ) -> Result<(), HistoryError> {
-    let mut child = Command::new("git")
+    let mut child = git::command()
         .arg("--git-dir")
         .arg(git_dir)
         .args(arguments)
         // Into a pipe git writes each line by itself otherwise.
         .env("GIT_FLUSH", "0")
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Ctrl-C on a terminal goes to a whole process group. It must not look like git's own failure.
-        .process_group(0)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
     let guard = group::kill_on_cancel(&child, cancel);

@@ -1,7 +1,6 @@
 //! The revision's files: a worktree of the builder's own beside the user's repository.
 
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -175,13 +174,8 @@ fn failed(arguments: &[&str], reason: String) -> BuildError {
 
 /// git on the repository of `dir` and no other, with none of the user's hooks.
 fn git(dir: &Path) -> Command {
-    let mut command = Command::new("git");
-    command.current_dir(dir).env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
-    // Ctrl-C on a terminal goes to a whole process group. It must not look like git's own failure.
-    command.process_group(0);
-    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"] {
-        command.env_remove(variable);
-    }
+    let mut command = crate::git::command();
+    command.current_dir(dir);
     let config = [
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",

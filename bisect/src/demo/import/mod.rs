@@ -4,27 +4,30 @@
 //! leave 78,000 loose objects; `git fast-import` reads the files as they are unpacked and writes
 //! one pack.
 
+mod files;
+mod stream;
+
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Stdio};
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::cancel::Cancel;
-use crate::hex;
 use crate::lock::Locked;
+use crate::{git, hex};
+
+use files::{mode, unpack, walk};
+use stream::Stream;
 
 /// Goes up when the same source comes to give another repository.
 const FORMAT: &str = "vmbisect import 1";
 /// The reference that names the imported commit.
 const BASE: &str = "refs/heads/base";
-/// How often progress is reported, in files.
-const PROGRESS: usize = 2000;
 
 /// Why a source can't be imported.
 #[derive(Debug, Error)]
@@ -230,7 +233,8 @@ fn import_into(
             unpack(plain, 1, path, &mut stream)?;
         }
         Linux::Clone(_) => {
-            let mut archive = git_command(path)
+            let mut archive = git::command()
+                .current_dir(path)
                 .args(["archive", "--format=tar", "HEAD"])
                 .stdout(Stdio::piped())
                 .spawn()
@@ -276,185 +280,8 @@ fn import_into(
     stream.finish()
 }
 
-/// Calls `each` for every file and symbolic link below `dir`, in the order of their names; what
-/// git keeps in `.git` is none.
-fn walk(
-    dir: &Path,
-    each: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut entries: Vec<PathBuf> =
-        dir.read_dir()?.map(|entry| entry.map(|it| it.path())).collect::<io::Result<_>>()?;
-    entries.sort();
-    for path in entries {
-        let data = path.symlink_metadata()?;
-        if data.is_dir() {
-            if path.file_name().is_some_and(|name| name != ".git") {
-                walk(&path, each)?;
-            }
-        } else if data.is_file() || data.is_symlink() {
-            each(&path, &data)?;
-        }
-    }
-    Ok(())
-}
-
-fn mode(symlink: bool, permissions: u32) -> &'static str {
-    match (symlink, permissions & 0o100 != 0) {
-        (true, _) => "120000",
-        (false, true) => "100755",
-        (false, false) => "100644",
-    }
-}
-
-/// Hands every file of a tar archive over, with `strip` directories cut from its name.
-fn unpack(
-    archive: impl Read,
-    strip: usize,
-    path: &Path,
-    stream: &mut Stream<'_>,
-) -> Result<(), ImportError> {
-    let read = |source| ImportError::Read { path: path.to_owned(), source };
-    let mut archive = tar::Archive::new(archive);
-    let mut content = Vec::new();
-    for entry in archive.entries().map_err(read)? {
-        let mut entry = entry.map_err(read)?;
-        let name: PathBuf = entry.path().map_err(read)?.components().skip(strip).collect();
-        let kind = entry.header().entry_type();
-        content.clear();
-        if kind.is_symlink() {
-            let target = entry.link_name_bytes();
-            content.extend_from_slice(target.as_deref().unwrap_or_default());
-        } else if kind.is_file() {
-            entry.read_to_end(&mut content).map_err(read)?;
-        } else {
-            continue;
-        }
-        let mode = mode(kind.is_symlink(), entry.header().mode().map_err(read)?);
-        stream.file(&name, mode, &content)?;
-    }
-    Ok(())
-}
-
-/// `git fast-import`, reading one commit.
-struct Stream<'a> {
-    child: Child,
-    input: Option<BufWriter<std::process::ChildStdin>>,
-    on_line: &'a mut dyn FnMut(&str),
-    cancel: &'a Cancel,
-    files: usize,
-    /// Files that Linux has and that have not come yet.
-    landmarks: Vec<&'static str>,
-}
-
-impl<'a> Stream<'a> {
-    fn start(
-        repo: &Path,
-        on_line: &'a mut dyn FnMut(&str),
-        cancel: &'a Cancel,
-    ) -> Result<Stream<'a>, ImportError> {
-        let mut child = git_command(repo)
-            // Compressing harder saves a third of the space and costs a minute.
-            .args(["-c", "core.compression=1", "-c", "pack.compression=1"])
-            .args(["fast-import", "--quiet", "--depth=0"])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(no_git)?;
-        let input = child.stdin.take().map(|pipe| BufWriter::with_capacity(1 << 20, pipe));
-        let landmarks = vec!["Makefile", "Kconfig", "arch/x86/Makefile", "scripts/Makefile.build"];
-        let mut stream = Stream { child, input, on_line, cancel, files: 0, landmarks };
-        let message = "Import the source of Linux\n";
-        stream.put(
-            format!(
-                "commit {BASE}\ncommitter Linux <linux@localhost> 1690000000 +0000\ndata {}\n{message}",
-                message.len()
-            )
-            .as_bytes(),
-        )?;
-        Ok(stream)
-    }
-
-    fn file(&mut self, name: &Path, mode: &str, content: &[u8]) -> Result<(), ImportError> {
-        if self.cancel.is_cancelled() {
-            return Err(ImportError::Cancelled);
-        }
-        self.landmarks.retain(|landmark| Path::new(landmark) != name);
-        let mut header = format!("M {mode} inline \"").into_bytes();
-        for &byte in name.as_os_str().as_bytes() {
-            match byte {
-                b'"' | b'\\' => header.extend([b'\\', byte]),
-                b'\n' => header.extend(b"\\n"),
-                _ => header.push(byte),
-            }
-        }
-        header.extend(format!("\"\ndata {}\n", content.len()).as_bytes());
-        self.put(&header)?;
-        self.put(content)?;
-        self.put(b"\n")?;
-        self.files = self.files.saturating_add(1);
-        if self.files.is_multiple_of(PROGRESS) {
-            (self.on_line)(&format!("{} files imported", self.files));
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
-        let written = match &mut self.input {
-            Some(input) => input.write_all(bytes),
-            None => Err(io::ErrorKind::BrokenPipe.into()),
-        };
-        // git has ended early and has said why.
-        if written.is_err() {
-            return Err(self.failure());
-        }
-        Ok(())
-    }
-
-    fn missing(&self) -> Option<&'static str> {
-        self.landmarks.first().copied()
-    }
-
-    fn finish(mut self) -> Result<(), ImportError> {
-        let flushed = self.input.take().map_or(Ok(()), |mut input| input.flush());
-        let status = self.child.wait().map_err(no_git)?;
-        if flushed.is_err() || !status.success() {
-            return Err(self.failure());
-        }
-        Ok(())
-    }
-
-    fn failure(&mut self) -> ImportError {
-        self.input = None;
-        let mut said = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            // What can't be read is not shown.
-            let _ = stderr.read_to_string(&mut said);
-        }
-        ImportError::Git { command: "fast-import", reason: said.trim().to_owned() }
-    }
-}
-
-impl Drop for Stream<'_> {
-    fn drop(&mut self) {
-        // After `finish` it has ended already, and neither call does anything.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn git_command(dir: &Path) -> Command {
-    let mut command = Command::new("git");
-    command.current_dir(dir).env("LC_ALL", "C").stdin(Stdio::null());
-    // Ctrl-C on a terminal goes to a whole process group; git is told to stop by who started it.
-    command.process_group(0);
-    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"] {
-        command.env_remove(variable);
-    }
-    command
-}
-
 fn git(dir: &Path, arguments: &[&'static str]) -> Result<String, ImportError> {
-    let output = git_command(dir).args(arguments).output().map_err(no_git)?;
+    let output = git::command().current_dir(dir).args(arguments).output().map_err(no_git)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
