@@ -59,11 +59,17 @@ pub enum ElfError {
     Entry(u64),
 }
 
-/// The part of an ELF file that is loaded.
-pub(super) struct Program {
+/// What is loaded of an ELF file, where, and where it is entered.
+#[derive(Clone)]
+pub(super) struct Layout {
     entry: Entry,
     /// By address, disjoint, at least one.
     segments: Vec<Segment>,
+}
+
+/// The part of an ELF file that is loaded, in memory.
+pub(super) struct Program {
+    layout: Layout,
     /// What the segments' data is in: the file, or as much of it as they take.
     bytes: Vec<u8>,
 }
@@ -76,72 +82,40 @@ struct Load {
     size: u64,
 }
 
-struct Segment {
-    address: u64,
+#[derive(Clone)]
+pub(super) struct Segment {
+    pub(super) address: u64,
     /// Bytes in memory; those after `data` are zero.
     size: u64,
-    /// Where its bytes are among the program's.
-    data: Range<usize>,
+    /// Where its bytes are in the file, or among the program's.
+    pub(super) data: Range<u64>,
 }
 
 impl Segment {
     fn end(&self) -> u64 {
         self.address.saturating_add(self.size)
     }
+
+    fn size_in_file(&self) -> u64 {
+        self.data.end.saturating_sub(self.data.start)
+    }
 }
 
-impl Program {
-    /// Takes what is to be loaded out of a file that is in memory as a whole.
-    pub(super) fn parse(file: Vec<u8>) -> Result<Program, ElfError> {
-        let (entry, loads) = headers(file.get(..HEAD).unwrap_or(&file))?;
+impl Layout {
+    /// Of a file of `length` bytes that begins with `head`.
+    fn of(head: &[u8], length: u64) -> Result<Layout, ElfError> {
+        let (entry, loads) = headers(head)?;
         let segment = |load: Load| {
             let end = load.offset.checked_add(load.size_in_file).ok_or(ElfError::ProgramHeaders)?;
             // A segment without data may claim to lie anywhere.
-            let data = match load.size_in_file {
-                0 => 0..0,
-                _ => at(load.offset)..at(end),
-            };
-            file.get(data.clone()).ok_or(ElfError::Truncated)?;
+            let data = if load.size_in_file == 0 { 0..0 } else { load.offset..end };
+            if data.end > length {
+                return Err(ElfError::Truncated);
+            }
             Ok(Segment { address: load.address, size: load.size, data })
         };
-        let segments = loads.into_iter().map(segment).collect::<Result<_, _>>()?;
-        Program::new(entry, segments, file)
-    }
-
-    /// Reads of a file what is to be loaded, and nothing else.
-    pub(super) fn read(mut file: impl Read + Seek) -> Result<Program, ElfError> {
-        let mut head = Vec::with_capacity(HEAD);
-        file.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(ElfError::Read)?;
-        let (entry, loads) = headers(&head)?;
-        let length = file.seek(SeekFrom::End(0)).map_err(ElfError::Read)?;
-        let claimed = loads.iter().map(|load| load.size_in_file).fold(0, u64::saturating_add);
-        let mut bytes = Vec::with_capacity(at(claimed.min(length)));
-        let mut segments = Vec::with_capacity(loads.len());
-        let mut end = 0;
-        for load in loads {
-            let start = bytes.len();
-            if load.size_in_file > 0 {
-                // So that it takes no more memory than the file is long.
-                if load.offset < end {
-                    return Err(ElfError::ProgramHeaders);
-                }
-                end = load.offset.checked_add(load.size_in_file).ok_or(ElfError::ProgramHeaders)?;
-                file.seek(SeekFrom::Start(load.offset)).map_err(ElfError::Read)?;
-                let part = file.by_ref().take(load.size_in_file).read_to_end(&mut bytes);
-                if part.map_err(ElfError::Read)? as u64 != load.size_in_file {
-                    return Err(ElfError::Truncated);
-                }
-            }
-            segments.push(Segment {
-                address: load.address,
-                size: load.size,
-                data: start..bytes.len(),
-            });
-        }
-        Program::new(entry, segments, bytes)
-    }
-
-    fn new(entry: Entry, mut segments: Vec<Segment>, bytes: Vec<u8>) -> Result<Program, ElfError> {
+        let mut segments: Vec<Segment> =
+            loads.into_iter().map(segment).collect::<Result<_, _>>()?;
         segments.sort_by_key(|segment| segment.address);
         let mut last = 0;
         for segment in &segments {
@@ -158,16 +132,47 @@ impl Program {
             return Err(ElfError::NothingToLoad);
         }
         let holds =
-            |s: &Segment| (s.address..s.address + s.data.len() as u64).contains(&entry.address);
+            |s: &Segment| (s.address..s.address + s.size_in_file()).contains(&entry.address);
         if !segments.iter().any(holds) {
             return Err(ElfError::Entry(entry.address));
         }
-        Ok(Program { entry, segments, bytes })
+        Ok(Layout { entry, segments })
     }
 
-    /// The mode in which it is entered, which is that of its code.
-    pub(super) fn mode(&self) -> EntryMode {
-        self.entry.mode
+    /// Of a file that is read no further than its headers. No byte of it belongs to two segments, so
+    /// that they take no more memory than the file is long.
+    pub(super) fn read(mut file: impl Read + Seek) -> Result<Layout, ElfError> {
+        let mut head = Vec::with_capacity(HEAD);
+        file.rewind().map_err(ElfError::Read)?;
+        file.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(ElfError::Read)?;
+        let length = file.seek(SeekFrom::End(0)).map_err(ElfError::Read)?;
+        let layout = Layout::of(&head, length)?;
+        let mut end = 0;
+        for data in layout.in_file() {
+            if data.start < end {
+                return Err(ElfError::ProgramHeaders);
+            }
+            end = data.end;
+        }
+        Ok(layout)
+    }
+
+    /// Where the segments' data is, in the order of the file.
+    fn in_file(&self) -> Vec<Range<u64>> {
+        let data = self.segments.iter().map(|segment| segment.data.clone());
+        let mut data: Vec<_> = data.filter(|data| !data.is_empty()).collect();
+        data.sort_by_key(|data| data.start);
+        data
+    }
+
+    /// Where and how it is entered.
+    pub(super) fn entry(&self) -> Entry {
+        self.entry
+    }
+
+    /// The segments, by address.
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
     /// Where the first segment begins and where the last one ends.
@@ -175,6 +180,35 @@ impl Program {
         let start = self.segments.first().map_or(0, |segment| segment.address);
         let end = self.segments.last().map_or(0, Segment::end);
         (start, end)
+    }
+}
+
+impl Program {
+    /// Takes what is to be loaded out of a file that is in memory as a whole.
+    pub(super) fn parse(file: Vec<u8>) -> Result<Program, ElfError> {
+        let layout = Layout::of(file.get(..HEAD).unwrap_or(&file), file.len() as u64)?;
+        Ok(Program { layout, bytes: file })
+    }
+
+    /// Takes of a file with this layout what is to be loaded, and nothing else: `append` appends what
+    /// is at a place in the file.
+    pub(super) fn read<E>(
+        mut layout: Layout,
+        mut append: impl FnMut(Range<u64>, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Program, E> {
+        let mut bytes =
+            Vec::with_capacity(at(layout.segments.iter().map(Segment::size_in_file).sum()));
+        for segment in &mut layout.segments {
+            let start = bytes.len() as u64;
+            append(segment.data.clone(), &mut bytes)?;
+            segment.data = start..bytes.len() as u64;
+        }
+        Ok(Program { layout, bytes })
+    }
+
+    /// What is loaded, and where.
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Bytes of all segments in the file.
@@ -190,18 +224,18 @@ impl Program {
 
     /// The segments' addresses and data.
     fn data(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.segments.iter().map(|segment| {
-            (segment.address, self.bytes.get(segment.data.clone()).unwrap_or_default())
+        self.layout.segments.iter().map(|Segment { address, data, .. }| {
+            (*address, self.bytes.get(at(data.start)..at(data.end)).unwrap_or_default())
         })
     }
 
-    /// Writes the segments to where they belong and gives the entry point. The memory is fresh: what is
-    /// zero in a segment is left as it is, so that nobody pays for pages that nobody has used.
-    pub(super) fn load(&self, memory: &GuestMemoryMmap) -> Result<Entry, GuestMemoryError> {
+    /// Writes the segments to where they belong. The memory is fresh: what is zero in a segment is
+    /// left as it is, so that nobody pays for pages that nobody has used.
+    pub(super) fn load(&self, memory: &GuestMemoryMmap) -> Result<(), GuestMemoryError> {
         for (address, data) in self.data() {
             memory.write_slice(data, GuestAddress(address))?;
         }
-        Ok(self.entry)
+        Ok(())
     }
 }
 
@@ -268,6 +302,6 @@ impl Load {
 }
 
 /// A place in a file as an index into it.
-fn at(offset: u64) -> usize {
+pub(super) fn at(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }

@@ -44,11 +44,14 @@ mod identify;
 mod lz4;
 mod lzo;
 mod payload;
+mod vmlinux;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use thiserror::Error;
@@ -60,7 +63,8 @@ pub use self::identify::Looks;
 pub use self::payload::{Compression, PayloadError};
 
 use self::bzimage::BzImage;
-use self::elf::Program;
+use self::elf::{Layout, Program};
+use self::vmlinux::Vmlinux;
 use crate::BootMode;
 
 /// Bytes from the start of an image by which it is told what it is.
@@ -78,30 +82,34 @@ const VMLINUX_INITRD_ADDR_MAX: u64 = 0x7fff_ffff;
 /// The same for 32-bit kernels, which map less than 1 GiB of memory.
 const VMLINUX_32_INITRD_ADDR_MAX: u64 = 0x37ff_ffff;
 
-/// A kernel image, read and checked, that many machines can share.
+/// A kernel image, checked, that many machines can share.
 ///
-/// It holds the image (of a vmlinux: what is loaded, without debug information) and, once a machine
-/// was booted with [`BootMode::Direct`], the decompressed kernel. The file is not looked at again.
+/// Of a bzImage the file is read at once and not looked at again. A vmlinux stays in its file, which is
+/// kept open: the first machine reads the kernel from there into its memory. What a second one takes it
+/// from is kept: the decompressed kernel, or what is loaded of the vmlinux.
 pub struct Kernel {
     image: Image,
+    /// What is loaded, once somebody had a use for it beside one machine.
+    program: Mutex<Option<Arc<Program>>>,
+    /// Whether a machine was made of it.
+    was_loaded: AtomicBool,
     reads_mp_table: OnceLock<bool>,
 }
 
 enum Image {
-    BzImage {
-        image: BzImage,
-        /// The decompressed payload, made when it is first asked for.
-        program: Mutex<Option<Arc<Program>>>,
-    },
-    Vmlinux(Program),
+    BzImage(BzImage),
+    /// In a file.
+    Vmlinux(Vmlinux),
+    /// In memory from the beginning.
+    Program(Arc<Program>),
 }
 
 impl fmt::Debug for Kernel {
     /// Without its megabytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let format = match &self.image {
-            Image::BzImage { .. } => "bzImage",
-            Image::Vmlinux(_) => "vmlinux",
+            Image::BzImage(_) => "bzImage",
+            Image::Vmlinux(_) | Image::Program(_) => "vmlinux",
         };
         f.debug_struct("Kernel")
             .field("format", &format)
@@ -193,6 +201,12 @@ pub enum KernelError {
         /// Where the machine's memory ends.
         have: u64,
     },
+    /// A vmlinux is not any more what it was when it was opened.
+    #[error("the kernel image {path} was changed while it was in use", path = .path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Guest memory can't be written.
     #[error("can't write the kernel to guest memory")]
     Memory(#[from] GuestMemoryError),
@@ -222,10 +236,8 @@ impl Kernel {
         file.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
         file.rewind().map_err(failed)?;
         if identify::is_elf(&head) {
-            return Kernel::from_elf(file, &head).map_err(|error| match error {
-                KernelError::Elf(ElfError::Read(source)) => failed(source),
-                other => other,
-            });
+            refuse_foreign(&head)?;
+            return Ok(Kernel::of(Image::Vmlinux(Vmlinux::open(path, file)?)));
         }
         if let Some(looks) = identify::not_a_bzimage(&head) {
             return Err(KernelError::NotAKernel(looks));
@@ -243,8 +255,13 @@ impl Kernel {
     /// Fails if it is not a kernel for this machine, or is damaged.
     pub fn from_bytes(image: Vec<u8>) -> Result<Kernel, KernelError> {
         if identify::is_elf(&image) {
-            let head = image.get(..HEAD).unwrap_or(&image).to_vec();
-            return Kernel::from_elf(Cursor::new(image), &head);
+            refuse_foreign(image.get(..HEAD).unwrap_or(&image))?;
+            let part = |Range { start, end }| image.get(elf::at(start)..elf::at(end));
+            let program = Program::read(Layout::read(Cursor::new(&image))?, |data, bytes| {
+                bytes.extend_from_slice(part(data).ok_or(ElfError::Truncated)?);
+                Ok::<_, ElfError>(())
+            })?;
+            return Ok(Kernel::of(Image::Program(Arc::new(program))));
         }
         if let Some(looks) = identify::not_a_bzimage(&image) {
             return Err(KernelError::NotAKernel(looks));
@@ -252,28 +269,25 @@ impl Kernel {
         Kernel::from_bzimage(image)
     }
 
-    fn from_elf(source: impl Read + Seek, head: &[u8]) -> Result<Kernel, KernelError> {
-        if let Some(looks) = identify::foreign_elf(head) {
-            return Err(KernelError::NotAKernel(looks));
-        }
-        Ok(Kernel::of(Image::Vmlinux(Program::read(source)?)))
-    }
-
     fn from_bzimage(image: Vec<u8>) -> Result<Kernel, KernelError> {
-        let image = BzImage::parse(image)?;
-        Ok(Kernel::of(Image::BzImage { image, program: Mutex::new(None) }))
+        Ok(Kernel::of(Image::BzImage(BzImage::parse(image)?)))
     }
 
     fn of(image: Image) -> Kernel {
-        Kernel { image, reads_mp_table: OnceLock::new() }
+        Kernel {
+            image,
+            program: Mutex::new(None),
+            was_loaded: AtomicBool::new(false),
+            reads_mp_table: OnceLock::new(),
+        }
     }
 
     /// The version that a bzImage's header names, as `uname -r` and the build would show it; none
     /// for a vmlinux.
     pub fn version(&self) -> Option<&str> {
         match &self.image {
-            Image::BzImage { image, .. } => image.version(),
-            Image::Vmlinux(_) => None,
+            Image::BzImage(image) => image.version(),
+            Image::Vmlinux(_) | Image::Program(_) => None,
         }
     }
 
@@ -283,8 +297,8 @@ impl Kernel {
     /// Fails if there is no payload, or none that is known.
     pub fn compression(&self) -> Result<Option<Compression>, KernelError> {
         match &self.image {
-            Image::BzImage { image, .. } => Ok(Some(Compression::of(image.payload()?)?)),
-            Image::Vmlinux(_) => Ok(None),
+            Image::BzImage(image) => Ok(Some(Compression::of(image.payload()?)?)),
+            Image::Vmlinux(_) | Image::Program(_) => Ok(None),
         }
     }
 
@@ -296,33 +310,28 @@ impl Kernel {
     /// # Errors
     /// Fails if there is no payload to look at, or a damaged one.
     pub fn is_32_bit(&self) -> Result<bool, KernelError> {
-        let mode = match &self.image {
-            Image::BzImage { image, program } => match image.is_64_bit() {
-                Some(true) => EntryMode::Long,
-                Some(false) => EntryMode::Protected,
-                None => decompressed(image, program)?.mode(),
-            },
-            Image::Vmlinux(program) => program.mode(),
-        };
-        Ok(mode == EntryMode::Protected)
+        if let Image::BzImage(image) = &self.image
+            && let Some(is_64_bit) = image.is_64_bit()
+        {
+            return Ok(!is_64_bit);
+        }
+        Ok(self.layout()?.entry().mode == EntryMode::Protected)
     }
 
     /// Whether the kernel can read an MP table (CONFIG_X86_MPPARSE), judged by the message that its
     /// code for it prints. One that can't finds its processors by ACPI alone. A kernel without
     /// printk (CONFIG_PRINTK) does not show it.
     ///
-    /// The first call decompresses a bzImage's payload.
+    /// The first call decompresses a bzImage's payload, or reads a vmlinux.
     ///
     /// # Errors
     /// Fails if there is no payload, or a damaged one.
     pub fn reads_mp_table(&self) -> Result<bool, KernelError> {
-        let answer = |program: &Program| {
-            *self.reads_mp_table.get_or_init(|| program.contains(MP_TABLE_MESSAGE))
-        };
-        match &self.image {
-            Image::BzImage { image, program } => Ok(answer(&*decompressed(image, program)?)),
-            Image::Vmlinux(program) => Ok(answer(program)),
+        if let Some(answer) = self.reads_mp_table.get() {
+            return Ok(*answer);
         }
+        let program = self.program()?;
+        Ok(*self.reads_mp_table.get_or_init(|| program.contains(MP_TABLE_MESSAGE)))
     }
 
     /// What the kernel asks of a machine that boots it so.
@@ -345,31 +354,33 @@ impl Kernel {
     /// vmlinux for [`BootMode::Native`].
     pub fn requirements(&self, boot: BootMode) -> Result<Requirements, KernelError> {
         match (&self.image, boot) {
-            (Image::BzImage { image, program }, BootMode::Direct) => {
-                let program = decompressed(image, program)?;
-                let (start, end) = program.span();
+            (Image::BzImage(image), BootMode::Direct) => {
+                let (start, end) = self.layout()?.span();
                 // init_size has room for the decompressor too, which isn't used here. The little
                 // that this asks for too much keeps both ways to boot on the same memory map.
                 let end = end.max(image.runtime_end().unwrap_or(0));
                 Ok(image.requirements(start, end))
             }
-            (Image::BzImage { image, .. }, BootMode::Native) => {
+            (Image::BzImage(image), BootMode::Native) => {
                 let native = image.native();
                 Ok(image.requirements(native.start, native.end))
             }
-            (Image::Vmlinux(program), BootMode::Direct) => {
-                let (start, end) = program.span();
+            (Image::Vmlinux(_) | Image::Program(_), BootMode::Direct) => {
+                let layout = self.layout()?;
+                let (start, end) = layout.span();
                 Ok(Requirements {
                     start,
                     end,
-                    initrd_addr_max: match program.mode() {
+                    initrd_addr_max: match layout.entry().mode {
                         EntryMode::Long => VMLINUX_INITRD_ADDR_MAX,
                         EntryMode::Protected => VMLINUX_32_INITRD_ADDR_MAX,
                     },
                     cmdline_size: VMLINUX_CMDLINE_SIZE,
                 })
             }
-            (Image::Vmlinux(_), BootMode::Native) => Err(KernelError::NativeVmlinux),
+            (Image::Vmlinux(_) | Image::Program(_), BootMode::Native) => {
+                Err(KernelError::NativeVmlinux)
+            }
         }
     }
 
@@ -386,34 +397,72 @@ impl Kernel {
             return Err(KernelError::TooLittleMemory { start, end, have });
         }
         let (entry, setup_header) = match (&self.image, boot) {
-            (Image::BzImage { image, program }, BootMode::Direct) => {
-                let entry = decompressed(image, program)?.load(memory)?;
-                (entry, image.setup_header().to_vec())
-            }
-            (Image::BzImage { image, .. }, BootMode::Native) => {
+            (Image::BzImage(image), BootMode::Native) => {
                 let native = image.native();
                 memory.write_slice(image.protected_mode(), GuestAddress(native.start))?;
                 (native.entry, image.setup_header_at(native.start))
             }
-            (Image::Vmlinux(program), _) => (program.load(memory)?, Vec::new()),
+            (image, _) => {
+                let setup_header = match image {
+                    Image::BzImage(image) => image.setup_header().to_vec(),
+                    Image::Vmlinux(_) | Image::Program(_) => Vec::new(),
+                };
+                (self.load_program(memory)?, setup_header)
+            }
         };
         Ok(Loaded { entry, end, setup_header })
     }
+
+    fn load_program(&self, memory: &GuestMemoryMmap) -> Result<Entry, KernelError> {
+        let again = self.was_loaded.swap(true, Ordering::Relaxed);
+        match &self.image {
+            Image::Vmlinux(vmlinux) if !again && self.kept().is_none() => {
+                vmlinux.load(memory)?;
+                Ok(vmlinux.layout().entry())
+            }
+            _ => {
+                let program = self.program()?;
+                program.load(memory)?;
+                Ok(program.layout().entry())
+            }
+        }
+    }
+
+    /// What is loaded, and where.
+    fn layout(&self) -> Result<Layout, KernelError> {
+        match &self.image {
+            Image::Vmlinux(vmlinux) => Ok(vmlinux.layout().clone()),
+            Image::Program(program) => Ok(program.layout().clone()),
+            Image::BzImage(_) => Ok(self.program()?.layout().clone()),
+        }
+    }
+
+    fn kept(&self) -> Option<Arc<Program>> {
+        // What is in there is whole or absent, whatever became of a thread that held the lock.
+        self.program.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is loaded, decompressed or read by whoever comes first.
+    fn program(&self) -> Result<Arc<Program>, KernelError> {
+        let mut kept = self.program.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = &*kept {
+            return Ok(Arc::clone(program));
+        }
+        let program = match &self.image {
+            Image::BzImage(image) => {
+                Arc::new(payload::decompress(image.payload()?, image.init_size())?)
+            }
+            Image::Vmlinux(vmlinux) => Arc::new(vmlinux.read()?),
+            Image::Program(program) => Arc::clone(program),
+        };
+        *kept = Some(Arc::clone(&program));
+        Ok(program)
+    }
 }
 
-/// The payload of `image`, decompressed by whoever comes first.
-fn decompressed(
-    image: &BzImage,
-    program: &Mutex<Option<Arc<Program>>>,
-) -> Result<Arc<Program>, KernelError> {
-    // What is in there is whole or absent, whatever became of a thread that held the lock.
-    let mut program = program.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(program) = &*program {
-        return Ok(Arc::clone(program));
-    }
-    let fresh = Arc::new(payload::decompress(image.payload()?, image.init_size())?);
-    *program = Some(Arc::clone(&fresh));
-    Ok(fresh)
+/// Fails if the ELF file that begins with `head` is something else than a kernel for this machine.
+fn refuse_foreign(head: &[u8]) -> Result<(), KernelError> {
+    identify::foreign_elf(head).map_or(Ok(()), |looks| Err(KernelError::NotAKernel(looks)))
 }
 
 /// Decompresses a payload; gives the size of what is to be loaded of it.

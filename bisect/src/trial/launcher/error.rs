@@ -111,6 +111,7 @@ fn kernel_hint(error: &KernelError) -> &'static str {
             "let its own decompressor do it: --boot native"
         }
         KernelError::NativeVmlinux => "leave out --boot native",
+        KernelError::Changed { .. } => "wait until it is written, then begin again",
         KernelError::TooLittleMemory { .. } => "give the guest more with --memory",
         KernelError::Memory(_) => "`vmbisect doctor` says what this machine can do",
         KernelError::Header(_) | KernelError::Payload(_) | KernelError::Elf(_) => {

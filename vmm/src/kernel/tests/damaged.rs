@@ -33,9 +33,13 @@ fn every_truncation_is_refused() {
 
 #[test]
 fn every_truncation_of_a_vmlinux_is_refused() {
-    for file in [kernel_elf(), kernel_elf_32()] {
-        for length in 0..file.len() {
-            assert!(Kernel::from_bytes(file[..length].to_vec()).is_err(), "{length}");
+    for bytes in [kernel_elf(), kernel_elf_32()] {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&bytes).unwrap();
+        for length in (0..bytes.len()).rev() {
+            assert!(Kernel::from_bytes(bytes[..length].to_vec()).is_err(), "{length}");
+            file.as_file().set_len(length as u64).unwrap();
+            assert!(Kernel::open(file.path()).is_err(), "{length}");
         }
     }
 }

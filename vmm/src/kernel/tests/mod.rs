@@ -195,12 +195,52 @@ fn a_file_and_its_bytes_are_the_same_kernel() {
     assert!(bytes == loaded(&kernel, 0x20_2400));
 }
 
+/// A file with the vmlinux of [`kernel_elf`].
+fn vmlinux_file() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&kernel_elf()).unwrap();
+    file
+}
+
+#[test]
+fn each_machine_gets_the_same_vmlinux_whatever_it_is_read_for() {
+    let expected = loaded(&Kernel::from_bytes(kernel_elf()).unwrap(), 0x20_2400);
+    let file = vmlinux_file();
+    let kernel = Kernel::open(file.path()).unwrap();
+    let asked = Kernel::open(file.path()).unwrap();
+    assert!(!asked.reads_mp_table().unwrap());
+    // It is gone for others.
+    file.close().unwrap();
+    for kernel in [&kernel, &kernel, &kernel, &asked, &asked] {
+        assert!(expected == loaded(kernel, 0x20_2400));
+    }
+}
+
+#[test]
+fn a_vmlinux_that_changes_under_way_is_no_kernel() {
+    let file = vmlinux_file();
+    let [first, second] = [(); 2].map(|()| Kernel::open(file.path()).unwrap());
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    file.as_file().set_modified(long_ago).unwrap();
+    assert!(matches!(first.load(&memory(), Direct), Err(KernelError::Changed { .. })));
+    assert!(matches!(second.reads_mp_table(), Err(KernelError::Changed { .. })));
+    let kernel = Kernel::open(file.path()).unwrap();
+    file.as_file().set_len(0x3000).unwrap();
+    let error = kernel.load(&memory(), Direct).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("the kernel image {} was changed while it was in use", file.path().display())
+    );
+}
+
 #[test]
 fn one_kernel_is_shared_by_many_threads() {
-    let kernel = Kernel::from_bytes(bzimage()).unwrap();
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| assert_eq!(loaded(&kernel, 4), b"\xfa\xf4\xeb\xfd"));
-        }
-    });
+    let file = vmlinux_file();
+    for kernel in [Kernel::from_bytes(bzimage()).unwrap(), Kernel::open(file.path()).unwrap()] {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(loaded(&kernel, 4), b"\xfa\xf4\xeb\xfd"));
+            }
+        });
+    }
 }
