@@ -1,6 +1,7 @@
 //! A running machine.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -71,7 +72,8 @@ impl Machine {
     ///
     /// To make a VM takes KVM some ten milliseconds, in most of which it waits. So `configure`, which
     /// best reads the kernel's image, runs on a thread of its own meanwhile, and what it describes is
-    /// put into the guest's memory there:
+    /// put into the guest's memory there, of which the kernel's first needs are met in what is left of
+    /// the time:
     ///
     /// ```no_run
     /// use std::sync::Arc;
@@ -102,11 +104,13 @@ impl Machine {
         E: From<StartError> + Send,
     {
         let start = Instant::now();
+        let vm_is_made = AtomicBool::new(false);
         let (vm, prepared) = thread::scope(|scope| {
             let prepared =
                 thread::Builder::new().name("prepare".to_owned()).spawn_scoped(scope, || {
                     let config = configure()?;
                     let prepared = setup::prepare(&config)?;
+                    prepared.populate(|| vm_is_made.load(Ordering::Relaxed));
                     Ok::<_, E>((config, prepared))
                 });
             // On this thread, not on the new one: where there is but one CPU, the new one would be given
@@ -114,6 +118,7 @@ impl Machine {
             let prepared =
                 prepared.map_err(|source| StartError::Host { what: "a thread", source })?;
             let vm = vm::create();
+            vm_is_made.store(true, Ordering::Relaxed);
             let prepared = prepared.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok::<_, StartError>((vm, prepared))
         })?;

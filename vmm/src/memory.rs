@@ -1,10 +1,11 @@
 //! The guest's memory as the host has it.
 
 use std::io;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use vm_memory::mmap::MmapRegion;
-use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::x86_64::layout;
 
@@ -45,6 +46,29 @@ impl Ram {
         }
         let memory = GuestMemoryMmap::from_regions(regions).map_err(io::Error::other)?;
         Ok(Ram { memory, _mapping: mapping })
+    }
+
+    /// Has the host give the large pages in `range`, one after the other until `is_enough`
+    /// says so. For memory that the guest will touch all of: it costs less now than by an
+    /// exit for each page. A host that can't is none the worse.
+    pub(crate) fn populate(&self, range: Range<u64>, is_enough: impl Fn() -> bool) {
+        let step = LARGE_PAGE as u64;
+        let mut address = range.start - range.start % step;
+        while address < range.end && !is_enough() {
+            let Ok(slice) = self.memory.get_slice(GuestAddress(address), LARGE_PAGE) else {
+                return;
+            };
+            let guard = slice.ptr_guard_mut();
+            // SAFETY: the guard's range is mapped, and the advice changes nothing that is read from it.
+            let failed = unsafe {
+                libc::madvise(guard.as_ptr().cast(), slice.len(), libc::MADV_POPULATE_WRITE)
+            };
+            // Linux before 5.14 does not know it.
+            if failed != 0 {
+                return;
+            }
+            address += step;
+        }
     }
 
     /// For reading and writing it.
@@ -135,7 +159,7 @@ impl Drop for Mapping {
 
 #[cfg(test)]
 mod tests {
-    use vm_memory::{Bytes, GuestMemoryBackend};
+    use vm_memory::Bytes;
 
     use super::*;
 
@@ -172,6 +196,23 @@ mod tests {
         assert_eq!(memory.read_obj::<u64>(GuestAddress(layout::HOLE_END)).unwrap(), 7);
         let behind = memory.get_host_address(GuestAddress(layout::HOLE_END)).unwrap();
         assert_eq!(behind.align_offset(LARGE_PAGE), 0, "large pages there as well");
+    }
+
+    #[test]
+    fn populating_keeps_what_is_there_and_stops_when_told_or_at_the_end() {
+        let ram = Ram::new(7 << 20).unwrap();
+        ram.guest().write_obj(7u64, GuestAddress(3 << 20)).unwrap();
+        let looks = std::cell::Cell::new(0);
+        let count = |most: usize| {
+            looks.set(looks.get() + 1);
+            looks.get() > most
+        };
+        ram.populate(1 << 20..u64::MAX, || count(2));
+        assert!(looks.get() <= 3, "{}", looks.get());
+        ram.populate(1 << 20..u64::MAX, || false);
+        ram.populate(1 << 40..u64::MAX, || false);
+        assert_eq!(ram.guest().read_obj::<u64>(GuestAddress(3 << 20)).unwrap(), 7);
+        assert_eq!(ram.guest().read_obj::<u64>(GuestAddress(5 << 20)).unwrap(), 0);
     }
 
     #[test]

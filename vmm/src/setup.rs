@@ -1,5 +1,6 @@
 //! Makes a machine: a VM, its memory and what lies in it, its devices and its vCPUs.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,12 +38,24 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
 /// whether each has left.
 const TICK: Duration = Duration::from_millis(50);
 const KEYBOARD_IRQ: u32 = 1;
+const MIB: u64 = 1 << 20;
+/// Bytes that a kernel allocates early beside its map of the memory, at least.
+const OTHER_EARLY: u64 = 2 * MIB;
 
 /// The guest's memory with everything in it that the guest starts from, and where it starts.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     memory: Arc<Ram>,
     boot: Boot,
+    /// Memory that the guest will write to all of.
+    early: [Range<u64>; 2],
+}
+
+impl Prepared {
+    /// Gets the guest memory that it will need at once, as far as there is time for that.
+    pub(crate) fn populate(&self, is_enough: impl Fn() -> bool) {
+        self.early.iter().for_each(|range| self.memory.populate(range.clone(), &is_enough));
+    }
 }
 
 /// What the boot vCPU starts with.
@@ -62,7 +75,7 @@ struct Boot {
 pub(crate) fn make(
     (kvm, vm): (Kvm, VmFd),
     config: &MachineConfig,
-    Prepared { memory, boot }: Prepared,
+    Prepared { memory, boot, .. }: Prepared,
     queue: Arc<Queue>,
     stop: Arc<EventFd>,
     start: Instant,
@@ -161,8 +174,21 @@ pub(crate) fn prepare(config: &MachineConfig) -> Result<Prepared, StartError> {
     }
     let memory = Ram::new(usize::try_from(bytes).unwrap_or(usize::MAX))
         .map_err(|source| StartError::AllocateMemory { bytes, source })?;
-    let boot = fill_memory(config, plan, memory.guest())?;
-    Ok(Prepared { memory: Arc::new(memory), boot })
+    let (boot, kernel) = fill_memory(config, plan, memory.guest())?;
+    let early = [kernel, allocated_early(plan, memory.guest())];
+    Ok(Prepared { memory: Arc::new(memory), boot, early })
+}
+
+/// What a kernel allocates first of all: from the top of its memory down, below the initramfs where that
+/// is (memblock), one `struct page` of 64 bytes for each of its pages, page tables and hash tables.
+fn allocated_early(plan: Plan, memory: &GuestMemoryMmap) -> Range<u64> {
+    let top = memory.last_addr().0.saturating_add(1);
+    let size: u64 = memory.iter().map(|region| region.len()).sum();
+    let below = match plan.initramfs {
+        Some((start, length)) if top - (start + length) < MIB => start,
+        _ => top,
+    };
+    below.saturating_sub(size / 64 + OTHER_EARLY)..below
 }
 
 /// Checks that a vCPU can name every byte.
@@ -198,11 +224,12 @@ fn give_memory(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Also gives the memory that is the kernel's own.
 fn fill_memory(
     config: &MachineConfig,
     plan: Plan,
     memory: &GuestMemoryMmap,
-) -> Result<Boot, StartError> {
+) -> Result<(Boot, Range<u64>), StartError> {
     let kernel = config.kernel.load(memory, config.boot)?;
     if let (Some(initramfs), Some((address, _))) = (&config.initramfs, plan.initramfs) {
         memory.write_slice(initramfs, GuestAddress(address))?;
@@ -223,7 +250,8 @@ fn fill_memory(
     mptable::write(memory, config.vcpus)?;
     acpi::write(memory, config.vcpus)?;
     let cr3 = page_tables::write(memory)?;
-    Ok(Boot { entry: kernel.entry, cr3, segments: gdt::write(memory, kernel.entry.mode)? })
+    let segments = gdt::write(memory, kernel.entry.mode)?;
+    Ok((Boot { entry: kernel.entry, cr3, segments }, kernel.occupied))
 }
 
 /// An event that raises interrupt `irq` of the guest, edge triggered.

@@ -157,6 +157,8 @@ pub(crate) struct Loaded {
     pub(crate) entry: Entry,
     /// [`Requirements::end`].
     pub(crate) end: u64,
+    /// The memory that it writes to, every page of it, before it does anything else: its own.
+    pub(crate) occupied: Range<u64>,
     /// What belongs into boot_params from offset 0x1f1 on: the image's own setup header, as long as
     /// it says that it is. Empty for a vmlinux, which has none.
     pub(crate) setup_header: Vec<u8>,
@@ -396,34 +398,36 @@ impl Kernel {
             let have = memory.last_addr().0.saturating_add(1);
             return Err(KernelError::TooLittleMemory { start, end, have });
         }
-        let (entry, setup_header) = match (&self.image, boot) {
+        let (entry, occupied, setup_header) = match (&self.image, boot) {
             (Image::BzImage(image), BootMode::Native) => {
                 let native = image.native();
                 memory.write_slice(image.protected_mode(), GuestAddress(native.start))?;
-                (native.entry, image.setup_header_at(native.start))
+                (native.entry, start..end, image.setup_header_at(native.start))
             }
             (image, _) => {
                 let setup_header = match image {
                     Image::BzImage(image) => image.setup_header().to_vec(),
                     Image::Vmlinux(_) | Image::Program(_) => Vec::new(),
                 };
-                (self.load_program(memory)?, setup_header)
+                let layout = self.load_program(memory)?;
+                let (start, end) = layout.span();
+                (layout.entry(), start..end, setup_header)
             }
         };
-        Ok(Loaded { entry, end, setup_header })
+        Ok(Loaded { entry, end, occupied, setup_header })
     }
 
-    fn load_program(&self, memory: &GuestMemoryMmap) -> Result<Entry, KernelError> {
+    fn load_program(&self, memory: &GuestMemoryMmap) -> Result<Layout, KernelError> {
         let again = self.was_loaded.swap(true, Ordering::Relaxed);
         match &self.image {
             Image::Vmlinux(vmlinux) if !again && self.kept().is_none() => {
                 vmlinux.load(memory)?;
-                Ok(vmlinux.layout().entry())
+                Ok(vmlinux.layout().clone())
             }
             _ => {
                 let program = self.program()?;
                 program.load(memory)?;
-                Ok(program.layout().entry())
+                Ok(program.layout().clone())
             }
         }
     }
