@@ -43,16 +43,28 @@ extern "C" fn main() -> ! {
 fn run() -> ! {
     dev::populate();
     dev::open_console();
+    report::choose_channel();
+    // The host hears of us as soon as we can say it, before what a workload needs is made.
+    mounts::proc();
+    let mut terminal = command_line_of_proc();
+    if terminal.is_some() {
+        report::send(Message::Init);
+    }
     mounts::mount_all();
 
     let mut log = [0; LOG_BYTES];
     let length = sys::kernel_log(&mut log).unwrap_or(0);
     let log = log.get(..length).unwrap_or_default();
-    report::choose_channel();
-    let Some(terminal) = learn_command_line(log) else {
+    if terminal.is_none() {
+        // Without /proc.
+        terminal = kernel_log::command_line(log).and_then(learn_command_line);
+        if terminal.is_some() {
+            report::send(Message::Init);
+        }
+    }
+    let Some(terminal) = terminal else {
         fatal::give_up(format_args!("no {} on the command line", cmdline::NONCE_PARAMETER));
     };
-    report::send(Message::Init);
     facts(log);
 
     match workload::run(terminal) {
@@ -62,17 +74,18 @@ fn run() -> ! {
     sys::restart()
 }
 
-/// Takes the nonce from the command line, or from the kernel log where there is no /proc; whether
-/// the workload gets a terminal, or `None` without a nonce.
-fn learn_command_line(log: &[u8]) -> Option<bool> {
+/// [`learn_command_line`] of what /proc says, if there is one.
+fn command_line_of_proc() -> Option<bool> {
     let mut text = [0; 4096];
-    let length = sys::read_file(c"/proc/cmdline", &mut text).unwrap_or(0);
-    let line = match text.get(..length) {
-        Some(line) if !line.is_empty() => Some(line),
-        _ => kernel_log::command_line(log),
-    };
-    cmdline::nonce(line?).map(report::set_nonce)?;
-    line.map(cmdline::terminal)
+    let length = sys::read_file(c"/proc/cmdline", &mut text).ok()?;
+    learn_command_line(text.get(..length)?)
+}
+
+/// Takes the nonce from the command line; whether the workload gets a terminal, or `None` without a
+/// nonce.
+fn learn_command_line(line: &[u8]) -> Option<bool> {
+    cmdline::nonce(line).map(report::set_nonce)?;
+    Some(cmdline::terminal(line))
 }
 
 /// Reports what the host can't know of a kernel that prints nothing.

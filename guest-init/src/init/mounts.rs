@@ -17,9 +17,11 @@ struct Mount {
 const SAFE: usize = sys::MS_NOSUID | sys::MS_NODEV | sys::MS_NOEXEC;
 const USUAL: usize = sys::MS_NOSUID | sys::MS_NODEV;
 
+const PROC: Mount = Mount { kind: c"proc", target: c"/proc", flags: SAFE, options: c"" };
+
 /// In the order in which they depend on each other.
 const MOUNTS: &[Mount] = &[
-    Mount { kind: c"proc", target: c"/proc", flags: SAFE, options: c"" },
+    PROC,
     Mount { kind: c"sysfs", target: c"/sys", flags: SAFE, options: c"" },
     Mount { kind: c"tmpfs", target: c"/tmp", flags: USUAL, options: c"mode=1777" },
     Mount { kind: c"tmpfs", target: c"/dev/shm", flags: USUAL, options: c"mode=1777" },
@@ -36,6 +38,11 @@ pub(crate) fn devtmpfs() -> Result<(), Errno> {
         flags: sys::MS_NOSUID,
         options: c"mode=755",
     })
+}
+
+/// Mounts /proc. [`mount_all`] says it if that can't be.
+pub(crate) fn proc() {
+    let _ = mount(&PROC);
 }
 
 /// Mounts what the kernel has and says on the console what it has not.
