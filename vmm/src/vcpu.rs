@@ -82,6 +82,8 @@ impl Vcpu {
         self.control.count_exit();
         let vcpu = self.index;
         match exit {
+            VcpuExit::IoIn(port, data @ [_]) => self.bus.read(port, data),
+            VcpuExit::IoOut(port, data @ [_]) => self.bus.write(port, data),
             VcpuExit::IoOut(port, data) => {
                 let size = self.control.port_access_size();
                 data.chunks(size).find_map(|access| self.bus.write(port, access))
