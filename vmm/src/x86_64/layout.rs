@@ -5,15 +5,18 @@
 //! 0x0000_7000  boot_params, the "zero page"
 //! 0x0000_8ff0  top of the boot stack
 //! 0x0000_9000  page tables, six pages
-//! 0x0001_0000  setup_data: the seed for the guest's random generator
 //! 0x0002_0000  command line, up to 64 KiB
 //! 0x0009_f000  MP table; its floating pointer at 639 KiB, where kernels look for it
+//! 0x0009_f800  setup_data: the seed for the guest's random generator
 //! 0x000a_0000  legacy video memory and ROMs
 //! 0x000e_0000  ACPI tables, the RSDP first, where kernels look for it
 //! 0x0010_0000  the kernel and everything else; the initramfs at the top
 //! 0xc000_0000  hole for local APICs, I/O APIC and KVM's own pages
 //! 0x1_0000_0000  the rest of the memory, if there is more than 3 GiB
 //! ```
+//!
+//! The memory map ([`ram`]) has nothing between 0x9_f000 and 0x10_0000: what is there is no RAM to a
+//! guest, which leaves it alone, and reads it all the same.
 
 /// The global descriptor table that the boot vCPU starts with.
 pub(crate) const GDT: u64 = 0x500;
@@ -27,25 +30,25 @@ pub(crate) const BOOT_STACK: u64 = 0x8ff0;
 /// Page map level 4; the page directory pointer table and four page directories follow.
 pub(crate) const PAGE_TABLES: u64 = 0x9000;
 
-/// `struct setup_data` with the random seed.
-pub(crate) const SETUP_DATA: u64 = 0x1_0000;
-
 /// The kernel command line.
 pub(crate) const COMMAND_LINE: u64 = 0x2_0000;
 
 /// Room for the command line, its NUL included.
 pub(crate) const COMMAND_LINE_ROOM: usize = 0x1_0000;
 
-/// The MP configuration table. Up to 64 processors do not fit into the last KiB of base memory, so
-/// a page is reserved for it.
+/// Where base memory ends for the guest. The page that follows is ours.
+pub(crate) const BASE_MEMORY_END: u64 = 0x9_f000;
+
+/// The MP configuration table. Up to 64 processors do not fit into the last KiB below video memory.
 pub(crate) const MP_TABLE: u64 = 0x9_f000;
 
-/// The MP floating pointer: 639 KiB, the last KiB of base memory, is one of the places where a
+/// `struct setup_data` with the random seed. Where it is RAM, a kernel cuts that in pieces and prints
+/// a line for each.
+pub(crate) const SETUP_DATA: u64 = 0x9_f800;
+
+/// The MP floating pointer: 639 KiB, the last KiB below video memory, is one of the places where a
 /// kernel searches for it (arch/x86/kernel/mpparse.c).
 pub(crate) const MP_POINTER: u64 = 0x9_fc00;
-
-/// End of base memory; video memory and ROMs follow on a PC.
-pub(crate) const BASE_MEMORY_END: u64 = 0xa_0000;
 
 /// The ACPI tables. A kernel searches for the RSDP from here on, at every multiple of 16
 /// (drivers/acpi/acpica/tbxfroot.c).

@@ -34,7 +34,7 @@ const EXTERNAL: u8 = 3;
 #[derive(Debug, Error)]
 pub enum MpTableError {
     /// The table is larger than the room that the layout gives it.
-    #[error("MP table of {0} bytes does not fit below its pointer")]
+    #[error("MP table of {0} bytes does not fit below what follows it")]
     TooLarge(usize),
     /// Guest memory could not be written.
     #[error("can't write the MP table")]
@@ -44,7 +44,7 @@ pub enum MpTableError {
 /// Writes the table for `vcpus` processors, whose APIC ids count from 0.
 pub(crate) fn write(memory: &GuestMemoryMmap, vcpus: u8) -> Result<(), MpTableError> {
     let table = table(vcpus);
-    if table.len() as u64 > layout::MP_POINTER - layout::MP_TABLE {
+    if table.len() as u64 > layout::SETUP_DATA - layout::MP_TABLE {
         return Err(MpTableError::TooLarge(table.len()));
     }
     memory.write_slice(&table, GuestAddress(layout::MP_TABLE))?;
