@@ -158,17 +158,17 @@ impl<'a> AddressSpace<'a> {
         self.read(address, &mut bytes).then_some(bytes)
     }
 
-    /// Pages of the kernel's image that it may write to, in pieces of at most 2 MiB: address and size.
-    pub(crate) fn writable_image(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+    /// Pages of the kernel's image that it may write to, in pieces of at most 1 GiB.
+    pub(crate) fn writable_image(&self) -> impl Iterator<Item = WritablePage> + '_ {
         let mut next = IMAGE_START;
         std::iter::from_fn(move || {
             while next < IMAGE_END {
                 let address = next;
                 match self.walk(address) {
-                    Some(page) => {
-                        next = address + page.left;
-                        if page.writable {
-                            return Some((address, page.left));
+                    Some(Page { physical, left, writable }) => {
+                        next = address + left;
+                        if writable {
+                            return Some(WritablePage { address, physical, size: left });
                         }
                     }
                     // Where there is no table there is nothing in all that it would cover.
@@ -250,6 +250,17 @@ impl<'a> AddressSpace<'a> {
     }
 }
 
+/// A page of the kernel's image, or what is left of it from an address on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WritablePage {
+    /// Virtual address.
+    pub(crate) address: u64,
+    /// Physical address.
+    pub(crate) physical: u64,
+    /// Bytes.
+    pub(crate) size: u64,
+}
+
 struct Page {
     physical: u64,
     /// Bytes to the page's end.
@@ -294,7 +305,8 @@ pub(super) mod tests {
         assert_eq!(space.u64(IMAGE_START + 0xfffc), None, "half of it is no memory");
         assert_eq!(space.u64(0x0001_0000_0000_0000), None, "not canonical");
         let writable: Vec<_> = space.writable_image().collect();
-        assert_eq!(writable.first(), Some(&(IMAGE_START + 0x8000, PAGE)));
+        let first = WritablePage { address: IMAGE_START + 0x8000, physical: 0x8000, size: PAGE };
+        assert_eq!(writable.first(), Some(&first));
         assert_eq!(writable.len(), 8);
     }
 

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use self::ring::{Layout, Ring};
 use self::vmcoreinfo::VmCoreInfo;
-use super::memory::AddressSpace;
+use super::memory::{AddressSpace, WritablePage};
 use super::symbols::KernelSymbols;
 
 /// How much text is kept, of the last records. A kernel's buffer has 64 KiB to some MiB.
@@ -164,36 +164,32 @@ fn search(space: &AddressSpace<'_>) -> Option<Vec<LogRecord>> {
     let mut budget = MOST_SEARCHED.min(space.memory().end());
     let mut rings = 0;
     let mut piece = vec![0; PIECE];
-    'image: for (address, size) in space.writable_image() {
-        let mut at = address;
-        let end = address.saturating_add(size);
-        while at < end {
-            let length = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-            let Some(rest) = budget.checked_sub(length as u64) else { break 'image };
+    'image: for WritablePage { address, physical, size } in space.writable_image() {
+        for offset in (0..size).step_by(PIECE) {
+            let length = (size - offset).min(PIECE as u64);
+            let Some(rest) = budget.checked_sub(length) else { break 'image };
             budget = rest;
-            let Some(bytes) = piece.get_mut(..length) else { break };
-            if space.read(at, bytes) {
-                for (word, bytes) in bytes.chunks_exact(8).enumerate() {
-                    if !Ring::may_begin_with(bytes) {
-                        continue;
+            let Some(bytes) = piece.get_mut(..length as usize) else { break };
+            if !space.memory().read(physical + offset, bytes) {
+                continue;
+            }
+            let words = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+            for (index, _) in (0_u64..).zip(words).filter(|(_, word)| Ring::may_begin_with(*word)) {
+                let address = address + offset + 8 * index;
+                let layouts = Layout::KNOWN.iter();
+                let found = layouts.filter_map(|layout| Ring::open(space, address, layout));
+                for ring in found {
+                    rings += 1;
+                    if rings > MOST_RINGS {
+                        break 'image;
                     }
-                    let address = at + 8 * word as u64;
-                    let layouts = Layout::KNOWN.iter();
-                    let found = layouts.filter_map(|layout| Ring::open(space, address, layout));
-                    for ring in found {
-                        rings += 1;
-                        if rings > MOST_RINGS {
-                            break 'image;
-                        }
-                        if let Some(last) = ring.last_sequence(space)
-                            && best.as_ref().is_none_or(|(best, _)| *best <= last)
-                        {
-                            best = Some((last, ring));
-                        }
+                    if let Some(last) = ring.last_sequence(space)
+                        && best.as_ref().is_none_or(|(best, _)| *best <= last)
+                    {
+                        best = Some((last, ring));
                     }
                 }
             }
-            at += length as u64;
         }
     }
     best.map(|(_, ring)| ring.records(space))

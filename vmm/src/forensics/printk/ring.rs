@@ -111,9 +111,9 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// Whether a ring buffer could begin with these eight bytes: the number of bits, and padding.
-    pub(super) fn may_begin_with(bytes: &[u8]) -> bool {
-        matches!(bytes, [bits, 0, 0, 0, 0, 0, 0, 0] if COUNT_BITS.contains(&u32::from(*bits)))
+    /// Whether a ring buffer could begin with this word: the number of bits, and padding.
+    pub(super) fn may_begin_with(word: u64) -> bool {
+        (u64::from(*COUNT_BITS.start())..=u64::from(*COUNT_BITS.end())).contains(&word)
     }
 
     /// The ring buffer at `address`, if there is one: sizes and addresses make sense, and the newest
