@@ -16,7 +16,8 @@ use crate::setup::Prepared;
 use crate::sync::lock;
 use crate::{MachineConfig, MachineEvent, PvFeatures, StartError, setup, vm};
 
-/// A running machine. Dropping it stops it; its threads and its memory are gone when `drop` returns.
+/// A running machine. Dropping it stops it; its threads and its memory are gone when `drop` returns. KVM
+/// frees what it has of the machine some milliseconds later.
 #[derive(Debug)]
 pub struct Machine {
     queue: Arc<Queue>,

@@ -17,7 +17,7 @@ use crate::queue::Queue;
 use crate::sync::lock;
 use crate::vcpu::Vcpu;
 use crate::watch::{Awaited, Ended, LAST_LOOK, Watch};
-use crate::{CpuFacts, Ending, MachineEvent, Summary};
+use crate::{CpuFacts, Ending, MachineEvent, Summary, vm};
 
 /// How long a guest that hangs may take to answer NMIs, and how long it may be silent when it has begun
 /// to. A busy host's guest needs a second for its first word.
@@ -82,10 +82,12 @@ impl Supervisor {
             summary.console_bytes = console.bytes();
         }
         summary.facts = agent.facts();
+        // In this order: without vCPUs nobody touches the memory any more, and what else keeps the VM
+        // is gone before it.
         drop(crew);
         drop(self.bus);
-        drop(self.vm);
         drop(self.memory);
+        vm::leave(self.vm);
         summary.wall_us = micros_since(self.start);
     }
 }
