@@ -1,6 +1,9 @@
 //! Real kernels that end in every way that there is, one after the other on one outer machine: what
 //! is told of each, and of those that hang, where.
 
+#[path = "../../vmm/tests/support/image.rs"]
+mod image;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -89,6 +92,34 @@ fn ending(report: &TrialReport) -> &Ending {
     &report.machine.as_ref().unwrap_or_else(|| panic!("{report:?}")).ending
 }
 
+/// A guest that brings itself into a state from which no hardware goes on. Its code segment says of
+/// itself that it is both 64-bit and 32-bit (L and D), which a CPU refuses to load; QEMU's loads it, and
+/// refuses to enter a guest that has it, when the write to the serial port was seen to.
+fn refused_guest() -> Vec<u8> {
+    const BASE: u64 = 16 << 20;
+    #[rustfmt::skip]
+    let mut guest = vec![
+        0x0f, 0x01, 0x15, 0xf9, 0, 0, 0, //     lgdt [rip + 0xf9]   # at 0x100
+        0x6a, 0x08, //                          push 8
+        0x48, 0x8d, 0x05, 0x03, 0, 0, 0, //     lea rax, [rip + 3]
+        0x50, //                                push rax
+        0x48, 0xcb, //                          retfq               # to what follows
+        0x66, 0xba, 0xf8, 0x03, //              mov dx, 0x3f8
+        0xb0, b'\n', //                         mov al, 10
+        0xee, //                                out dx, al
+        0xeb, 0xfe, //                          jmp $
+    ];
+    guest.resize(0x100, 0);
+    guest.extend(23_u16.to_le_bytes());
+    guest.extend((BASE + 0x110).to_le_bytes());
+    guest.resize(0x110, 0);
+    for descriptor in [0, 0x00ef_9b00_0000_ffff, 0x00cf_9300_0000_ffff_u64] {
+        guest.extend(descriptor.to_le_bytes());
+    }
+    let size = guest.len() as u64;
+    image::elf(BASE, &[image::Segment { address: BASE, data: guest, size }])
+}
+
 /// Where fixtures are, on a host that can run trials.
 fn kernels() -> Option<&'static Kernels> {
     static READY: OnceLock<Option<&'static Kernels>> = OnceLock::new();
@@ -109,8 +140,19 @@ fn a_kernels_endings_are_told_apart() {
 
     let reboots = place.workload("reboots", "return reboot(RB_AUTOBOOT);");
     assert_eq!(*ending(&place.run(&good(reboots.clone()))), Ending::Reset);
-    let report = place.run(&Job { append: "reboot=t".into(), ..good(reboots) });
+    let report = place.run(&Job { append: "reboot=t".into(), ..good(reboots.clone()) });
     assert_eq!(*ending(&report), Ending::TripleFault);
+
+    if place.launcher.describe().starts_with("tcg") {
+        let refused = place.room.path().join("refused");
+        std::fs::write(&refused, refused_guest()).unwrap();
+        let report = place.run(&Job { vcpus: 1, ..job(&refused, reboots) });
+        let reason = 0xffff_ffff; // SVM_EXIT_ERR
+        assert_eq!(*ending(&report), Ending::EntryFailed { vcpu: 0, reason });
+        assert!(matches!(report.outcome, Outcome::Infra { .. }), "{:?}", report.outcome);
+    } else {
+        println!("skipped: only an emulator's CPU loads what it refuses to enter");
+    }
 
     // Without ACPI there is nothing that turns the machine off.
     let powers_off = place.workload("powers-off", "return reboot(RB_POWER_OFF);");
