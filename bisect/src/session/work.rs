@@ -78,6 +78,10 @@ pub(super) enum Message {
 
 /// Runs a batch at once. What happens is handed to `on_message` on this thread, as it happens;
 /// when that returns an error the rest of the batch is stopped, and the error returned.
+///
+/// A hit does not stop the others, even where it decides what is next. Hits come early and end a
+/// trial, so those stopped would mostly have stayed clean, and the bug would seem to show more often
+/// than it does. A batch is no larger than what runs at a time, so it costs one trial's time at most.
 pub(super) fn run_batch<E>(
     launcher: &dyn Launcher,
     jobs: &[Job],
