@@ -25,7 +25,7 @@ const LOG: &str = "\
 [    2.000000] ---[ end trace 0000000000000000 ]---
 ";
 
-/// Where cargo has put the program: beside the directory of this test.
+/// `vmbisect classify`, which may be given an input.
 fn vmbisect() -> Command {
     let mut command = Command::from_std(program::vmbisect());
     command.arg("classify");

@@ -82,6 +82,7 @@ impl Vcpu {
         self.control.count_exit();
         let vcpu = self.index;
         match exit {
+            // Nearly all are: a byte can't be several accesses, so nobody has to look.
             VcpuExit::IoIn(port, data @ [_]) => self.bus.read(port, data),
             VcpuExit::IoOut(port, data @ [_]) => self.bus.write(port, data),
             VcpuExit::IoOut(port, data) => {

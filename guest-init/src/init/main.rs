@@ -45,23 +45,15 @@ fn run() -> ! {
     dev::open_console();
     report::choose_channel();
     // The host hears of us as soon as we can say it, before what a workload needs is made.
-    mounts::proc();
-    let mut terminal = command_line_of_proc();
-    if terminal.is_some() {
-        report::send(Message::Init);
-    }
-    mounts::mount_all();
+    let proc = mounts::proc();
+    let terminal = begin_by_proc();
+    mounts::others(proc);
 
     let mut log = [0; LOG_BYTES];
     let length = sys::kernel_log(&mut log).unwrap_or(0);
     let log = log.get(..length).unwrap_or_default();
-    if terminal.is_none() {
-        // Without /proc.
-        terminal = kernel_log::command_line(log).and_then(learn_command_line);
-        if terminal.is_some() {
-            report::send(Message::Init);
-        }
-    }
+    // Without /proc the kernel's log has the command line.
+    let terminal = terminal.or_else(|| kernel_log::command_line(log).and_then(begin));
     let Some(terminal) = terminal else {
         fatal::give_up(format_args!("no {} on the command line", cmdline::NONCE_PARAMETER));
     };
@@ -74,17 +66,18 @@ fn run() -> ! {
     sys::restart()
 }
 
-/// [`learn_command_line`] of what /proc says, if there is one.
-fn command_line_of_proc() -> Option<bool> {
+/// [`begin`]s with the command line that /proc has, if there is one.
+fn begin_by_proc() -> Option<bool> {
     let mut text = [0; 4096];
     let length = sys::read_file(c"/proc/cmdline", &mut text).ok()?;
-    learn_command_line(text.get(..length)?)
+    begin(text.get(..length)?)
 }
 
-/// Takes the nonce from the command line; whether the workload gets a terminal, or `None` without a
-/// nonce.
-fn learn_command_line(line: &[u8]) -> Option<bool> {
+/// Takes the nonce from the command line and reports that init runs; whether the workload gets a
+/// terminal, or `None` without a nonce.
+fn begin(line: &[u8]) -> Option<bool> {
     cmdline::nonce(line).map(report::set_nonce)?;
+    report::send(Message::Init);
     Some(cmdline::terminal(line))
 }
 

@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 use core::fmt::{self, Write};
+use core::iter;
 
 use crate::dev;
 use crate::sys::{self, Errno};
@@ -19,9 +20,8 @@ const USUAL: usize = sys::MS_NOSUID | sys::MS_NODEV;
 
 const PROC: Mount = Mount { kind: c"proc", target: c"/proc", flags: SAFE, options: c"" };
 
-/// In the order in which they depend on each other.
-const MOUNTS: &[Mount] = &[
-    PROC,
+/// The others, in the order in which they depend on each other.
+const OTHERS: &[Mount] = &[
     Mount { kind: c"sysfs", target: c"/sys", flags: SAFE, options: c"" },
     Mount { kind: c"tmpfs", target: c"/tmp", flags: USUAL, options: c"mode=1777" },
     Mount { kind: c"tmpfs", target: c"/dev/shm", flags: USUAL, options: c"mode=1777" },
@@ -40,16 +40,18 @@ pub(crate) fn devtmpfs() -> Result<(), Errno> {
     })
 }
 
-/// Mounts /proc. [`mount_all`] says it if that can't be.
-pub(crate) fn proc() {
-    let _ = mount(&PROC);
+/// Mounts /proc.
+pub(crate) fn proc() -> Result<(), Errno> {
+    mount(&PROC)
 }
 
-/// Mounts what the kernel has and says on the console what it has not.
-pub(crate) fn mount_all() {
-    let mut missing = [None; MOUNTS.len()];
-    for (mount, missing) in MOUNTS.iter().zip(&mut missing) {
-        *missing = self::mount(mount).err().map(|error| (mount, error));
+/// Mounts what else the kernel has and says on the console what it has not, /proc included.
+pub(crate) fn others(proc: Result<(), Errno>) {
+    let others = OTHERS.iter().map(|mount| (mount, self::mount(mount)));
+    let all = iter::once((&PROC, proc)).chain(others);
+    let mut missing = [None; 1 + OTHERS.len()];
+    for ((mount, result), missing) in all.zip(&mut missing) {
+        *missing = result.err().map(|error| (mount, error));
     }
     if missing.iter().any(Option::is_some) {
         dev::say(format_args!("not mounted:{}", Missing(&missing)));

@@ -17,12 +17,11 @@ use std::process::{ChildStdout, Stdio};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use self::files::{mode, unpack, walk};
+use self::stream::Stream;
 use crate::cancel::Cancel;
 use crate::lock::Locked;
 use crate::{git, hex};
-
-use files::{mode, unpack, walk};
-use stream::Stream;
 
 /// Goes up when the same source comes to give another repository.
 const FORMAT: &str = "vmbisect import 1";
