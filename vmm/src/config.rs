@@ -47,9 +47,11 @@ pub struct MachineConfig {
     /// How long the guest may show no sign of progress before it ends as a hang.
     ///
     /// With none, the default, only hangs that no honest workload looks like end before the deadline:
-    /// a vCPU that has spun in one place of the kernel for [`MachineConfig::SPIN_PATIENCE`]. One that
-    /// is idle may be waiting for a timer of its workload's. With a time, an idle guest ends as well,
-    /// after so long a silence, and one that spins after so much CPU time.
+    /// a vCPU that has spun in one place of the kernel for [`MachineConfig::SPIN_PATIENCE`] with
+    /// interrupts off. One that is idle may be waiting for a timer of its workload's, and one that
+    /// spins with interrupts on may be idle as well (`idle=poll`), or in a long loop; if it hangs, the
+    /// kernel's own detector of soft lockups says so, where it has one. With a time, an idle guest ends
+    /// as well, after so long a silence, and one that spins in whatever way after so much CPU time.
     ///
     /// A guest whose vCPUs have all halted for good ends within seconds in any case; one that runs a
     /// program, or is elsewhere in its kernel at each look, never does before the deadline.
@@ -69,9 +71,9 @@ pub struct MachineConfig {
 }
 
 impl MachineConfig {
-    /// CPU time that a vCPU may spin for in one place of the kernel where [`Self::hang_after`] says
-    /// nothing: longer than the kernel's own detectors take (10 s for interrupts off, 20 s for a task
-    /// that does not let others run), so that they come first.
+    /// CPU time that a vCPU may spin for in one place of the kernel with interrupts off where
+    /// [`Self::hang_after`] says nothing: longer than the kernel's own detectors take (10 s for
+    /// interrupts off, 20 s for a task that does not let others run), so that they come first.
     pub const SPIN_PATIENCE: Duration = Duration::from_secs(30);
 
     /// A machine for `kernel` with one vCPU, 256 MiB, every paravirtual feature and a minute.

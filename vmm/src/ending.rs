@@ -31,6 +31,11 @@ pub enum Ending {
     TimedOut {
         /// Seconds the machine was given.
         seconds: u64,
+        /// Whether all that it did looks like a loop that does not end: it had been silent for half of
+        /// its time at least, the host had let it run meanwhile, and whenever it was looked at it was in
+        /// its kernel, though not in one place of it. Otherwise it works, and needs more time.
+        #[serde(default)]
+        stalled: bool,
     },
     /// The guest printed more than the console may hold.
     ConsoleLimit {
@@ -90,7 +95,15 @@ impl fmt::Display for Ending {
             Ending::Reset => f.write_str("guest reset"),
             Ending::TripleFault => f.write_str("triple fault"),
             Ending::Hang { kind } => write!(f, "hang: {kind}"),
-            Ending::TimedOut { seconds } => write!(f, "still running after {seconds} s"),
+            Ending::TimedOut { seconds, stalled: false } => {
+                write!(f, "still running after {seconds} s")
+            }
+            Ending::TimedOut { seconds, stalled: true } => {
+                write!(
+                    f,
+                    "still running after {seconds} s, the last half of it at least in silence"
+                )
+            }
             Ending::ConsoleLimit { bytes } => write!(f, "printed more than {bytes} bytes"),
             Ending::KvmInternalError { vcpu, suberror, data, rip } => {
                 write!(

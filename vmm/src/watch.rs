@@ -32,7 +32,7 @@ const FINAL_LOOKS: usize = 4;
 const BETWEEN_FINAL_LOOKS: Duration = Duration::from_millis(50);
 
 /// A guest that has said something so short a time ago is at work when its time is up, however it
-/// looks; or one that was heard in the second half of its time.
+/// looks; or one that was heard in the second half of its time. See [`least_silence`].
 const RECENTLY: Duration = Duration::from_secs(10);
 
 /// The part of the silence for which a vCPU that spins must have had a CPU, before it is its guest's
@@ -146,21 +146,9 @@ impl<'a> Watch<'a> {
             self.window.push(look);
         }
         if let Activity::Stuck(kind, time) = self.window.activity()
-            && self.patience(kind).is_some_and(|patience| time >= patience)
+            && patience(kind, self.awaited.hang_after).is_some_and(|patience| time >= patience)
         {
             self.end_as_hang(kind, vcpus);
-        }
-    }
-
-    /// How long a hang of this kind may last.
-    fn patience(&self, kind: HangKind) -> Option<Duration> {
-        match kind {
-            HangKind::SpinningInterruptsOff | HangKind::SpinningInterruptsOn => {
-                Some(self.awaited.hang_after.unwrap_or(MachineConfig::SPIN_PATIENCE))
-            }
-            HangKind::Idle => self.awaited.hang_after,
-            // It takes a proof.
-            HangKind::HaltedInterruptsOff => None,
         }
     }
 
@@ -191,44 +179,73 @@ impl<'a> Watch<'a> {
 
     /// Ends a machine whose time is up: as a hang if nothing goes on in it.
     fn out_of_time(&mut self) {
-        let timed_out = Ending::TimedOut { seconds: self.awaited.deadline.as_secs() };
+        let seconds = self.awaited.deadline.as_secs();
+        let timed_out = |stalled| Ending::TimedOut { seconds, stalled };
         self.is_heard();
         let (proof, vcpus) = self.crew.examine(LAST_LOOK);
         if let Some(kind) = proof {
             return self.end_as_hang(kind, vcpus);
         }
         self.vcpus = vcpus;
-        let silence = RECENTLY.min(self.awaited.deadline / 2);
-        if self.window.silence() < silence {
-            return self.awaited.hub.end(timed_out);
+        if self.window.silence() < least_silence(HangKind::Idle, self.awaited.deadline) {
+            return self.awaited.hub.end(timed_out(false));
         }
         for _ in 0..FINAL_LOOKS {
             thread::sleep(BETWEEN_FINAL_LOOKS);
             let (_, vcpus) = self.crew.examine(LIVE_LOOK);
             let Some(look) = self.crew.glimpses(&vcpus) else {
-                return self.awaited.hub.end(timed_out);
+                return self.awaited.hub.end(timed_out(false));
             };
             self.window.push(look);
         }
-        match self.window.activity() {
-            Activity::Stuck(kind, time) if !self.is_heard() && is_hang(kind, time, silence) => {
-                self.awaited.hub.end(Ending::Hang { kind })
+        let given = self.awaited.deadline;
+        let silence = self.window.silence();
+        let ending = match self.window.activity() {
+            Activity::Stuck(kind, time) if is_hang(kind, time, silence, given) => {
+                Ending::Hang { kind }
             }
-            _ => self.awaited.hub.end(timed_out),
-        }
+            Activity::Stuck(..) => timed_out(false),
+            Activity::Working => timed_out(self.window.is_stalled(given)),
+        };
+        let ending = if self.is_heard() { timed_out(false) } else { ending };
+        self.awaited.hub.end(ending);
     }
 }
 
-/// Whether a guest that was stuck so for this `time` when its own was up hangs: not if it spun on a host
-/// that gave it next to nothing of the `silence` to do so.
-fn is_hang(kind: HangKind, time: Duration, silence: Duration) -> bool {
+/// How long a hang of this kind may last before the guest's time is up.
+fn patience(kind: HangKind, hang_after: Option<Duration>) -> Option<Duration> {
     match kind {
-        HangKind::SpinningInterruptsOff | HangKind::SpinningInterruptsOn => {
-            time >= silence / LEAST_SHARE
-        }
-        // Nothing of which takes CPU time.
-        HangKind::Idle | HangKind::HaltedInterruptsOff => true,
+        HangKind::SpinningInterruptsOff => Some(hang_after.unwrap_or(MachineConfig::SPIN_PATIENCE)),
+        // A kernel that polls while it is idle spins with interrupts on, and so does any long loop in
+        // one. Where it hangs, its own detector of soft lockups says so in 20 s, if it has one.
+        HangKind::SpinningInterruptsOn | HangKind::Idle => hang_after,
+        // It takes a proof.
+        HangKind::HaltedInterruptsOff => None,
     }
+}
+
+/// How long a guest that was `given` this time must have been silent, when it is up, to hang so. A
+/// kernel that takes interrupts may be in a long loop, and is given the time to come out of it.
+fn least_silence(kind: HangKind, given: Duration) -> Duration {
+    let silence = match kind {
+        HangKind::SpinningInterruptsOn => MachineConfig::SPIN_PATIENCE,
+        HangKind::SpinningInterruptsOff | HangKind::Idle | HangKind::HaltedInterruptsOff => {
+            RECENTLY
+        }
+    };
+    silence.min(given / 2)
+}
+
+/// Whether a guest that was `given` this time, and was stuck so for this `time` and silent for so long
+/// when it was up, hangs: not if it spun on a host that gave it next to nothing of the silence to do so.
+fn is_hang(kind: HangKind, time: Duration, silence: Duration, given: Duration) -> bool {
+    let least = least_silence(kind, given);
+    let spins = match kind {
+        HangKind::SpinningInterruptsOff | HangKind::SpinningInterruptsOn => true,
+        // Nothing of which takes CPU time.
+        HangKind::Idle | HangKind::HaltedInterruptsOff => false,
+    };
+    silence >= least && (!spins || time >= least / LEAST_SHARE)
 }
 
 const ENDED: u32 = 0;
@@ -272,16 +289,37 @@ impl MutEventSubscriber for Watch<'_> {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn a_guest_that_got_no_cpu_does_not_spin() {
-        let silence = Duration::from_secs(10);
         let (little, enough) = (Duration::from_millis(499), Duration::from_millis(500));
         for kind in [HangKind::SpinningInterruptsOff, HangKind::SpinningInterruptsOn] {
-            assert!(!is_hang(kind, little, silence), "{kind:?}");
-            assert!(is_hang(kind, enough, silence), "{kind:?}");
+            assert!(!is_hang(kind, little, 10 * SECOND, 20 * SECOND), "{kind:?}");
+            assert!(is_hang(kind, enough, 10 * SECOND, 20 * SECOND), "{kind:?}");
         }
         for kind in [HangKind::Idle, HangKind::HaltedInterruptsOff] {
-            assert!(is_hang(kind, Duration::ZERO, silence), "{kind:?}");
+            assert!(is_hang(kind, Duration::ZERO, 10 * SECOND, 20 * SECOND), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn only_who_takes_no_interrupts_is_sure_to_hang_before_its_time_is_up() {
+        let told = Some(5 * SECOND);
+        for kind in [HangKind::SpinningInterruptsOn, HangKind::Idle] {
+            assert_eq!(patience(kind, None), None, "{kind:?}");
+            assert_eq!(patience(kind, told), told, "{kind:?}");
+        }
+        assert_eq!(patience(HangKind::SpinningInterruptsOff, None), Some(30 * SECOND));
+        assert_eq!(patience(HangKind::SpinningInterruptsOff, told), told);
+        assert_eq!(patience(HangKind::HaltedInterruptsOff, told), None);
+    }
+
+    #[test]
+    fn a_long_loop_that_takes_interrupts_is_given_longer_when_the_time_is_up() {
+        let hangs = |kind, silence| is_hang(kind, silence, silence, 100 * SECOND);
+        assert!(hangs(HangKind::SpinningInterruptsOff, 10 * SECOND));
+        assert!(!hangs(HangKind::SpinningInterruptsOn, 29 * SECOND));
+        assert!(hangs(HangKind::SpinningInterruptsOn, 30 * SECOND));
     }
 }

@@ -185,7 +185,7 @@ fn listener_that_never_listens_blocks_nobody() {
     assert!(probe.is_some(), "another machine is not held up");
     let run = listen(&machine);
     assert!(std::time::Instant::now() < deadline);
-    assert_eq!(run.summary.ending, Ending::TimedOut { seconds: 2 });
+    assert_eq!(run.summary.ending, Ending::TimedOut { seconds: 2, stalled: false });
     assert_eq!(run.lines.len() as u64, run.summary.console_bytes, "nothing is lost");
 }
 

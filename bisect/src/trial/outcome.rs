@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use vmm::{Ending, Milestone};
 
 use super::{SeenCrash, Target};
-use crate::crash::Crash;
+use crate::crash::{Crash, Kind};
 
 /// What a trial says about the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,9 @@ const NOT_FOUND: u8 = 127;
 /// crash counts: whatever follows may be its consequence. A hit needs no preconditions, since
 /// the target did show; a clean trial needs all of them. Nothing but the workload's own exit (or,
 /// where boot is the question, init) is ever clean.
+///
+/// A guest that still works when its time is up is slow, or its host is: that says nothing, whatever
+/// is looked for. The VMM tells it from one that hangs or has stalled.
 pub fn decide(evidence: &Evidence<'_>) -> Outcome {
     if *evidence.target == Target::NoBoot {
         return decide_boot(evidence);
@@ -102,8 +105,7 @@ pub fn decide(evidence: &Evidence<'_>) -> Outcome {
                 false => Outcome::Hang { title },
             }
         }
-        // A guest that spins looks like one that works: who looks for a hang takes the time-out
-        // for its sign.
+        Ending::TimedOut { stalled: false, .. } => still_works(&seen),
         Ending::TimedOut { .. } if *evidence.target == Target::Hang => Outcome::Hit { title: seen },
         Ending::TimedOut { .. } if booted => Outcome::Hang { title: seen },
         Ending::Reset | Ending::TripleFault if booted => match evidence.target {
@@ -135,10 +137,25 @@ fn decide_boot(evidence: &Evidence<'_>) -> Outcome {
         | Ending::EntryFailed { .. }
         | Ending::VmmError { .. }
         | Ending::Stopped => Outcome::Infra { reason: seen },
+        Ending::TimedOut { stalled: false, .. } if !evidence.crashes.iter().any(stops_a_boot) => {
+            still_works(&seen)
+        }
         _ => Outcome::Hit {
             title: evidence.crashes.first().map_or(seen, |first| first.crash.title.clone()),
         },
     }
+}
+
+/// Whether it may be for this that init is not reached: after a warning or a sanitizer's report a kernel
+/// goes on, and one that keeps complaining of a stall does not.
+fn stops_a_boot(SeenCrash { crash, .. }: &SeenCrash) -> bool {
+    crash.panicked || matches!(crash.kind, Kind::Bug | Kind::DoS | Kind::Hang)
+}
+
+/// It was not let come to its end.
+fn still_works(seen: &str) -> Outcome {
+    let reason = format!("{seen} and getting on: it needs a longer --timeout, or a host less busy");
+    Outcome::Invalid { reason }
 }
 
 /// The workload ended, and nothing was printed that is a crash.
@@ -249,7 +266,8 @@ mod tests {
     }
 
     const EXIT: Ending = Ending::Exit { status: 0 };
-    const TIMED_OUT: Ending = Ending::TimedOut { seconds: 9 };
+    const TIMED_OUT: Ending = Ending::TimedOut { seconds: 9, stalled: false };
+    const STALLED: Ending = Ending::TimedOut { seconds: 9, stalled: true };
     const HANG: Ending = Ending::Hang { kind: HangKind::HaltedInterruptsOff };
     const LIMIT: Ending = Ending::ConsoleLimit { bytes: 9 };
 
@@ -281,7 +299,7 @@ mod tests {
         // A reproducer that fails in the end has still done its work.
         assert_eq!(Trial::new(kvm_wait(), Ending::Exit { status: 1 }).decide(), clean);
         let agent = Ending::AgentFailed { reason: "no /proc".into() };
-        let others = [agent, Ending::Reset, Ending::TripleFault, HANG, TIMED_OUT, LIMIT];
+        let others = [agent, Ending::Reset, Ending::TripleFault, HANG, TIMED_OUT, STALLED, LIMIT];
         for ending in others.into_iter().chain(host_failures()) {
             for target in [kvm_wait(), Target::AnyCrash, Target::Hang, Target::ExitStatus(None)] {
                 assert_ne!(Trial::new(target, ending.clone()).decide(), clean, "{ending}");
@@ -341,7 +359,7 @@ mod tests {
 
     #[test]
     fn before_init_it_did_not_boot_and_after_it_something_broke() {
-        for ending in [Ending::Reset, Ending::TripleFault, TIMED_OUT, LIMIT] {
+        for ending in [Ending::Reset, Ending::TripleFault, STALLED, LIMIT] {
             for target in [kvm_wait(), Target::AnyCrash, Target::ExitStatus(None)] {
                 let trial = Trial::new(target, ending.clone()).reached(Milestone::FirstByte);
                 assert!(matches!(trial.decide(), Outcome::NoBoot { .. }), "{ending}");
@@ -350,8 +368,35 @@ mod tests {
         let after = |target, ending| Trial::new(target, ending).decide();
         assert_eq!(after(kvm_wait(), Ending::Reset), foreign("guest reset"));
         assert_eq!(after(Target::AnyCrash, Ending::TripleFault), hit("triple fault"));
-        assert!(matches!(after(kvm_wait(), TIMED_OUT), Outcome::Hang { .. }));
+        assert!(matches!(after(kvm_wait(), STALLED), Outcome::Hang { .. }));
         assert!(matches!(after(kvm_wait(), LIMIT), Outcome::Invalid { .. }));
+    }
+
+    #[test]
+    fn who_is_slow_is_told_to_wait_longer_whatever_is_looked_for() {
+        let all = [Target::NoBoot, Target::Hang, Target::AnyCrash, Target::ExitStatus(None)];
+        for target in all.into_iter().chain([kvm_wait()]) {
+            for reached in [Milestone::FirstByte, Milestone::WorkloadStarted] {
+                if target == Target::NoBoot && reached == Milestone::WorkloadStarted {
+                    continue; // It boots.
+                }
+                let outcome = Trial::new(target.clone(), TIMED_OUT).reached(reached).decide();
+                let Outcome::Invalid { reason } = outcome else {
+                    panic!("{target:?}: {outcome:?}")
+                };
+                assert!(reason.starts_with("still running after 9 s"), "{reason}");
+                assert!(reason.contains("a longer --timeout"), "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_slow_kernel_printed_on_its_way_may_be_why_it_does_not_boot() {
+        let early = Trial::new(Target::NoBoot, TIMED_OUT).reached(Milestone::FirstByte);
+        let mut warned = early.printed(&["WARNING in foo"]);
+        assert!(matches!(warned.decide(), Outcome::Invalid { .. }));
+        warned.crashes[0].crash.kind = Kind::Hang;
+        assert_eq!(warned.decide(), hit("WARNING in foo"));
     }
 
     #[test]
@@ -383,7 +428,7 @@ mod tests {
         let before = |target| Trial::new(target, HANG).reached(Milestone::FirstByte).decide();
         assert!(matches!(before(kvm_wait()), Outcome::Hang { .. }));
         assert!(matches!(before(Target::Hang), Outcome::Hit { .. }));
-        let late = |target| Trial::new(target, TIMED_OUT).decide();
+        let late = |target| Trial::new(target, STALLED).decide();
         assert!(matches!(late(Target::Hang), Outcome::Hit { .. }));
         let mut printed = Trial::new(Target::Hang, Ending::Stopped).printed(&["INFO: stall"]);
         assert_eq!(printed.decide(), foreign("INFO: stall"));
@@ -396,7 +441,7 @@ mod tests {
     fn no_boot() {
         let early = |ending| Trial::new(Target::NoBoot, ending).reached(Milestone::FirstByte);
         assert_eq!(early(Ending::Reset).decide(), hit("guest reset"));
-        assert!(matches!(early(TIMED_OUT).decide(), Outcome::Hit { .. }));
+        assert!(matches!(early(STALLED).decide(), Outcome::Hit { .. }));
         assert!(matches!(early(HANG).decide(), Outcome::Hit { .. }));
         let panic = early(Ending::Reset).printed(&["kernel panic: no init"]);
         assert_eq!(panic.decide(), hit("kernel panic: no init"));

@@ -4,9 +4,16 @@
 //! | --- | --- | --- |
 //! | every vCPU halted with interrupts off | two looks, the second with all of them at rest | at once: it is a proof |
 //! | spinning with interrupts off | one is in one place of its kernel whenever it is looked at, and takes no interrupts | when it has had CPU time for as long as the hang may last |
-//! | spinning with interrupts on | likewise, but it takes interrupts, and no other vCPU does any work | likewise |
+//! | spinning with interrupts on | likewise, but it takes interrupts, and no other vCPU does any work | at the deadline, or after the CPU time that the user has set |
 //! | idle | all wait for interrupts; or one is halted with interrupts off, and no other runs a program | at the deadline, or after the silence that the user has set |
 //! | making progress | a vCPU runs a program, or is elsewhere at each look | never: at the deadline it timed out |
+//!
+//! A kernel that polls while it is idle spins with interrupts on, and so does one in a long loop of an
+//! honest task's. From outside neither is told from a task that never lets go of its CPU; the kernel's own
+//! detector of soft lockups (20 s) tells it, and its word is a crash like any other.
+//!
+//! What timed out in its kernel alone, on a host that let it, and was silent for half of its time has
+//! *stalled*: it goes round in a loop that is too long to be one place.
 //!
 //! A spinning vCPU's patience is counted in the CPU time that its thread got, so that a host with
 //! other things to do does not make a guest look hung. A program that sleeps or computes without a
@@ -26,6 +33,12 @@ const MOST_LOOKS: usize = 128;
 
 /// Fewer looks than this say nothing about where a vCPU spins.
 const FEWEST_LOOKS: usize = 3;
+
+/// The part of its time for which a machine must have been silent for it to have stalled, and the part
+/// for which a vCPU must have had a CPU meanwhile. Where machines are three on each CPU, as who looks
+/// for races has them, a busy vCPU gets a sixth or so.
+const STALL_SILENCE: u32 = 2;
+const STALL_CPU_TIME: u32 = 8;
 
 /// A glance at one vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +79,8 @@ pub(crate) enum Activity {
 pub(crate) struct Window {
     since: Instant,
     looks: VecDeque<Vec<Glimpse>>,
+    /// Whether a vCPU was met in a program, at those looks too that are forgotten.
+    programs: bool,
 }
 
 /// What one vCPU does.
@@ -82,7 +97,7 @@ enum Doing {
 impl Window {
     /// The machine has been silent since then.
     pub(crate) fn new(since: Instant) -> Window {
-        Window { since, looks: VecDeque::new() }
+        Window { since, looks: VecDeque::new(), programs: false }
     }
 
     /// How long it has been silent.
@@ -92,6 +107,7 @@ impl Window {
 
     /// Takes in a look at all vCPUs.
     pub(crate) fn push(&mut self, look: Vec<Glimpse>) {
+        self.programs |= look.iter().any(|glimpse| glimpse.user);
         self.looks.push_back(look);
         if self.looks.len() > MOST_LOOKS {
             let mut keep = false;
@@ -110,6 +126,22 @@ impl Window {
             _ => false,
         };
         self.doing().into_iter().map(spins).collect()
+    }
+
+    /// Whether a machine that was given this time, and works, has done so for so long without a sign of
+    /// it that it can be taken for a hang: in its kernel alone, on a host that let it. A guest that is
+    /// only slow prints now and then, runs a program, or gets next to no CPU.
+    pub(crate) fn is_stalled(&self, given: Duration) -> bool {
+        let (Some(first), Some(last)) = (self.looks.front(), self.looks.back()) else {
+            return false;
+        };
+        let cpu_time = |(first, last): (&Glimpse, &Glimpse)| {
+            last.cpu_time.saturating_sub(first.cpu_time) >= given / STALL_CPU_TIME
+        };
+        !self.programs
+            && !self.doing().is_empty()
+            && self.silence() >= given / STALL_SILENCE
+            && first.iter().zip(last).any(cpu_time)
     }
 
     /// What each vCPU does; nothing if one did not answer.
@@ -340,6 +372,35 @@ mod tests {
         assert_eq!(beside(true, KERNEL), Some(HangKind::Idle));
         assert_eq!(beside(true, USER), None, "it may wait for what a program will do");
         assert_eq!(beside(false, KERNEL), None);
+    }
+
+    #[test]
+    fn who_works_for_long_without_a_word_has_stalled() {
+        let minute = Duration::from_secs(60);
+        // Looked at once a second; every other one a vCPU with half a CPU for itself.
+        let silent = |seconds: u64, share: u64, cs: u16| {
+            let since = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+            let mut window = Window::new(since);
+            for second in 0..seconds {
+                let look = [halted(0, true), running(AT + second * 0x4000, true, cs)];
+                let cpu_time = Duration::from_millis(second * share);
+                window.push(look.iter().map(|state| Glimpse::new(state, cpu_time)).collect());
+            }
+            assert_eq!(window.activity(), Activity::Working);
+            window.is_stalled(minute)
+        };
+        assert!(silent(45, 500, KERNEL));
+        assert!(!silent(20, 500, KERNEL), "it was heard a while ago");
+        assert!(!silent(45, 20, KERNEL), "the host did not let it");
+        assert!(!silent(45, 500, USER), "a program takes its time");
+        assert!(!Window::new(Instant::now()).is_stalled(Duration::ZERO), "nobody has looked");
+        let mut programs = Window::new(Instant::now().checked_sub(minute).unwrap());
+        for second in 0..10 * MOST_LOOKS as u64 {
+            let cs = if second == 1 { USER } else { KERNEL };
+            let state = running(AT + second * 0x4000, true, cs);
+            programs.push(vec![Glimpse::new(&state, Duration::from_millis(500 * second))]);
+        }
+        assert!(!programs.is_stalled(minute), "it ran a program, at a look that is forgotten");
     }
 
     #[test]

@@ -23,9 +23,9 @@ pub(crate) struct MachineArgs {
     pub(crate) timeout: u64,
 
     /// Seconds of silence after which a guest that makes no progress is ended as a hang. By default
-    /// that is 30 for a kernel that spins in one place (of the CPU time that it gets), while one
-    /// that is idle may wait for its workload until the time-out. One whose vCPUs have all halted for
-    /// good ends at once
+    /// that is 30 for a kernel that spins in one place with interrupts off (of the CPU time that it
+    /// gets), while one that is idle, or spins with interrupts on as `idle=poll` does, may go on until
+    /// the time-out. One whose vCPUs have all halted for good ends at once
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 3600))]
     pub(crate) hang_after: Option<u64>,
 
