@@ -159,20 +159,35 @@ fn write_vcpu(text: &mut String, vcpu: &VcpuState, symbols: Option<&Symbols>) {
         vcpu.exits,
     );
     let place = Frame { address: regs.rip, source: FrameSource::Register };
-    let place = vcpu.backtrace.first().unwrap_or(&place);
-    let _ = writeln!(text, "RIP: {:04x}:{}", regs.cs, describe(place, symbols));
-    let _ = writeln!(text, "RSP: {:016x} EFLAGS: {:08x}", regs.rsp, regs.rflags);
-    let rows = [
-        [("RAX", regs.rax), ("RBX", regs.rbx), ("RCX", regs.rcx)],
-        [("RDX", regs.rdx), ("RSI", regs.rsi), ("RDI", regs.rdi)],
-        [("RBP", regs.rbp), ("R08", regs.r8), ("R09", regs.r9)],
-        [("R10", regs.r10), ("R11", regs.r11), ("R12", regs.r12)],
-        [("R13", regs.r13), ("R14", regs.r14), ("R15", regs.r15)],
-        [("CR2", regs.cr2), ("CR3", regs.cr3), ("CR4", regs.cr4)],
-    ];
-    for row in rows {
-        let row = row.map(|(name, value)| format!("{name}: {value:016x}"));
-        let _ = writeln!(text, "{}", row.join(" "));
+    let place = describe(vcpu.backtrace.first().unwrap_or(&place), symbols);
+    // Each as the kernel itself would print them.
+    if regs.is_long_mode() {
+        let _ = writeln!(text, "RIP: {:04x}:{place}", regs.cs);
+        let _ = writeln!(text, "RSP: {:016x} EFLAGS: {:08x}", regs.rsp, regs.rflags);
+        let rows = [
+            [("RAX", regs.rax), ("RBX", regs.rbx), ("RCX", regs.rcx)],
+            [("RDX", regs.rdx), ("RSI", regs.rsi), ("RDI", regs.rdi)],
+            [("RBP", regs.rbp), ("R08", regs.r8), ("R09", regs.r9)],
+            [("R10", regs.r10), ("R11", regs.r11), ("R12", regs.r12)],
+            [("R13", regs.r13), ("R14", regs.r14), ("R15", regs.r15)],
+            [("CR2", regs.cr2), ("CR3", regs.cr3), ("CR4", regs.cr4)],
+        ];
+        for row in rows {
+            let row = row.map(|(name, value)| format!("{name}: {value:016x}"));
+            let _ = writeln!(text, "{}", row.join(" "));
+        }
+    } else {
+        let _ = writeln!(text, "EIP: {place}");
+        let _ = writeln!(text, "CS: {:04x} EFLAGS: {:08x}", regs.cs, regs.rflags);
+        let rows = [
+            [("EAX", regs.rax), ("EBX", regs.rbx), ("ECX", regs.rcx), ("EDX", regs.rdx)],
+            [("ESI", regs.rsi), ("EDI", regs.rdi), ("EBP", regs.rbp), ("ESP", regs.rsp)],
+            [("CR0", regs.cr0), ("CR2", regs.cr2), ("CR3", regs.cr3), ("CR4", regs.cr4)],
+        ];
+        for row in rows {
+            let row = row.map(|(name, value)| format!("{name}: {:08x}", value & 0xffff_ffff));
+            let _ = writeln!(text, "{}", row.join(" "));
+        }
     }
     if vcpu.backtrace.len() > 1 || !regs.is_user() {
         let _ = writeln!(text, "Call Trace:");
@@ -226,7 +241,8 @@ fn name(frame: &Frame, symbols: &Symbols) -> Option<(String, String)> {
 fn describe(frame: &Frame, symbols: Option<&Symbols>) -> String {
     match symbols.and_then(|symbols| name(frame, symbols)) {
         Some((name, place)) => format!("{name}{place}"),
-        None => format!("{:#018x}", frame.address),
+        None if frame.address > u32::MAX.into() => format!("{:#018x}", frame.address),
+        None => format!("{:#010x}", frame.address),
     }
 }
 
@@ -262,7 +278,7 @@ ffffffff81000800 T _etext
         VcpuState {
             vcpu,
             mp_state: MpState::Halted,
-            registers: Registers { rflags, cs: 0x10, ..Registers::default() },
+            registers: Registers { rflags, cs: 0x10, efer: 1 << 10, ..Registers::default() },
             backtrace: addresses.iter().enumerate().map(frame).collect(),
             ..VcpuState::default()
         }
@@ -370,6 +386,30 @@ ffffffff81000800 T _etext
         let (job, _map) = with_map(Target::Hang);
         let text = conclude(&job, hung).crashes[0].crash.report.clone();
         assert!(text.contains("is of another kernel"), "{text}");
+    }
+
+    #[test]
+    fn a_32_bit_kernels_report_has_its_registers_and_names() {
+        let mut map = tempfile::NamedTempFile::new().unwrap();
+        map.write_all(MAP.replace("ffffffff81", "c1").as_bytes()).unwrap();
+        let job = Job { target: Target::Hang, symbols: Some(map.path().to_owned()), ..job() };
+        let mut stuck = vcpu(0, OFF, &[0x134, 0x278, 0x305]);
+        for frame in &mut stuck.backtrace {
+            frame.address = frame.address - 0xffff_ffff_8100_0000 + 0xc100_0000;
+        }
+        stuck.registers =
+            Registers { cs: 0x60, rsp: 0xc123_4560, rflags: OFF, ..Registers::default() };
+        let report = conclude(&job, hung(HangKind::HaltedInterruptsOff, vec![stuck.clone()]));
+        assert_eq!(report.outcome, Outcome::Hit { title: "hang in kvm_wait".into() });
+        let text = &report.crashes[0].crash.report;
+        assert!(text.contains("\nEIP: kvm_wait+0x34/0x100\nCS: 0060 EFLAGS: 00000002\n"), "{text}");
+        assert!(text.contains(" EBP: 00000000 ESP: c1234560\n"), "{text}");
+        assert!(text.contains("Call Trace:\n kvm_wait+0x34/0x100\n __pv_queued"), "{text}");
+        assert_eq!(classify(text.as_bytes())[0].title, "hang in kvm_wait");
+        let nameless = Job { symbols: None, ..job };
+        let report = conclude(&nameless, hung(HangKind::HaltedInterruptsOff, vec![stuck]));
+        let text = &report.crashes[0].crash.report;
+        assert!(text.contains("\nEIP: 0xc1000134\n"), "{text}");
     }
 
     #[test]

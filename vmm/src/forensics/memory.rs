@@ -3,7 +3,11 @@
 //! Nothing that lies there is believed: page tables may point anywhere, at themselves or at nothing. A
 //! walk takes as many steps as there are levels, and what can't be read is `None`.
 
+use std::ops::Range;
+
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+
+use super::paging::{PAGE, Page, Paging, Tables};
 
 /// Memory that is read by physical address.
 ///
@@ -56,52 +60,50 @@ impl PhysicalMemory for Vec<u8> {
     }
 }
 
-const CR0_PG: u64 = 1 << 31;
-const CR4_LA57: u64 = 1 << 12;
-const EFER_LMA: u64 = 1 << 10;
-
-const PRESENT: u64 = 1;
-const WRITABLE: u64 = 1 << 1;
-const LARGE: u64 = 1 << 7;
-/// Bits 51 to 12 of a page table entry.
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-const PAGE: u64 = 4096;
-/// With page table isolation the user's top-level table is the page behind the kernel's.
-const PTI_USER: u64 = PAGE;
-
 /// Where a 64-bit kernel maps its image (`__START_KERNEL_map`), up to KERNEL_IMAGE_SIZE of it.
 pub(crate) const IMAGE_START: u64 = 0xffff_ffff_8000_0000;
-pub(crate) const IMAGE_END: u64 = IMAGE_START + (1 << 30);
-const LARGE_PAGE: u64 = 2 << 20;
+const IMAGE_END: u64 = IMAGE_START + (1 << 30);
+/// Where a 64-bit kernel's addresses begin.
+const KERNEL_START: u64 = 0xffff_8000_0000_0000;
 
-/// How a vCPU translates addresses (SDM volume 3, "Paging").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paging {
-    /// CR0; bit 31 turns paging on.
-    pub cr0: u64,
-    /// CR3: the top-level table.
-    pub cr3: u64,
-    /// CR4; bit 12 adds a fifth level.
-    pub cr4: u64,
-    /// IA32_EFER; bit 10 says that the vCPU is in long mode.
-    pub efer: u64,
-}
+/// Where a 32-bit kernel maps physical memory from 0 on, its image in it (`PAGE_OFFSET`): what
+/// CONFIG_VMSPLIT_* can make of it, the default first.
+const SPLITS: [u64; 5] = [0xc000_0000, 0xb000_0000, 0x8000_0000, 0x7800_0000, 0x4000_0000];
+/// KERNEL_IMAGE_SIZE of 32-bit kernels.
+const IMAGE_SIZE_32: u64 = 512 << 20;
 
-/// A vCPU's view of memory: 4-level and 5-level page tables, or physical addresses where paging is off.
+/// The least that the lowest table covers, in bytes.
+const TABLE_COVERS: u64 = 2 << 20;
+
+/// A vCPU's view of memory: through its page tables, of whichever kind, or physical addresses where
+/// paging is off.
 ///
 /// What the tables don't map is tried in the kernel's own tables, if a vCPU was in user mode with page
 /// table isolation; then, for the addresses of the kernel's image, where it lies if it was not moved.
-/// 32-bit page tables are not read.
 #[derive(Clone, Copy)]
 pub struct AddressSpace<'a> {
     memory: &'a dyn PhysicalMemory,
-    paging: Paging,
+    tables: Tables,
+    image: (u64, u64),
 }
 
 impl<'a> AddressSpace<'a> {
     /// The view of a vCPU that pages so.
     pub fn new(memory: &'a dyn PhysicalMemory, paging: Paging) -> AddressSpace<'a> {
-        AddressSpace { memory, paging }
+        let tables = Tables::new(paging);
+        let image = if tables.are_32_bit() {
+            // Each has the first MiB there, whatever else it maps.
+            let low = 1 << 20;
+            let is_there = |start: &u64| {
+                tables.walk(memory, start + low).is_some_and(|page| page.physical == low)
+            };
+            let [default, ..] = SPLITS;
+            let start = SPLITS.into_iter().find(is_there).unwrap_or(default);
+            (start, start + IMAGE_SIZE_32)
+        } else {
+            (IMAGE_START, IMAGE_END)
+        };
+        AddressSpace { memory, tables, image }
     }
 
     /// What is below it.
@@ -109,9 +111,25 @@ impl<'a> AddressSpace<'a> {
         self.memory
     }
 
-    /// Whether addresses can be translated: 64-bit page tables, or none.
-    pub fn is_readable(&self) -> bool {
-        self.paging.cr0 & CR0_PG == 0 || self.paging.efer & EFER_LMA != 0
+    /// Where the kernel's image may lie.
+    pub(crate) fn image(&self) -> Range<u64> {
+        self.image.0..self.image.1
+    }
+
+    /// Whether an address is one of the kernel's, not of a program's.
+    pub(crate) fn is_kernel(&self, address: u64) -> bool {
+        let start = if self.tables.are_32_bit() { self.image.0 } else { KERNEL_START };
+        address >= start && address <= self.longest()
+    }
+
+    /// Bytes of a pointer and of a `long` in the kernel: 4 under 32-bit page tables, else 8.
+    pub(crate) fn word_size(&self) -> u64 {
+        if self.tables.are_32_bit() { 4 } else { 8 }
+    }
+
+    /// The largest pointer, or `unsigned long`.
+    pub(crate) fn longest(&self) -> u64 {
+        if self.tables.are_32_bit() { u32::MAX.into() } else { u64::MAX }
     }
 
     /// The physical address behind `address`, and how many bytes from there on lie in one piece.
@@ -119,8 +137,8 @@ impl<'a> AddressSpace<'a> {
         let found = self.walk(address).map(|page| (page.physical, page.left));
         found.or_else(|| {
             // The early kernel, or one whose tables are gone.
-            let offset = address.checked_sub(IMAGE_START)?;
-            (address < IMAGE_END && self.is_readable() && offset < self.memory.end())
+            let offset = address.checked_sub(self.image.0)?;
+            (address < self.image.1 && offset < self.memory.end())
                 .then_some((offset, PAGE - offset % PAGE))
         })
     }
@@ -142,6 +160,11 @@ impl<'a> AddressSpace<'a> {
         true
     }
 
+    /// A pointer of the kernel's, or a `long`: little-endian, of [`AddressSpace::word_size`] bytes.
+    pub(crate) fn word(&self, address: u64) -> Option<u64> {
+        if self.tables.are_32_bit() { self.u32(address).map(u64::from) } else { self.u64(address) }
+    }
+
     /// A little-endian number of 8 bytes.
     pub fn u64(&self, address: u64) -> Option<u64> {
         self.array(address).map(u64::from_le_bytes)
@@ -160,9 +183,9 @@ impl<'a> AddressSpace<'a> {
 
     /// Pages of the kernel's image that it may write to, in pieces of at most 1 GiB.
     pub(crate) fn writable_image(&self) -> impl Iterator<Item = WritablePage> + '_ {
-        let mut next = IMAGE_START;
+        let Range { start: mut next, end } = self.image();
         std::iter::from_fn(move || {
-            while next < IMAGE_END {
+            while next < end {
                 let address = next;
                 match self.walk(address) {
                     Some(Page { physical, left, writable }) => {
@@ -172,81 +195,16 @@ impl<'a> AddressSpace<'a> {
                         }
                     }
                     // Where there is no table there is nothing in all that it would cover.
-                    None if self.has_table(address) => next = address + PAGE,
-                    None => next = (address / LARGE_PAGE + 1) * LARGE_PAGE,
+                    None if self.tables.has_table(self.memory, address) => next = address + PAGE,
+                    None => next = (address / TABLE_COVERS + 1) * TABLE_COVERS,
                 }
             }
             None
         })
     }
 
-    fn has_table(&self, address: u64) -> bool {
-        let mut table = self.root();
-        for level in (2..=self.levels()).rev() {
-            match self.entry(table, level, address) {
-                Some(entry) if entry & PRESENT != 0 && entry & LARGE == 0 => {
-                    table = entry & ADDRESS
-                }
-                _ => return false,
-            }
-        }
-        true
-    }
-
-    fn root(&self) -> u64 {
-        self.paging.cr3 & ADDRESS
-    }
-
-    fn levels(&self) -> u32 {
-        if self.paging.cr4 & CR4_LA57 != 0 { 5 } else { 4 }
-    }
-
     fn walk(&self, address: u64) -> Option<Page> {
-        if self.paging.cr0 & CR0_PG == 0 {
-            let left = PAGE - address % PAGE;
-            return Some(Page { physical: address, left, writable: true });
-        }
-        if self.paging.efer & EFER_LMA == 0 || !self.is_canonical(address) {
-            return None;
-        }
-        let root = self.root();
-        self.walk_from(root, address).or_else(|| {
-            let kernels = root & !PTI_USER;
-            (kernels != root).then(|| self.walk_from(kernels, address)).flatten()
-        })
-    }
-
-    /// Whether the bits above the translated ones are copies of the highest of these.
-    fn is_canonical(&self, address: u64) -> bool {
-        let unused = 64 - (12 + 9 * self.levels());
-        (((address << unused) as i64) >> unused) as u64 == address
-    }
-
-    fn walk_from(&self, root: u64, address: u64) -> Option<Page> {
-        let mut table = root;
-        let mut writable = true;
-        for level in (1..=self.levels()).rev() {
-            let entry = self.entry(table, level, address)?;
-            if entry & PRESENT == 0 {
-                return None;
-            }
-            writable &= entry & WRITABLE != 0;
-            // Pages of 4 KiB, 2 MiB and 1 GiB.
-            let size = PAGE << (9 * (level - 1));
-            if level == 1 || level <= 3 && entry & LARGE != 0 {
-                let offset = address % size;
-                let physical = (entry & ADDRESS & !(size - 1)) + offset;
-                return Some(Page { physical, left: size - offset, writable });
-            }
-            table = entry & ADDRESS;
-        }
-        None
-    }
-
-    fn entry(&self, table: u64, level: u32, address: u64) -> Option<u64> {
-        let index = address >> (12 + 9 * (level - 1)) & 0x1ff;
-        let mut bytes = [0; 8];
-        self.memory.read(table + index * 8, &mut bytes).then(|| u64::from_le_bytes(bytes))
+        self.tables.walk(self.memory, address)
     }
 }
 
@@ -261,53 +219,87 @@ pub(crate) struct WritablePage {
     pub(crate) size: u64,
 }
 
-struct Page {
-    physical: u64,
-    /// Bytes to the page's end.
-    left: u64,
-    writable: bool,
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
 
+    use super::super::fake::Kind;
+    use super::super::paging::{CR0_PG, CR4_LA57, EFER_LMA};
     use super::*;
 
     pub(in crate::forensics) fn long_mode(cr3: u64) -> Paging {
         Paging { cr0: CR0_PG, cr3, cr4: 0, efer: EFER_LMA }
     }
 
+    impl Kind {
+        pub(in crate::forensics) fn paging(self) -> Paging {
+            let [cr0, cr3, cr4, efer] = self.control_registers();
+            Paging { cr0, cr3, cr4, efer }
+        }
+    }
+
     /// Memory with a 4-level table at 0x1000 that maps the kernel's image at physical 0 on, in pages
     /// of 4 KiB: writable from 0x8000 on.
     pub(in crate::forensics) fn image_memory(size: usize) -> Vec<u8> {
-        let mut memory = vec![0; size];
-        let mut put = |table: usize, index: usize, entry: u64| {
-            memory[table + index * 8..][..8].copy_from_slice(&entry.to_le_bytes());
-        };
-        put(0x1000, 511, 0x2003);
-        put(0x2000, 510, 0x3003);
-        put(0x3000, 0, 0x4003);
-        for page in 0..(size / 4096).min(512) {
-            let flags = if page < 8 { 1 } else { 3 };
-            put(0x4000, page, (page as u64 * PAGE) | flags);
-        }
-        memory
+        Kind::Long.memory(size)
     }
 
     #[test]
-    fn four_levels_and_what_is_not_mapped() {
-        let mut memory = image_memory(0x10000);
-        memory[0x9ffc..0xa004].copy_from_slice(&0x1122_3344_5566_7788_u64.to_le_bytes());
-        let space = AddressSpace::new(&memory, long_mode(0x1000));
-        assert_eq!(space.u64(IMAGE_START + 0x9ffc), Some(0x1122_3344_5566_7788));
-        assert_eq!(space.u64(0xffff_8880_0000_9ffc), None);
-        assert_eq!(space.u64(IMAGE_START + 0xfffc), None, "half of it is no memory");
-        assert_eq!(space.u64(0x0001_0000_0000_0000), None, "not canonical");
-        let writable: Vec<_> = space.writable_image().collect();
-        let first = WritablePage { address: IMAGE_START + 0x8000, physical: 0x8000, size: PAGE };
-        assert_eq!(writable.first(), Some(&first));
-        assert_eq!(writable.len(), 8);
+    fn every_kind_of_tables_maps_the_image() {
+        for kind in Kind::ALL {
+            let mut memory = kind.memory(0x10000);
+            memory[0x9ffc..0xa004].copy_from_slice(&0x1122_3344_5566_7788_u64.to_le_bytes());
+            let space = AddressSpace::new(&memory, kind.paging());
+            let base = kind.base();
+            assert_eq!(space.u64(base + 0x9ffc), Some(0x1122_3344_5566_7788), "{kind:?}");
+            assert_eq!(space.word(base + 0xa000).map(|word| word & 0xff), Some(0x44), "{kind:?}");
+            assert_eq!(space.u64(base + 0xfffc), None, "{kind:?}: half of it is no memory");
+            assert_eq!(space.u64(0x4000_9ffc), None, "{kind:?}");
+            let writable: Vec<_> = space.writable_image().collect();
+            let first = WritablePage { address: base + 0x8000, physical: 0x8000, size: PAGE };
+            assert_eq!((writable.len(), writable.first()), (8, Some(&first)), "{kind:?}");
+            assert!(space.is_kernel(base) && !space.is_kernel(0x57ac_6e9d), "{kind:?}");
+            assert_eq!(space.word_size(), kind.word());
+        }
+    }
+
+    #[test]
+    fn an_i386_kernel_may_lie_elsewhere_in_large_pages() {
+        for split in SPLITS {
+            for kind in [Kind::Pae, Kind::Legacy] {
+                let mut memory = vec![0; 0x8000];
+                let mut put = |at: u64, entry: u64| {
+                    memory[at as usize..][..8].copy_from_slice(&entry.to_le_bytes());
+                };
+                let size = if kind == Kind::Pae {
+                    put(0x1000 + (split >> 30) * 8, 0x2001);
+                    put(0x2000 + (split >> 21 & 0x1ff) * 8, 0x83);
+                    2 << 20
+                } else {
+                    put(0x1000 + (split >> 22) * 4, 0x83);
+                    4 << 20
+                };
+                memory[0x7123] = 9;
+                let space = AddressSpace::new(&memory, kind.paging());
+                assert_eq!(space.image().start, split, "{kind:?}");
+                assert_eq!(space.array::<1>(split + 0x7123), Some([9]), "{kind:?}");
+                assert_eq!(space.translate(split), Some((0, size)), "{kind:?}");
+                assert_eq!(space.writable_image().count(), 1, "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn four_mib_pages_may_lie_above_4_gib_and_need_to_be_turned_on() {
+        let mut memory = vec![0; 0x2000];
+        memory[0x1c00..0x1c04].copy_from_slice(&0x0040_2083_u32.to_le_bytes());
+        let space = AddressSpace::new(&memory, Kind::Legacy.paging());
+        assert_eq!(space.translate(0xc000_0010), Some((0x1_0040_0010, (4 << 20) - 0x10)));
+        // It is a table else, which lies outside of this memory.
+        let without = Paging { cr4: 0, ..Kind::Legacy.paging() };
+        let space = AddressSpace::new(&memory, without);
+        assert_eq!(space.translate(0xd000_0000), None);
+        assert_eq!(space.translate(0xc000_0010), Some((0x10, PAGE - 0x10)), "as it was linked");
     }
 
     #[test]
@@ -324,18 +316,19 @@ pub(super) mod tests {
         memory[0x7123] = 9;
         let paging = Paging { cr4: CR4_LA57, ..long_mode(0x3000) };
         let space = AddressSpace::new(&memory, paging);
-        assert_eq!(space.array::<1>(IMAGE_START + LARGE_PAGE + 0x7123), Some([9]));
-        assert_eq!(space.translate(IMAGE_START + LARGE_PAGE), Some((0, LARGE_PAGE)));
+        assert_eq!(space.array::<1>(IMAGE_START + (2 << 20) + 0x7123), Some([9]));
+        assert_eq!(space.translate(IMAGE_START + (2 << 20)), Some((0, 2 << 20)));
     }
 
     #[test]
-    fn without_paging_addresses_are_physical_and_without_long_mode_there_are_none() {
+    fn without_paging_addresses_are_physical_and_some_are_not_canonical() {
         let memory = vec![7; 0x2000];
         let off = Paging { cr0: 0, cr3: 0, cr4: 0, efer: 0 };
         assert_eq!(AddressSpace::new(&memory, off).array::<1>(0x1fff), Some([7]));
-        let legacy = AddressSpace::new(&memory, Paging { cr0: CR0_PG, ..off });
-        assert_eq!(legacy.u64(0), None);
-        assert!(!legacy.is_readable());
+        let space = AddressSpace::new(&memory, Kind::Long.paging());
+        assert_eq!(space.u64(0x0001_0000_0000_0000), None);
+        let space = AddressSpace::new(&memory, Kind::Pae.paging());
+        assert_eq!(space.u64(0x1_c000_0000), None);
     }
 
     proptest! {
@@ -345,15 +338,19 @@ pub(super) mod tests {
             words in prop::collection::vec(prop_oneof![
                 (0u64..16).prop_map(|page| (page * PAGE) | 3),
                 (0u64..16).prop_map(|page| (page * PAGE) | 0x83),
+                (0u64..16).prop_map(|page| (page * PAGE) | 3 | ((page * PAGE) | 3) << 32),
                 any::<u64>(),
             ], 1024),
-            cr3: u64, cr4: u64, address: u64,
+            kind in prop::sample::select(Kind::ALL.to_vec()),
+            cr3: u64, cr4: u64, address: u64, any_cr4: bool,
         ) {
             let memory: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
             for cr3 in [cr3, 0, 0x1000] {
-                let space = AddressSpace::new(&memory, Paging { cr4, ..long_mode(cr3) });
+                let paging = Paging { cr3, ..kind.paging() };
+                let paging = if any_cr4 { Paging { cr4, ..paging } } else { paging };
+                let space = AddressSpace::new(&memory, paging);
                 let mut buffer = [0; 9000];
-                for address in [address, IMAGE_START, u64::MAX, 0] {
+                for address in [address, address >> 32, IMAGE_START, 0xc000_0000, u64::MAX, 0] {
                     let _ = space.read(address, &mut buffer);
                 }
                 let _ = space.writable_image().take(1000).count();

@@ -31,7 +31,8 @@ pub fn pv_spinlocks(space: &AddressSpace<'_>, symbols: &KernelSymbols, slide: u6
     let native = address(NATIVE)?;
     let table = TABLES.iter().find_map(|name| address(name))?;
     let last = table.checked_add(TABLE_BYTES)?;
-    (table..last).step_by(8).find_map(|entry| match space.u64(entry)? {
+    let word = usize::try_from(space.word_size()).ok()?;
+    (table..last).step_by(word).find_map(|entry| match space.word(entry)? {
         function if function == paravirtual => Some(true),
         function if function == native => Some(false),
         _ => None,
@@ -41,48 +42,52 @@ pub fn pv_spinlocks(space: &AddressSpace<'_>, symbols: &KernelSymbols, slide: u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forensics::memory::IMAGE_START;
-    use crate::forensics::memory::tests::{image_memory, long_mode};
+    use crate::forensics::fake::Kind;
 
-    const NATIVE_AT: u64 = IMAGE_START + 0x100;
-    const PARAVIRTUAL_AT: u64 = IMAGE_START + 0x200;
+    const NATIVE_AT: u64 = 0x100;
+    const PARAVIRTUAL_AT: u64 = 0x200;
 
-    /// What is read where `table` lies at 0x9000 of the image and `function` at `offset` in it.
-    fn read(table: &str, offset: usize, function: u64, slide: u64) -> Option<bool> {
-        let mut memory = image_memory(0x10000);
-        let at = 0x9000 + slide as usize + offset;
-        memory[at..at + 8].copy_from_slice(&function.to_le_bytes());
-        let space = AddressSpace::new(&memory, long_mode(0x1000));
-        let symbols = KernelSymbols::collect(|name| match name {
-            NATIVE => Some(NATIVE_AT),
-            PARAVIRTUAL => Some(PARAVIRTUAL_AT),
-            name if name == table => Some(IMAGE_START + 0x9000),
-            _ => None,
+    /// What is read of a kernel of this kind where `table` lies at 0x9000 of the image and `function`,
+    /// also of the image, at `offset` in it.
+    fn read(kind: Kind, table: &str, offset: u64, function: u64, slide: u64) -> Option<bool> {
+        let mut memory = kind.memory(0x10000);
+        let at = (0x9000 + slide + offset) as usize;
+        let function = kind.pointer(kind.base() + function);
+        memory[at..at + function.len()].copy_from_slice(&function);
+        let space = AddressSpace::new(&memory, kind.paging());
+        let symbols = KernelSymbols::collect(|name| {
+            let at = match name {
+                NATIVE => NATIVE_AT,
+                PARAVIRTUAL => PARAVIRTUAL_AT,
+                name if name == table => 0x9000,
+                _ => return None,
+            };
+            Some(kind.base() + at)
         });
         pv_spinlocks(&space, &symbols, slide)
     }
 
     #[test]
     fn the_tables_of_every_version_are_read() {
-        for (table, offset) in [("pv_lock_ops", 0), ("pv_ops", 0x2a0), ("pv_ops_lock", 0)] {
-            assert_eq!(read(table, offset, PARAVIRTUAL_AT, 0), Some(true), "{table}");
-            assert_eq!(read(table, offset, NATIVE_AT, 0), Some(false), "{table}");
-            assert_eq!(read(table, offset, PARAVIRTUAL_AT + 0x1000, 0x1000), Some(true), "{table}");
-            assert_eq!(
-                read(table, offset, PARAVIRTUAL_AT, 0x1000),
-                None,
-                "not where it was moved to"
-            );
+        for kind in Kind::ALL {
+            for (table, words) in [("pv_lock_ops", 0), ("pv_ops", 85), ("pv_ops_lock", 0)] {
+                let read =
+                    |function, slide| read(kind, table, words * kind.word(), function, slide);
+                assert_eq!(read(PARAVIRTUAL_AT, 0), Some(true), "{table}");
+                assert_eq!(read(NATIVE_AT, 0), Some(false), "{table}");
+                assert_eq!(read(PARAVIRTUAL_AT + 0x1000, 0x1000), Some(true), "{table}");
+                assert_eq!(read(PARAVIRTUAL_AT, 0x1000), None, "not where it was moved to");
+            }
+            assert_eq!(read(kind, "pv_ops", 0, 0, 0), None);
+            assert_eq!(read(kind, "something_else", 0, PARAVIRTUAL_AT, 0), None);
         }
-        assert_eq!(read("pv_ops", 0, IMAGE_START, 0), None);
-        assert_eq!(read("something_else", 0, PARAVIRTUAL_AT, 0), None);
     }
 
     #[test]
     fn a_kernel_without_them_has_them_off() {
-        let memory = image_memory(0x1000 * 8);
-        let space = AddressSpace::new(&memory, long_mode(0x1000));
-        let symbols = KernelSymbols::collect(|name| (name == PLAIN).then_some(IMAGE_START));
+        let memory = Kind::Long.memory(0x1000 * 8);
+        let space = AddressSpace::new(&memory, Kind::Long.paging());
+        let symbols = KernelSymbols::collect(|name| (name == PLAIN).then_some(Kind::Long.base()));
         assert_eq!(pv_spinlocks(&space, &symbols, 0), Some(false));
         assert_eq!(pv_spinlocks(&space, &KernelSymbols::default(), 0), None);
     }

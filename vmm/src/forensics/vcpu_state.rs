@@ -9,7 +9,7 @@ use kvm_bindings::{
 use kvm_ioctls::VcpuFd;
 use serde::{Deserialize, Serialize};
 
-use super::memory::Paging;
+use super::paging::{EFER_LMA, Paging};
 use super::unwind::Frame;
 use crate::x86_64::lapic;
 
@@ -97,6 +97,11 @@ impl Registers {
     /// Whether it runs a program of the guest's, not its kernel.
     pub fn is_user(&self) -> bool {
         self.cs & 3 == 3
+    }
+
+    /// EFER.LMA: whether its kernel is a 64-bit one (and past its first steps).
+    pub fn is_long_mode(&self) -> bool {
+        self.efer & EFER_LMA != 0
     }
 
     /// RFLAGS.IF: whether it takes interrupts.

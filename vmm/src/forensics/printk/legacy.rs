@@ -58,7 +58,7 @@ pub(super) fn records(
     variables: &Variables,
     size: Option<u64>,
 ) -> Option<Vec<LogRecord>> {
-    let buffer = space.u64(variables.log_buf)?;
+    let buffer = space.word(variables.log_buf)?;
     let capacity = space.u32(variables.log_buf_len)?;
     let first = space.u32(variables.log_first_idx)?;
     let next = space.u32(variables.log_next_idx)?;
@@ -110,21 +110,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::forensics::memory::IMAGE_START;
-    use crate::forensics::memory::tests::{image_memory, long_mode};
+    use crate::forensics::fake::Kind;
 
     const BUFFER: usize = 0x9000;
     const CAPACITY: u32 = 256;
-    const VARIABLES: Variables = Variables {
-        log_buf: IMAGE_START + 0x8000,
-        log_buf_len: IMAGE_START + 0x8008,
-        log_first_idx: IMAGE_START + 0x800c,
-        log_next_idx: IMAGE_START + 0x8010,
-    };
 
-    fn memory(first: u32, next: u32) -> Vec<u8> {
-        let mut memory = image_memory(0x10000);
-        memory[0x8000..0x8008].copy_from_slice(&(IMAGE_START + BUFFER as u64).to_le_bytes());
+    fn memory(kind: Kind, first: u32, next: u32) -> Vec<u8> {
+        let mut memory = kind.memory(0x10000);
+        let buffer = kind.pointer(kind.base() + BUFFER as u64);
+        memory[0x8000..][..buffer.len()].copy_from_slice(&buffer);
         for (at, value) in [(0x8008, CAPACITY), (0x800c, first), (0x8010, next)] {
             memory[at..at + 4].copy_from_slice(&value.to_le_bytes());
         }
@@ -143,42 +137,50 @@ mod tests {
         at + length
     }
 
-    fn texts(memory: &Vec<u8>) -> Option<Vec<String>> {
-        let space = AddressSpace::new(memory, long_mode(0x1000));
-        let records = records(&space, &VARIABLES, None)?;
+    fn texts(kind: Kind, memory: &Vec<u8>) -> Option<Vec<String>> {
+        let space = AddressSpace::new(memory, kind.paging());
+        let variables = Variables {
+            log_buf: kind.base() + 0x8000,
+            log_buf_len: kind.base() + 0x8008,
+            log_first_idx: kind.base() + 0x800c,
+            log_next_idx: kind.base() + 0x8010,
+        };
+        let records = records(&space, &variables, None)?;
         Some(records.into_iter().map(|record| record.text).collect())
     }
 
     #[test]
     fn headers_of_both_sizes() {
-        for header in [16, 20] {
-            let mut memory = memory(0, 0);
+        for (kind, header) in [(Kind::Long, 16), (Kind::Long, 20), (Kind::Pae, 16), (Kind::Pae, 20)]
+        {
+            let mut memory = memory(kind, 0, 0);
             let next = log(&mut memory, 0, header, "Linux version 4.9");
             let next = log(&mut memory, next, header, "second");
             memory[0x8010] = next as u8;
-            assert_eq!(texts(&memory).unwrap(), ["Linux version 4.9", "second"]);
+            assert_eq!(texts(kind, &memory).unwrap(), ["Linux version 4.9", "second"]);
         }
     }
 
     #[test]
     fn a_zero_length_leads_back_to_the_start() {
-        let mut memory = memory(200, 0);
+        let mut memory = memory(Kind::Long, 200, 0);
         let end = log(&mut memory, 200, 16, "old");
         assert!(end < 240, "a header without a length follows");
         let next = log(&mut memory, 0, 16, "new");
         memory[0x8010] = next as u8;
-        assert_eq!(texts(&memory).unwrap(), ["old", "new"]);
+        assert_eq!(texts(Kind::Long, &memory).unwrap(), ["old", "new"]);
     }
 
     proptest! {
         #[test]
         fn nothing_that_lies_there_does_harm(
+            kind in prop::sample::select(Kind::ALL.to_vec()),
             first in 0..300_u32, next in 0..300_u32,
             bytes in prop::collection::vec(prop_oneof![Just(0_u8), Just(24), any::<u8>()], 256),
         ) {
-            let mut memory = memory(first, next);
+            let mut memory = memory(kind, first, next);
             memory[BUFFER..BUFFER + 256].copy_from_slice(&bytes);
-            let _ = texts(&memory);
+            let _ = texts(kind, &memory);
         }
     }
 }

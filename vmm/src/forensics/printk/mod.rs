@@ -3,9 +3,12 @@
 //!
 //! Two kinds are read: the lockless ring buffer that kernels have had since 5.10
 //! (`kernel/printk/printk_ringbuffer.h`), and the buffer of records before that, since 3.5
-//! (`struct printk_log` in `kernel/printk/printk.c`). Where they lie is told by symbols, by the note
-//! that kernels leave for crash dumps (VMCOREINFO), or, for the ring buffer, by a search: what one
-//! consists of is so peculiar that nothing else looks like it.
+//! (`struct printk_log` in `kernel/printk/printk.c`). Where they lie is told by the note that kernels
+//! leave for crash dumps (VMCOREINFO), in which they also say what theirs look like; else by symbols;
+//! else, for the ring buffer, by a search: what one consists of is so peculiar that nothing else looks
+//! like it. Symbols and the search know the layouts that there have been, of 64-bit and of 32-bit
+//! kernels, and find nothing where there is another one. A note that only a search finds comes behind
+//! the symbols, since it means to look at every page of the guest's memory.
 
 mod legacy;
 mod ring;
@@ -31,8 +34,12 @@ const MOST_SEARCHED: u64 = 256 << 20;
 /// How much is searched at once.
 const PIECE: usize = 64 << 10;
 
+/// How many places are looked at more closely that begin as a ring buffer does. Of a kernel's words few
+/// are such small numbers, but a guest that wants to keep us busy may have filled its memory with them.
+const MOST_PLACES: usize = 1 << 20;
+
 /// How many ring buffers are looked at. A kernel has two, the one that it is linked with and a larger
-/// one that it may move to; a guest that wants to keep us busy may have filled its memory with them.
+/// one that it may move to.
 const MOST_RINGS: usize = 16;
 
 /// A record of the kernel's log: what one `printk` said, if it was a whole line.
@@ -82,9 +89,6 @@ pub struct KernelLog {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogError {
-    /// 32-bit page tables, or none that lead anywhere.
-    #[error("the kernel's page tables can't be read")]
-    PageTables,
     /// There is none where the symbols say, and none was found otherwise.
     #[error(
         "no kernel log was found in memory: before Linux 5.10 it takes symbols (System.map or \
@@ -104,19 +108,13 @@ pub fn read(
     symbols: &KernelSymbols,
     slide: u64,
 ) -> Result<KernelLog, LogError> {
-    if !space.is_readable() {
-        return Err(LogError::PageTables);
-    }
     let by = |source| move |records| KernelLog { source, records };
-    if let Some(log) = by_symbols(space, symbols, slide) {
-        return Ok(by(LogSource::Symbols)(log));
-    }
-    if let Some(log) = search(space) {
-        return Ok(by(LogSource::Search)(log));
-    }
-    VmCoreInfo::find(space, symbols, slide)
-        .and_then(|info| by_vmcoreinfo(space, &info))
-        .map(by(LogSource::VmCoreInfo))
+    let noted = |info: VmCoreInfo| by_vmcoreinfo(space, &info).map(by(LogSource::VmCoreInfo));
+    VmCoreInfo::by_symbol(space, symbols, slide)
+        .and_then(noted)
+        .or_else(|| by_symbols(space, symbols, slide).map(by(LogSource::Symbols)))
+        .or_else(|| VmCoreInfo::search(space).and_then(noted))
+        .or_else(|| search(space).map(by(LogSource::Search)))
         .ok_or(LogError::NotFound)
 }
 
@@ -127,8 +125,8 @@ fn by_symbols(
 ) -> Option<Vec<LogRecord>> {
     let at = |name: &str| symbols.get(name).map(|address| address.wrapping_add(slide));
     if let Some(prb) = at("prb") {
-        let ring = space.u64(prb)?;
-        return Layout::KNOWN
+        let ring = space.word(prb)?;
+        return Layout::known(space)
             .iter()
             .find_map(|layout| Ring::open(space, ring, layout))
             .map(|ring| ring.records(space));
@@ -145,7 +143,7 @@ fn by_symbols(
 fn by_vmcoreinfo(space: &AddressSpace<'_>, info: &VmCoreInfo) -> Option<Vec<LogRecord>> {
     if let Some(prb) = info.symbol("prb") {
         let layout = Layout::from_vmcoreinfo(info)?;
-        return Some(Ring::open(space, space.u64(prb)?, &layout)?.records(space));
+        return Some(Ring::open(space, space.word(prb)?, &layout)?.records(space));
     }
     let variables = legacy::Variables {
         log_buf: info.symbol("log_buf")?,
@@ -159,11 +157,13 @@ fn by_vmcoreinfo(space: &AddressSpace<'_>, info: &VmCoreInfo) -> Option<Vec<LogR
 /// Looks for ring buffers in what the kernel can write to of its image, and takes the one that was
 /// written to last: a kernel moves to a larger one when it is told how large that is to be.
 fn search(space: &AddressSpace<'_>) -> Option<Vec<LogRecord>> {
+    let layouts = Layout::known(space);
     let mut best: Option<(u64, Ring)> = None;
     // No part of the image is mapped twice.
     let mut budget = MOST_SEARCHED.min(space.memory().end());
-    let mut rings = 0;
+    let (mut places, mut rings) = (0, 0);
     let mut piece = vec![0; PIECE];
+    let word = usize::try_from(space.word_size()).unwrap_or(size_of::<u64>());
     'image: for WritablePage { address, physical, size } in space.writable_image() {
         for offset in (0..size).step_by(PIECE) {
             let length = (size - offset).min(PIECE as u64);
@@ -173,12 +173,16 @@ fn search(space: &AddressSpace<'_>) -> Option<Vec<LogRecord>> {
             if !space.memory().read(physical + offset, bytes) {
                 continue;
             }
-            let words = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
-            for (index, _) in (0_u64..).zip(words).filter(|(_, word)| Ring::may_begin_with(*word)) {
-                let address = address + offset + 8 * index;
-                let layouts = Layout::KNOWN.iter();
-                let found = layouts.filter_map(|layout| Ring::open(space, address, layout));
-                for ring in found {
+            for at in (0..bytes.len()).step_by(word) {
+                if !bytes.get(at..).is_some_and(|bytes| Ring::may_begin_with(space, bytes)) {
+                    continue;
+                }
+                places += 1;
+                if places > MOST_PLACES {
+                    break 'image;
+                }
+                let address = address + offset + at as u64;
+                for ring in layouts.iter().filter_map(|layout| Ring::open(space, address, layout)) {
                     rings += 1;
                     if rings > MOST_RINGS {
                         break 'image;

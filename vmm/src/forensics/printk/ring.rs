@@ -5,8 +5,7 @@ use super::vmcoreinfo::VmCoreInfo;
 use super::{LogRecord, MOST_RECORDS, MOST_TEXT};
 use crate::forensics::memory::AddressSpace;
 
-/// Descriptors' numbers have 62 bits; above them is the state.
-const ID: u64 = u64::MAX >> 2;
+/// States of a descriptor: the two topmost bits of the word that has its number in the others.
 const COMMITTED: u64 = 1;
 const FINALIZED: u64 = 2;
 
@@ -17,8 +16,8 @@ const COUNT_BITS: std::ops::RangeInclusive<u32> = 4..=20;
 /// Records that may be being written at the same time.
 const MOST_UNFINISHED: usize = 4096;
 
-/// Where a kernel's addresses begin.
-const KERNEL: u64 = 0xffff_8000_0000_0000;
+/// Records that are looked at to see whether the layout is the right one.
+const SAMPLES: usize = 4;
 
 /// Where the fields lie, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,30 +46,32 @@ pub(super) struct Layout {
     data: u64,
 }
 
-const SINCE_5_10: Layout = Layout {
-    desc_ring: 0,
-    text_data_ring: 40,
-    count_bits: 0,
-    descs: 8,
-    infos: 16,
-    head_id: 24,
-    tail_id: 32,
-    desc_size: 24,
-    state_var: 0,
-    begin: 8,
-    next: 16,
-    info_size: 88,
-    seq: 0,
-    ts_nsec: 8,
-    text_len: 16,
-    size_bits: 0,
-    data: 8,
-};
-
 impl Layout {
-    /// The layouts that there have been on x86-64. 6.9 added `last_finalized_seq` to the descriptors'
-    /// ring.
-    pub(super) const KNOWN: [Layout; 2] = [SINCE_5_10, Layout { text_data_ring: 48, ..SINCE_5_10 }];
+    /// The layouts that there have been on x86, of 64-bit or of 32-bit kernels. 6.9 added
+    /// `last_finalized_seq` to the descriptors' ring.
+    pub(super) fn known(space: &AddressSpace<'_>) -> [Layout; 2] {
+        let word = space.word_size();
+        let since_5_10 = Layout {
+            desc_ring: 0,
+            text_data_ring: 5 * word,
+            count_bits: 0,
+            descs: word,
+            infos: 2 * word,
+            head_id: 3 * word,
+            tail_id: 4 * word,
+            desc_size: 3 * word,
+            state_var: 0,
+            begin: word,
+            next: 2 * word,
+            info_size: 88,
+            seq: 0,
+            ts_nsec: 8,
+            text_len: 16,
+            size_bits: 0,
+            data: word,
+        };
+        [since_5_10, Layout { text_data_ring: 6 * word, ..since_5_10 }]
+    }
 
     /// The layout that the kernel itself describes.
     pub(super) fn from_vmcoreinfo(info: &VmCoreInfo) -> Option<Layout> {
@@ -101,6 +102,9 @@ impl Layout {
 #[derive(Clone, Debug)]
 pub(super) struct Ring {
     layout: Layout,
+    /// Bytes of a `long`, and the largest one.
+    word: u64,
+    longest: u64,
     count_bits: u32,
     descs: u64,
     infos: u64,
@@ -111,33 +115,66 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// Whether a ring buffer could begin with this word: the number of bits, and padding.
-    pub(super) fn may_begin_with(word: u64) -> bool {
-        (u64::from(*COUNT_BITS.start())..=u64::from(*COUNT_BITS.end())).contains(&word)
+    /// Whether a ring buffer could begin with these bytes, as far as there are any: the number of
+    /// bits, padding where a word has more than 4 bytes, and two pointers.
+    pub(super) fn may_begin_with(space: &AddressSpace<'_>, bytes: &[u8]) -> bool {
+        let mut words = bytes
+            .chunks_exact(usize::try_from(space.word_size()).unwrap_or(1))
+            .map(|word| word.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)));
+        let bits = words.next().and_then(|bits| u32::try_from(bits).ok());
+        bits.is_some_and(|bits| COUNT_BITS.contains(&bits))
+            && words.take(2).all(|pointer| space.is_kernel(pointer))
     }
 
-    /// The ring buffer at `address`, if there is one: sizes and addresses make sense, and the newest
-    /// descriptor bears its number.
+    /// The ring buffer at `address`, if there is one: sizes and addresses make sense, the newest
+    /// descriptor bears its number, and the newest records their sequence numbers.
     pub(super) fn open(space: &AddressSpace<'_>, address: u64, layout: &Layout) -> Option<Ring> {
         let desc_ring = address.checked_add(layout.desc_ring)?;
         let data_ring = address.checked_add(layout.text_data_ring)?;
         let field = |base: u64, offset: u64| base.checked_add(offset);
         let count_bits = space.u32(field(desc_ring, layout.count_bits)?)?;
-        let pointer = |at: Option<u64>| space.u64(at?).filter(|address| *address >= KERNEL);
+        if !COUNT_BITS.contains(&count_bits) {
+            return None;
+        }
+        let pointer = |at: Option<u64>| space.word(at?).filter(|to| space.is_kernel(*to));
         let descs = pointer(field(desc_ring, layout.descs))?;
         let infos = pointer(field(desc_ring, layout.infos))?;
         let data = pointer(field(data_ring, layout.data))?;
         let size_bits = space.u32(field(data_ring, layout.size_bits)?)?;
-        if !COUNT_BITS.contains(&count_bits) || size_bits != count_bits + AVERAGE_BITS {
+        if size_bits != count_bits + AVERAGE_BITS {
             return None;
         }
-        let head_id = space.u64(field(desc_ring, layout.head_id)?)? & ID;
-        let tail_id = space.u64(field(desc_ring, layout.tail_id)?)? & ID;
+        let number = space.longest() >> 2;
+        let head_id = space.word(field(desc_ring, layout.head_id)?)? & number;
+        let tail_id = space.word(field(desc_ring, layout.tail_id)?)? & number;
         let layout = *layout;
-        let ring = Ring { layout, count_bits, descs, infos, head_id, tail_id, size_bits, data };
-        let span = head_id.wrapping_sub(tail_id) & ID;
+        let ring = Ring {
+            layout,
+            word: space.word_size(),
+            longest: space.longest(),
+            count_bits,
+            descs,
+            infos,
+            head_id,
+            tail_id,
+            size_bits,
+            data,
+        };
         let (id, _) = ring.state(space, head_id)?;
-        (span < ring.count() && id == head_id).then_some(ring)
+        (ring.span() < ring.count() && id == head_id && ring.has_sense(space)).then_some(ring)
+    }
+
+    /// Whether the newest records' sequence numbers are those of their places: the first record of
+    /// all was in the first one (`prb_reserve()`). In the wrong layout they are anything.
+    fn has_sense(&self, space: &AddressSpace<'_>) -> bool {
+        self.newest_first()
+            .take(MOST_UNFINISHED)
+            .filter_map(|id| Some((id, self.info(space, id)?)))
+            .take(SAMPLES)
+            .all(|(id, info)| {
+                let place = |number: u64| number % self.count();
+                space.u64(info.saturating_add(self.layout.seq)).map(place) == Some(place(id))
+            })
     }
 
     fn count(&self) -> u64 {
@@ -150,8 +187,18 @@ impl Ring {
 
     /// The number that the descriptor in the place of `id` bears, and its state.
     fn state(&self, space: &AddressSpace<'_>, id: u64) -> Option<(u64, u64)> {
-        let word = space.u64(self.descriptor(id)?.checked_add(self.layout.state_var)?)?;
-        Some((word & ID, word >> 62))
+        let word = space.word(self.descriptor(id)?.checked_add(self.layout.state_var)?)?;
+        Some((word & self.numbers(), word >> (8 * self.word - 2) & 3))
+    }
+
+    /// The largest number of a descriptor: all bits of a word but the two of the state.
+    fn numbers(&self) -> u64 {
+        self.longest >> 2
+    }
+
+    /// From the oldest descriptor to the newest one.
+    fn span(&self) -> u64 {
+        self.head_id.wrapping_sub(self.tail_id) & self.numbers()
     }
 
     /// Sequence number of the newest record, if one of the newest descriptors has one: those of records
@@ -164,9 +211,8 @@ impl Ring {
     }
 
     fn newest_first(&self) -> impl Iterator<Item = u64> {
-        let span = self.head_id.wrapping_sub(self.tail_id) & ID;
-        let head = self.head_id;
-        (0..=span).map(move |back| head.wrapping_sub(back) & ID)
+        let (head, numbers) = (self.head_id, self.numbers());
+        (0..=self.span()).map(move |back| head.wrapping_sub(back) & numbers)
     }
 
     /// The last records, oldest first.
@@ -184,14 +230,19 @@ impl Ring {
         records
     }
 
-    /// The record of a descriptor, if it was written to the end and not been replaced.
-    fn record(&self, space: &AddressSpace<'_>, id: u64) -> Option<LogRecord> {
+    /// The `printk_info` of a descriptor whose record was written to the end and not been replaced.
+    fn info(&self, space: &AddressSpace<'_>, id: u64) -> Option<u64> {
         let (found, state) = self.state(space, id)?;
         if found != id || !matches!(state, COMMITTED | FINALIZED) {
             return None;
         }
         let offset = (id % self.count()).checked_mul(self.layout.info_size)?;
-        let info = self.infos.checked_add(offset)?;
+        self.infos.checked_add(offset)
+    }
+
+    /// The record of a descriptor, if it has one.
+    fn record(&self, space: &AddressSpace<'_>, id: u64) -> Option<LogRecord> {
+        let info = self.info(space, id)?;
         // text_len, facility, flags and level: 2, 1 and 1 bytes.
         let [low, high, _, flags] = space.array(info.checked_add(self.layout.text_len)?)?;
         Some(LogRecord {
@@ -205,8 +256,8 @@ impl Ring {
     /// The text of a descriptor: `length` bytes, unless its block is shorter.
     fn text(&self, space: &AddressSpace<'_>, id: u64, length: usize) -> Option<String> {
         let descriptor = self.descriptor(id)?;
-        let begin = space.u64(descriptor.checked_add(self.layout.begin)?)?;
-        let next = space.u64(descriptor.checked_add(self.layout.next)?)?;
+        let begin = space.word(descriptor.checked_add(self.layout.begin)?)?;
+        let next = space.word(descriptor.checked_add(self.layout.next)?)?;
         // A record without text, or for whose text there was no room.
         if begin & next & 1 == 1 {
             return Some(String::new());
@@ -214,7 +265,8 @@ impl Ring {
         let size = 1_u64 << self.size_bits;
         let (from, to) = (begin % size, next % size);
         let same_wrap = begin >> self.size_bits == next >> self.size_bits;
-        let next_wrap = begin.wrapping_add(size) >> self.size_bits == next >> self.size_bits;
+        let wrapped = begin.wrapping_add(size) & self.longest;
+        let next_wrap = wrapped >> self.size_bits == next >> self.size_bits;
         let block = match (same_wrap, next_wrap) {
             (true, _) if from < to => from..to,
             // To the very end of the ring.
@@ -224,128 +276,47 @@ impl Ring {
             _ => return None,
         };
         let at = self.data.checked_add(block.start)?;
-        let room = (block.end - block.start).checked_sub(8)?;
-        if space.u64(at)? & ID != id {
+        let room = (block.end - block.start).checked_sub(self.word)?;
+        if space.word(at)? & self.numbers() != id {
             return None;
         }
         let mut bytes = vec![0; length.min(usize::try_from(room).ok()?)];
         space
-            .read(at.checked_add(8)?, &mut bytes)
+            .read(at.checked_add(self.word)?, &mut bytes)
             .then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::forensics::memory::tests::{image_memory, long_mode};
-    use crate::forensics::memory::{AddressSpace, IMAGE_START};
-    use crate::forensics::printk::{LogSource, read};
+    use crate::forensics::fake::{BITS, Kind, Logger, RING, SIZE};
+    use crate::forensics::memory::AddressSpace;
+    use crate::forensics::printk::{KernelLog, LogError, LogSource, read};
     use crate::forensics::symbols::KernelSymbols;
 
-    const RING: u64 = 0x8100;
-    const DESCS: u64 = 0x9000;
-    const INFOS: u64 = 0xa000;
-    const DATA: u64 = 0xc000;
-    const BITS: u32 = 5;
-    const SIZE: u64 = 1 << (BITS + AVERAGE_BITS);
-
-    /// A kernel that logs, as `prb_reserve` and `prb_commit` do it.
-    struct Logger {
-        memory: Vec<u8>,
-        data_ring: u64,
-        next_id: u64,
-        next_lpos: u64,
-        sequence: u64,
-        /// Numbers and places of what is not overwritten yet.
-        blocks: VecDeque<(u64, u64)>,
+    /// With a pointer `prb` to the ring, and the symbol of one, if it is wanted.
+    fn read_by(logger: &mut Logger, symbol: bool) -> Result<KernelLog, LogError> {
+        let prb = logger.prb();
+        let symbols = KernelSymbols::collect(|name| (symbol && name == "prb").then_some(prb));
+        read(&AddressSpace::new(&logger.memory, logger.kind.paging()), &symbols, 0)
     }
 
-    impl Logger {
-        fn new(data_ring: u64) -> Logger {
-            let mut logger = Logger {
-                memory: image_memory(0x10000),
-                data_ring: RING + data_ring,
-                // As DESC0_ID does, so that numbers wrap soon.
-                next_id: ID - 3,
-                next_lpos: SIZE.wrapping_neg(),
-                sequence: 0,
-                blocks: VecDeque::new(),
-            };
-            logger.put(RING, &BITS.to_le_bytes());
-            logger.put(RING + 8, &(IMAGE_START + DESCS).to_le_bytes());
-            logger.put(RING + 16, &(IMAGE_START + INFOS).to_le_bytes());
-            logger.put(logger.data_ring, &(BITS + AVERAGE_BITS).to_le_bytes());
-            logger.put(logger.data_ring + 8, &(IMAGE_START + DATA).to_le_bytes());
-            logger.put(RING + 32, &(ID - 3).to_le_bytes());
-            logger
-        }
-
-        fn put(&mut self, at: u64, bytes: &[u8]) {
-            self.memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
-        }
-
-        fn log(&mut self, text: &str) {
-            let (id, seq) = (self.next_id, self.sequence);
-            self.next_id = (id + 1) & ID;
-            self.sequence += 1;
-            let size = (8 + text.len() as u64).next_multiple_of(8);
-            let begin = self.next_lpos;
-            let mut next = begin.wrapping_add(size);
-            let mut at = begin % SIZE;
-            if at + size > SIZE {
-                at = 0;
-                next = (begin / SIZE * SIZE).wrapping_add(SIZE + size);
-            }
-            self.next_lpos = next;
-            // A descriptor is used again only after its block was given up.
-            if self.blocks.len() == 1 << BITS {
-                self.blocks.pop_front();
-            }
-            self.blocks.push_back((id, begin));
-            while let Some((old, begin)) = self.blocks.pop_front() {
-                if next.wrapping_sub(begin) <= SIZE {
-                    self.blocks.push_front((old, begin));
-                    break;
-                }
-                let reusable = old | 3 << 62;
-                self.put(DESCS + old % (1 << BITS) * 24, &reusable.to_le_bytes());
-            }
-            self.put(DATA + at, &id.to_le_bytes());
-            self.put(DATA + at + 8, text.as_bytes());
-            let slot = id % (1 << BITS);
-            let descriptor = DESCS + slot * 24;
-            self.put(descriptor, &(id | FINALIZED << 62).to_le_bytes());
-            self.put(descriptor + 8, &begin.to_le_bytes());
-            self.put(descriptor + 16, &next.to_le_bytes());
-            let info = INFOS + slot * 88;
-            self.put(info, &seq.to_le_bytes());
-            self.put(info + 8, &(seq * 1_500_000).to_le_bytes());
-            self.put(info + 16, &(text.len() as u16).to_le_bytes());
-            self.put(info + 19, &[4 << 5]);
-            self.put(RING + 24, &id.to_le_bytes());
-            let tail = if seq < 1 << BITS { ID - 3 } else { id.wrapping_sub((1 << BITS) - 1) & ID };
-            self.put(RING + 32, &tail.to_le_bytes());
-        }
-
-        fn read(&self) -> Option<crate::forensics::printk::KernelLog> {
-            let space = AddressSpace::new(&self.memory, long_mode(0x1000));
-            read(&space, &KernelSymbols::default(), 0).ok()
-        }
+    fn search(logger: &Logger) -> Option<KernelLog> {
+        let space = AddressSpace::new(&logger.memory, logger.kind.paging());
+        read(&space, &KernelSymbols::default(), 0).ok()
     }
 
     #[test]
-    fn both_layouts_are_found_and_read() {
-        for data_ring in [40, 48] {
-            let mut logger = Logger::new(data_ring);
-            assert!(logger.read().is_none(), "nothing is there yet");
+    fn every_layout_is_found_and_read() {
+        for (kind, desc_ring) in Kind::ALL.into_iter().flat_map(|kind| [(kind, 5), (kind, 6)]) {
+            let mut logger = Logger::new(kind, desc_ring);
+            assert!(search(&logger).is_none(), "nothing is there yet");
             logger.log("Linux version 6.1");
             logger.log("two\nlines");
-            let log = logger.read().unwrap();
+            let log = search(&logger).unwrap();
             assert_eq!(log.source, LogSource::Search);
             let lines: Vec<_> = log.records.iter().flat_map(LogRecord::lines).collect();
             assert_eq!(
@@ -358,24 +329,67 @@ mod tests {
 
     #[test]
     fn a_symbol_leads_there_even_if_the_kernel_was_moved() {
-        let mut logger = Logger::new(40);
+        let mut logger = Logger::new(Kind::Long, 5);
         logger.log("hello");
-        logger.put(0xf000, &(IMAGE_START + RING).to_le_bytes());
-        let symbols = KernelSymbols::collect(|name| (name == "prb").then_some(IMAGE_START));
-        let space = AddressSpace::new(&logger.memory, long_mode(0x1000));
+        let base = logger.kind.base();
+        logger.put(0xf000, &(base + RING).to_le_bytes());
+        let symbols = KernelSymbols::collect(|name| (name == "prb").then_some(base));
+        let space = AddressSpace::new(&logger.memory, logger.kind.paging());
         let log = read(&space, &symbols, 0xf000).unwrap();
         assert_eq!((log.source, log.records.len()), (LogSource::Symbols, 1));
+    }
+
+    /// A kernel that no list of layouts has yet.
+    #[test]
+    fn what_the_kernel_says_of_its_layout_is_believed_and_no_other_one_is_guessed() {
+        for kind in Kind::ALL {
+            let mut logger = Logger::with_info(kind, 6, 112);
+            (0..5).for_each(|number| logger.log(&format!("message {number}")));
+            assert_eq!(read_by(&mut logger, true), Err(LogError::NotFound), "{kind:?}");
+            logger.note();
+            for symbol in [true, false] {
+                let log = read_by(&mut logger, symbol).unwrap();
+                assert_eq!(log.source, LogSource::VmCoreInfo, "{kind:?}");
+                let texts: Vec<_> = log.records.iter().map(|record| &*record.text).collect();
+                let wanted: Vec<_> = (0..5).map(|number| format!("message {number}")).collect();
+                assert_eq!(texts, wanted, "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_fills_its_memory_with_what_a_ring_begins_with_is_given_up() {
+        let mut logger = Logger::new(Kind::Pae, 5);
+        logger.log("hello");
+        // The ring at the end of 32 MiB, all of it mapped in large pages.
+        logger.memory.resize(32 << 20, 0);
+        for page in 1..16_u64 {
+            logger.put(0x2000 + page * 8, &(page << 21 | 0x83).to_le_bytes());
+        }
+        let ring: Vec<u8> = logger.memory.drain(RING as usize..RING as usize + 64).collect();
+        logger.memory.splice(RING as usize..RING as usize, [0; 64]);
+        logger.put(31 << 20, &ring);
+        assert_eq!(search(&logger).unwrap().records[0].text, "hello");
+        let begin: Vec<u8> =
+            [BITS, 0xc000_8100, 0xc000_8100].into_iter().flat_map(u32::to_le_bytes).collect();
+        for place in logger.memory[2 << 20..30 << 20].chunks_exact_mut(begin.len()) {
+            place.copy_from_slice(&begin);
+        }
+        assert_eq!(search(&logger), None);
     }
 
     proptest! {
         /// Whatever is logged, what is left in the buffers is read as it was written.
         #[test]
-        fn what_is_left_is_what_was_written_last(texts in prop::collection::vec("[a-z]{0,60}", 1..200)) {
-            let mut logger = Logger::new(40);
+        fn what_is_left_is_what_was_written_last(
+            kind in prop::sample::select(Kind::ALL.to_vec()),
+            texts in prop::collection::vec("[a-z]{0,60}", 1..200),
+        ) {
+            let mut logger = Logger::new(kind, 5);
             for text in &texts {
                 logger.log(text);
             }
-            let records = logger.read().unwrap().records;
+            let records = search(&logger).unwrap().records;
             let read: Vec<&String> = records.iter().map(|record| &record.text).collect();
             let last: Vec<&String> = texts[texts.len() - logger.blocks.len()..].iter().collect();
             prop_assert_eq!(read, last);
@@ -383,17 +397,36 @@ mod tests {
 
         /// Whatever lies there is read without harm.
         #[test]
-        fn damage_does_no_harm(damage in prop::collection::vec((RING..0x10000, any::<u8>()), 0..40)) {
-            let mut logger = Logger::new(40);
+        fn damage_does_no_harm(
+            kind in prop::sample::select(Kind::ALL.to_vec()),
+            noted: bool,
+            damage in prop::collection::vec((0x1000..0x10000_u64, any::<u8>()), 0..40),
+        ) {
+            let mut logger = Logger::new(kind, 5);
             for number in 0..50 {
                 logger.log(&format!("message {number}"));
+            }
+            if noted {
+                logger.note();
             }
             for (at, byte) in damage {
                 logger.put(at, &[byte]);
             }
-            if let Some(log) = logger.read() {
+            if let Ok(log) = read_by(&mut logger, noted) {
                 prop_assert!(log.records.len() <= MOST_RECORDS);
             }
+        }
+    }
+
+    #[test]
+    fn lpos_wrap_where_a_long_ends() {
+        // 32 KiB of text: its places wrap from the last of a `long` to the first.
+        for kind in Kind::ALL {
+            let mut logger = Logger::new(kind, 5);
+            (0..70).for_each(|_| logger.log("fifteen letters"));
+            let log = search(&logger).unwrap();
+            assert_eq!(log.records.len(), logger.blocks.len());
+            assert!(logger.next_lpos & logger.longest() < SIZE * 4, "{kind:?}");
         }
     }
 }

@@ -23,20 +23,19 @@ const LARGEST_OFFSET: u64 = 1 << 16;
 pub(super) struct VmCoreInfo(BTreeMap<String, String>);
 
 impl VmCoreInfo {
-    /// Where the symbol `vmcoreinfo_data` leads, else the first page that looks so.
-    pub(super) fn find(
+    /// Where the symbol `vmcoreinfo_data` leads.
+    pub(super) fn by_symbol(
         space: &AddressSpace<'_>,
         symbols: &KernelSymbols,
         slide: u64,
     ) -> Option<VmCoreInfo> {
+        let pointer = symbols.get("vmcoreinfo_data")?.wrapping_add(slide);
+        VmCoreInfo::parse(&space.array::<SIZE>(space.word(pointer)?)?)
+    }
+
+    /// The first page of the guest's memory that looks so.
+    pub(super) fn search(space: &AddressSpace<'_>) -> Option<VmCoreInfo> {
         let mut page = [0; SIZE];
-        let pointer = symbols.get("vmcoreinfo_data").map(|address| address.wrapping_add(slide));
-        if let Some(address) = pointer.and_then(|pointer| space.u64(pointer))
-            && space.read(address, &mut page)
-            && let Some(info) = VmCoreInfo::parse(&page)
-        {
-            return Some(info);
-        }
         let memory = space.memory();
         (0..memory.end().min(MOST_SEARCHED)).step_by(SIZE).find_map(|address| {
             let mut start = [0; START.len()];
@@ -96,8 +95,8 @@ mod tests {
         let symbols = KernelSymbols::collect(|name| {
             (name == "vmcoreinfo_data").then_some(IMAGE_START + 0x8000)
         });
-        for symbols in [symbols, KernelSymbols::default()] {
-            let info = VmCoreInfo::find(&space, &symbols, 0).unwrap();
+        for info in [VmCoreInfo::by_symbol(&space, &symbols, 0), VmCoreInfo::search(&space)] {
+            let info = info.unwrap();
             assert_eq!(info.symbol("prb"), Some(0xffff_ffff_8000_9000));
             assert_eq!(
                 (info.offset("prb_desc.state_var"), info.size("prb_desc")),

@@ -3,7 +3,8 @@
 //! Three ways, the best that the kernel has: its ORC tables (since 4.14,
 //! `Documentation/arch/x86/orc-unwinder.rst`), frame pointers, and, where neither leads on, a scan of
 //! the stack for whatever looks like a return address. A scan finds every caller that there is, and
-//! remains of earlier calls as well; its frames say that they come from one.
+//! remains of earlier calls as well; its frames say that they come from one. 32-bit kernels have no ORC
+//! tables.
 //!
 //! All of it lies in the guest's memory, which may hold anything: a backtrace has an end, whatever the
 //! tables and the stack say.
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::orc::{Next, Orc};
 use super::Registers;
-use super::memory::{AddressSpace, IMAGE_END, IMAGE_START};
+use super::memory::AddressSpace;
 use super::symbols::KernelSymbols;
 
 /// Frames of a backtrace at most.
@@ -25,6 +26,12 @@ const MOST_FRAMES: usize = 64;
 /// THREAD_SIZE of x86-64, to which stacks are aligned. (With KASAN it is twice that; who needs the
 /// rest has called more functions than a backtrace holds.)
 const STACK: u64 = 16 << 10;
+/// THREAD_SIZE of i386.
+const STACK_32: u64 = 8 << 10;
+
+/// Stacks of an i386 kernel that one interrupted the other of: a task's, and those of soft and of
+/// hard interrupts.
+const STACKS_32: usize = 3;
 
 /// How a frame was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +77,7 @@ impl Code {
             .flatten()
             .collect();
         if text.is_empty() {
-            text.push(IMAGE_START..IMAGE_END);
+            text.push(space.image());
         }
         let orc = range("__start_orc_unwind_ip", "__stop_orc_unwind_ip")
             .zip(range("__start_orc_unwind", "__stop_orc_unwind"))
@@ -87,85 +94,125 @@ impl Code {
         if !self.holds(address) || !self.holds(address.wrapping_sub(1)) {
             return false;
         }
-        let Some([a, b, c, d, e, f]) = space.array::<6>(address.wrapping_sub(6)) else {
+        let Some([z, a, b, c, d, e, f]) = space.array::<7>(address.wrapping_sub(7)) else {
             return false;
         };
-        // call rel32; call r/m64 with a register (and REX), [register], disp8 or disp32.
+        // call rel32; call r/m with a register (and REX), [register], disp8, disp32 or SIB and disp32.
         let indirect = |modrm: u8, mode: u8| modrm >> 3 & 7 == 2 && modrm >> 6 == mode;
         b == 0xe8
             || e == 0xff && (indirect(f, 3) || indirect(f, 0))
             || d == 0xff && (indirect(e, 1) || indirect(e, 0))
             || c == 0xff && indirect(d, 1)
             || a == 0xff && (indirect(b, 2) || indirect(b, 0))
+            || z == 0xff && (indirect(a, 2) || indirect(a, 0))
     }
 }
 
 /// The backtrace of a vCPU with these registers, from the innermost function outwards. Of one that is
 /// in user mode there is the instruction pointer alone.
 pub fn backtrace(space: &AddressSpace<'_>, code: &Code, registers: &Registers) -> Vec<Frame> {
-    let mut trace = Trace { frames: Vec::new(), slide: code.slide };
+    let mut trace = Trace { space, code, frames: Vec::new() };
+    // Outside of long mode the upper halves of registers mean nothing.
+    let longest = space.longest();
+    let registers = &Registers {
+        rip: registers.rip & longest,
+        rsp: registers.rsp & longest,
+        rbp: registers.rbp & longest,
+        ..*registers
+    };
     trace.push(registers.rip, FrameSource::Register);
-    if registers.is_user() || !space.is_readable() {
-        return trace.frames;
-    }
-    let mut sp = registers.rsp;
-    if let Some(orc) = &code.orc {
-        let mut state = orc::State::new(registers);
-        loop {
-            match orc.next(space, &state) {
-                Next::Frame(next) if code.holds(next.ip) => {
-                    if !trace.push(next.ip, FrameSource::Orc) {
-                        return trace.frames;
-                    }
-                    state = next;
-                }
-                Next::End => return trace.frames,
-                Next::Frame(_) | Next::Lost => break,
-            }
-        }
-        sp = state.sp;
-    }
-    // Where frame pointers are in use the first one leads to an address to return to.
-    if trace.frames.len() == 1 {
-        let mut bp = registers.rbp;
-        while bp >= sp && bp - sp < STACK && bp.is_multiple_of(8) {
-            let next = space.u64(bp).zip(bp.checked_add(8).and_then(|at| space.u64(at)));
-            let Some((next, back)) = next.filter(|(_, back)| code.follows_call(space, *back))
-            else {
-                break;
-            };
-            if !trace.push(back, FrameSource::FramePointer) {
-                return trace.frames;
-            }
-            sp = bp.saturating_add(16);
-            bp = next;
-        }
-    }
-    let end = sp.saturating_add(1).checked_next_multiple_of(STACK).unwrap_or(u64::MAX);
-    let mut at = sp.next_multiple_of(8);
-    while at < end {
-        let Some(word) = space.u64(at) else { break };
-        if code.follows_call(space, word) && !trace.push(word, FrameSource::Scan) {
-            break;
-        }
-        at += 8;
+    if !registers.is_user()
+        && let Some(sp) = trace.orc(registers)
+        // Where frame pointers are in use the first one leads to an address to return to.
+        && let Some(sp) =
+            if trace.frames.len() == 1 { trace.frame_pointers(sp, registers.rbp) } else { Some(sp) }
+    {
+        trace.scan(sp);
     }
     trace.frames
 }
 
-struct Trace {
+struct Trace<'a> {
+    space: &'a AddressSpace<'a>,
+    code: &'a Code,
     frames: Vec<Frame>,
-    slide: u64,
 }
 
-impl Trace {
+impl Trace<'_> {
     /// False if it is full.
     fn push(&mut self, address: u64, source: FrameSource) -> bool {
         // Only addresses of the image move with it.
-        let is_image = (IMAGE_START..IMAGE_END).contains(&address);
-        let address = if is_image { address.wrapping_sub(self.slide) } else { address };
+        let is_image = self.space.image().contains(&address);
+        let address = if is_image { address.wrapping_sub(self.code.slide) } else { address };
         self.frames.push(Frame { address, source });
         self.frames.len() < MOST_FRAMES
+    }
+
+    /// Follows the ORC tables, if there are any. Gives the stack pointer where they don't lead on; none
+    /// if the trace is at its end.
+    fn orc(&mut self, registers: &Registers) -> Option<u64> {
+        let mut state = orc::State::new(registers);
+        let Some(orc) = &self.code.orc else { return Some(state.sp) };
+        loop {
+            match orc.next(self.space, &state) {
+                Next::Frame(next) if self.code.holds(next.ip) => {
+                    if !self.push(next.ip, FrameSource::Orc) {
+                        return None;
+                    }
+                    state = next;
+                }
+                Next::End => return None,
+                Next::Frame(_) | Next::Lost => return Some(state.sp),
+            }
+        }
+    }
+
+    /// The same for frame pointers: each leads to the caller's, and behind it is where to return to.
+    fn frame_pointers(&mut self, mut sp: u64, mut bp: u64) -> Option<u64> {
+        let (space, word) = (self.space, self.space.word_size());
+        while bp >= sp && bp - sp < self.stack_size() && bp.is_multiple_of(word) {
+            let next = space.word(bp).zip(bp.checked_add(word).and_then(|at| space.word(at)));
+            let Some((next, back)) = next.filter(|(_, back)| self.code.follows_call(space, *back))
+            else {
+                break;
+            };
+            if !self.push(back, FrameSource::FramePointer) {
+                return None;
+            }
+            sp = bp.saturating_add(2 * word);
+            bp = next;
+        }
+        Some(sp)
+    }
+
+    /// Takes whatever looks like an address to return to, up to the end of the stack.
+    fn scan(&mut self, mut sp: u64) {
+        let (space, word) = (self.space, self.space.word_size());
+        let stacks = if word == 4 { STACKS_32 } else { 1 };
+        for _ in 0..stacks {
+            let size = self.stack_size();
+            let end = sp.saturating_add(1).checked_next_multiple_of(size).unwrap_or(u64::MAX);
+            let mut next = sp.checked_next_multiple_of(word);
+            while let Some(at) = next.filter(|at| *at < end) {
+                let Some(found) = space.word(at) else { return };
+                if self.code.follows_call(space, found) && !self.push(found, FrameSource::Scan) {
+                    return;
+                }
+                next = at.checked_add(word);
+            }
+            // An interrupt's stack has the interrupted one's pointer at its bottom
+            // (`execute_on_irq_stack()`, arch/x86/kernel/irq_32.c); the tasks' have a number there that
+            // is no address of the kernel.
+            let bottom = end.saturating_sub(size);
+            match space.word(bottom).filter(|before| space.is_kernel(*before)) {
+                Some(before) => sp = before,
+                None => return,
+            }
+        }
+    }
+
+    fn stack_size(&self) -> u64 {
+        if self.space.word_size() == 4 { STACK_32 } else { STACK }
     }
 }
 

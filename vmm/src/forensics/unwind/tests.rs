@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::forensics::fake::Kind;
+use crate::forensics::memory::IMAGE_START;
 use crate::forensics::memory::tests::{image_memory, long_mode};
 
 /// Code from here on, and where `outer` and `middle` go on when what they called returns.
@@ -166,6 +168,120 @@ fn a_moved_kernels_addresses_are_those_of_its_symbols() {
     let code = Code::new(&space, &KernelSymbols::default(), 0x1000);
     let frames = backtrace(&space, &code, &registers(STACK_TOP - 8, 0));
     assert_eq!(frames[0].address, IMAGE_START + IN_INNER - 0x1000);
+}
+
+/// A 32-bit kernel's memory, and what its stack holds: words, by where they lie.
+fn i386(kind: Kind, stack: &[(u64, u64)]) -> Memory {
+    let mut memory = Memory(kind.memory(0x12000));
+    memory.put(IN_OUTER - 5, &[0xe8, 0, 0, 0, 0]); // call
+    memory.put(IN_MIDDLE - 7, &[0xff, 0x14, 0x85, 0, 0, 0, 0]); // call *table(,%eax,4)
+    for (at, word) in stack {
+        memory.put(*at, &kind.pointer(*word));
+    }
+    memory
+}
+
+fn trace_i386(
+    kind: Kind,
+    memory: &Memory,
+    rsp: u64,
+    rbp: u64,
+    slide: u64,
+) -> Vec<(u64, FrameSource)> {
+    let base = kind.base();
+    // What the upper halves hold means nothing to a 32-bit kernel.
+    let whole = |address: u64| base + address + (7 << 32);
+    let paging = kind.paging();
+    let registers = Registers {
+        rip: whole(IN_INNER),
+        rsp: whole(rsp),
+        rbp: whole(rbp),
+        cs: 0x60,
+        cr0: paging.cr0,
+        cr3: paging.cr3,
+        cr4: paging.cr4,
+        ..Registers::default()
+    };
+    let space = AddressSpace::new(&memory.0, paging);
+    let code = Code::new(&space, &KernelSymbols::default(), slide);
+    let frames = backtrace(&space, &code, &registers);
+    frames.iter().map(|frame| (frame.address.wrapping_sub(base), frame.source)).collect()
+}
+
+const KINDS_32: [Kind; 2] = [Kind::Pae, Kind::Legacy];
+
+#[test]
+fn i386_has_frame_pointers_and_then_a_scan() {
+    for kind in KINDS_32 {
+        let base = kind.base();
+        let frame = STACK_TOP - 64;
+        let memory = i386(
+            kind,
+            &[
+                (frame, base + frame + 16),
+                (frame + 4, base + IN_MIDDLE),
+                (frame + 16, 0),
+                (frame + 20, 7), // the chain ends here
+                (frame + 28, base + IN_OUTER),
+                (STACK_TOP + 4, base + IN_MIDDLE), // another stack
+            ],
+        );
+        let wanted = [
+            (IN_INNER, FrameSource::Register),
+            (IN_MIDDLE, FrameSource::FramePointer),
+            (IN_OUTER, FrameSource::Scan),
+        ];
+        assert_eq!(trace_i386(kind, &memory, frame - 4, frame, 0), wanted, "{kind:?}");
+        let moved = wanted.map(|(address, source)| (address - 0x1000, source));
+        assert_eq!(trace_i386(kind, &memory, frame - 4, frame, 0x1000), moved, "{kind:?}");
+    }
+}
+
+#[test]
+fn i386_interrupts_stack_leads_to_the_interrupted_one() {
+    for kind in KINDS_32 {
+        let base = kind.base();
+        // A soft interrupt's stack below the task's, each of 8 KiB.
+        let softirq_top = STACK_TOP - STACK_32;
+        let task = STACK_TOP - 48;
+        let mut words = vec![
+            (softirq_top - 16, base + IN_MIDDLE),
+            (softirq_top - STACK_32, base + task),
+            (task + 8, base + IN_OUTER),
+            (STACK_TOP - STACK_32, 0x57ac_6e9d), // STACK_END_MAGIC
+        ];
+        let wanted = [
+            (IN_INNER, FrameSource::Register),
+            (IN_MIDDLE, FrameSource::Scan),
+            (IN_OUTER, FrameSource::Scan),
+        ];
+        let memory = i386(kind, &words);
+        assert_eq!(trace_i386(kind, &memory, softirq_top - 32, 0, 0), wanted, "{kind:?}");
+        // One that leads to itself has an end all the same.
+        words[1].1 = base + softirq_top - 32;
+        let memory = i386(kind, &words);
+        assert_eq!(trace_i386(kind, &memory, softirq_top - 32, 0, 0).len(), 4, "{kind:?}");
+    }
+}
+
+proptest! {
+    /// Any stack of an i386 kernel.
+    #[test]
+    fn every_i386_backtrace_ends(
+        kind in prop::sample::select(KINDS_32.to_vec()),
+        stack in prop::collection::vec(prop_oneof![
+            Just(IN_OUTER), Just(IN_MIDDLE),
+            STACK_TOP - STACK_32..STACK_TOP,
+            any::<u64>(),
+        ], STACK_32 as usize / 4),
+        rsp in prop_oneof![STACK_TOP - STACK_32..STACK_TOP, any::<u64>().prop_map(|at| at >> 8)],
+        rbp in prop_oneof![STACK_TOP - STACK_32..STACK_TOP, any::<u64>().prop_map(|at| at >> 8)],
+    ) {
+        let places = (STACK_TOP - STACK_32..).step_by(4);
+        let stack: Vec<_> = places.zip(stack.into_iter().map(|word| kind.base().wrapping_add(word))).collect();
+        let frames = trace_i386(kind, &i386(kind, &stack), rsp, rbp, 0);
+        prop_assert!(!frames.is_empty() && frames.len() <= MOST_FRAMES);
+    }
 }
 
 proptest! {
