@@ -3,6 +3,7 @@
 mod guest;
 mod probe;
 mod steps;
+mod unusable;
 
 use std::fmt;
 use std::fs;
@@ -13,7 +14,7 @@ use kvm_bindings::{KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm};
 use serde::{Deserialize, Serialize};
 
-use crate::x86_64::cpuid;
+pub(crate) use self::unusable::unusable;
 
 /// KVM's CPUID leaf of paravirtual features (`Documentation/virt/kvm/x86/cpuid.rst`).
 const KVM_CPUID_FEATURES: u32 = 0x4000_0001;
@@ -50,7 +51,9 @@ pub struct HostReport {
     /// The paravirtual features that KVM offers: CPUID 0x40000001 EAX.
     pub pv_features: Option<u32>,
     /// CPU features that this KVM offers and that guests are not shown, since they could not really use
-    /// them here.
+    /// them here: `xsave`, with all that needs it, where the host's CPU is emulated by QEMU's TCG;
+    /// there and `popcnt`, `cx16` and `smap` where the host's CPU has neither VMX nor SVM and a small
+    /// guest found out that their instructions fail, and that hiding them works.
     pub hidden: Vec<String>,
     /// How long KVM polls before it lets a halted vCPU sleep, in nanoseconds. It hides short halts.
     pub halt_poll_ns: Option<u64>,
@@ -191,11 +194,7 @@ pub fn inspect() -> HostReport {
         backend: backend(),
         max_vcpus: opened.as_ref().map(Kvm::get_max_vcpus),
         pv_features: opened.as_ref().and_then(pv_features),
-        hidden: if opened.is_some() && cpuid::is_emulated() {
-            vec!["xsave".to_owned()]
-        } else {
-            Vec::new()
-        },
+        hidden: opened.as_ref().map(|_| unusable().names()).unwrap_or_default(),
         halt_poll_ns: read(Path::new("/sys/module/kvm/parameters/halt_poll_ns")),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         memory_available: memory_available(),

@@ -30,7 +30,7 @@ use crate::watch::{Awaited, PULSE};
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
 use crate::x86_64::{acpi, cpuid, gdt, lapic, layout, mptable, msr, page_tables, registers};
-use crate::{ConsoleInput, CpuFacts, MachineConfig};
+use crate::{ConsoleInput, CpuFacts, MachineConfig, host};
 
 /// Ten years.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
@@ -103,7 +103,7 @@ pub(crate) fn make(
     let wanted = cpuid::Wanted {
         vcpus: config.vcpus,
         pv_features: config.pv_features,
-        hide_xsave: cpuid::is_emulated(),
+        unusable: host::unusable(),
     };
     let mut facts = CpuFacts {
         pv_offered: cpuid::pv_features(&supported),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{
-    KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_sregs, kvm_userspace_memory_region,
+    CpuId, KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_sregs, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use vm_memory::{
@@ -77,7 +77,20 @@ pub(super) struct Guest {
 }
 
 impl Guest {
+    /// A guest that is shown all that KVM supports.
     pub(super) fn new(kvm: &Kvm, cancelled: &AtomicBool) -> Result<Guest, SetUpError> {
+        let cpuid = kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(|error| SetUpError::Kvm("KVM_GET_SUPPORTED_CPUID", error))?;
+        Guest::showing(kvm, &cpuid, cancelled)
+    }
+
+    /// A guest that is shown this.
+    pub(super) fn showing(
+        kvm: &Kvm,
+        cpuid: &CpuId,
+        cancelled: &AtomicBool,
+    ) -> Result<Guest, SetUpError> {
         let failed = |what| move |error| SetUpError::Kvm(what, error);
         let vm = vm::empty_vm(kvm).map_err(failed("KVM_CREATE_VM"))?;
         vm.set_tss_address(layout::KVM_TSS).map_err(failed("KVM_SET_TSS_ADDR"))?;
@@ -98,10 +111,7 @@ impl Guest {
                 .map_err(failed("KVM_SET_USER_MEMORY_REGION"))?;
         }
         let vcpu = vm.create_vcpu(0).map_err(failed("KVM_CREATE_VCPU"))?;
-        let cpuid = kvm
-            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(failed("KVM_GET_SUPPORTED_CPUID"))?;
-        vcpu.set_cpuid2(&cpuid).map_err(failed("KVM_SET_CPUID2"))?;
+        vcpu.set_cpuid2(cpuid).map_err(failed("KVM_SET_CPUID2"))?;
         let parts = parts();
         let mut guest = Guest { vcpu, _vm: vm, memory, parts, leaf_1_ecx: 0, leaf_7_ebx: 0 };
         guest.write_tables()?;

@@ -16,7 +16,7 @@ use super::{Probe, StepOutcome, StepReport};
 use crate::control;
 
 /// What the probe may take: a hundred times what it does on a KVM that interprets kernel code.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a vCPU that is being kicked may go on.
 const KICKED: Duration = Duration::from_secs(1);
 const KICK_EVERY: Duration = Duration::from_millis(10);

@@ -26,7 +26,7 @@ pub(super) struct Step {
 }
 
 /// A CPUID bit, as the guest's own CPUID instruction shows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Feature {
     /// CPUID.01H:ECX.
     Leaf1Ecx(u8),

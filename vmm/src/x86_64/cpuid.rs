@@ -9,18 +9,20 @@ use std::arch::x86_64::__cpuid;
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 use thiserror::Error;
 
-use super::features::{Feature, NEEDS_XSAVE, NEVER_SHOWN};
+use super::features::{Feature, NEVER_SHOWN, Unusable};
 use crate::PvFeatures;
 
 const KVM_FEATURES: u32 = 0x4000_0001;
 
 // Leaf 1 ECX.
+const VMX: u32 = 1 << 5;
 const TSC_DEADLINE: u32 = 1 << 24;
 const HYPERVISOR: u32 = 1 << 31;
 // Leaf 1 EDX.
 const HTT: u32 = 1 << 28;
 // Leaf 0x80000001 ECX.
 const CMP_LEGACY: u32 = 1 << 1;
+const SVM: u32 = 1 << 2;
 
 /// Level types of leaf 0xB ECX.
 const LEVEL_THREAD: u32 = 1 << 8;
@@ -38,8 +40,8 @@ pub(crate) struct Wanted {
     pub(crate) vcpus: u8,
     /// Which of KVM's features are shown.
     pub(crate) pv_features: PvFeatures,
-    /// Whether XSAVE and what depends on it are hidden.
-    pub(crate) hide_xsave: bool,
+    /// What is hidden, since it can't be used here.
+    pub(crate) unusable: Unusable,
 }
 
 /// The paravirtual features and hints among `leaves`.
@@ -66,8 +68,7 @@ pub(crate) fn hidden(supported: &CpuId, wanted: &Wanted) -> Vec<&'static str> {
 
 /// What no guest is shown, and what this one is not.
 fn hidden_features(wanted: &Wanted) -> impl Iterator<Item = &'static Feature> {
-    let xsave: &[Feature] = if wanted.hide_xsave { NEEDS_XSAVE } else { &[] };
-    NEVER_SHOWN.iter().chain(xsave)
+    NEVER_SHOWN.iter().chain(wanted.unusable.features())
 }
 
 /// Whether this host's own CPU is emulated by QEMU's TCG, as it is when virtualization is nested in
@@ -81,6 +82,13 @@ pub(crate) fn is_emulated() -> bool {
     let vendor = __cpuid(0x4000_0000);
     let name = [vendor.ebx, vendor.ecx, vendor.edx].map(u32::to_le_bytes);
     name.as_flattened() == b"TCGTCGTCGTCG"
+}
+
+/// Whether this host's CPU virtualizes: by VMX or by SVM. A KVM on one that does not executes or
+/// interprets its guests in software.
+pub(crate) fn host_virtualizes() -> bool {
+    __cpuid(1).ecx & VMX != 0
+        || __cpuid(0x8000_0000).eax > 0x8000_0000 && __cpuid(0x8000_0001).ecx & SVM != 0
 }
 
 /// The leaves of vCPU `id`, made from those that KVM supports.
@@ -109,7 +117,7 @@ pub(crate) fn for_vcpu(supported: &CpuId, wanted: &Wanted, id: u8) -> Result<Cpu
             });
         }
     }
-    if wanted.hide_xsave {
+    if wanted.unusable.xsave {
         leaves.retain(|leaf| !(leaf.function == 0xd && leaf.index > 0));
         for leaf in leaves.iter_mut().filter(|leaf| leaf.function == 0xd) {
             (leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) = (0, 0, 0, 0);
@@ -214,7 +222,10 @@ mod tests {
         *found[0]
     }
 
-    const WANTED: Wanted = Wanted { vcpus: 6, pv_features: PvFeatures::ALL, hide_xsave: false };
+    const USABLE: Unusable =
+        Unusable { xsave: false, popcnt: false, cmpxchg16b: false, smap: false };
+    const WANTED: Wanted = Wanted { vcpus: 6, pv_features: PvFeatures::ALL, unusable: USABLE };
+    const NO_XSAVE: Wanted = Wanted { unusable: Unusable { xsave: true, ..USABLE }, ..WANTED };
 
     #[test]
     fn topology_agrees_in_every_leaf() {
@@ -261,20 +272,36 @@ mod tests {
         assert_eq!(leaf(&leaves, 1, 0).ecx & (1 << 15), 0);
         assert_eq!(hidden(&supported(), &WANTED), ["pdcm"]);
 
-        let leaves = for_vcpu(&supported(), &Wanted { hide_xsave: true, ..WANTED }, 0).unwrap();
+        let leaves = for_vcpu(&supported(), &NO_XSAVE, 0).unwrap();
         assert_eq!(leaf(&leaves, 1, 0).ecx & (7 << 26), 0);
         assert_eq!(leaf(&leaves, 0xd, 0).eax, 0);
         assert_eq!(leaf(&leaves, 7, 0).ebx & (1 << 5), 0);
         assert!(!leaves.as_slice().iter().any(|leaf| leaf.function == 0xd && leaf.index > 0));
-        let hidden = hidden(&supported(), &Wanted { hide_xsave: true, ..WANTED });
+        let hidden = hidden(&supported(), &NO_XSAVE);
         assert_eq!(hidden[..4], ["pdcm", "xsave", "osxsave", "avx"]);
         assert!(hidden.contains(&"pku") && !hidden.contains(&"fma4"), "{hidden:?}");
         assert_eq!(shown_xsave(&leaves), Vec::<&str>::new());
     }
 
+    #[test]
+    fn each_feature_that_can_not_be_used_is_hidden_and_named() {
+        for (unusable, name, function, bit) in [
+            (Unusable { popcnt: true, ..USABLE }, "popcnt", 1, 23),
+            (Unusable { cmpxchg16b: true, ..USABLE }, "cx16", 1, 13),
+            (Unusable { smap: true, ..USABLE }, "smap", 7, 20),
+        ] {
+            let wanted = Wanted { unusable, ..WANTED };
+            assert_eq!(hidden(&supported(), &wanted), ["pdcm", name]);
+            let leaf = leaf(&for_vcpu(&supported(), &wanted, 0).unwrap(), function, 0);
+            let register = if function == 1 { leaf.ecx } else { leaf.ebx };
+            assert_eq!(register & 1 << bit, 0, "{name}");
+            assert_ne!(register & 1 << 26, 0, "{name}: and nothing else");
+        }
+    }
+
     /// Names of the features among `leaves` that need XSAVE.
     fn shown_xsave(leaves: &CpuId) -> Vec<&'static str> {
         let shown = |feature: &&Feature| leaves.as_slice().iter().any(|leaf| feature.is_in(leaf));
-        NEEDS_XSAVE.iter().filter(shown).map(|feature| feature.name).collect()
+        NO_XSAVE.unusable.features().filter(shown).map(|feature| feature.name).collect()
     }
 }

@@ -34,13 +34,56 @@ const fn feature(
     Feature { function, index, register, bit, name }
 }
 
+/// What the host's KVM offers and guests can't really use there. Each stands for the features that go
+/// with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unusable {
+    /// XSAVE, and what can't be without it.
+    pub(crate) xsave: bool,
+    /// POPCNT.
+    pub(crate) popcnt: bool,
+    /// CMPXCHG16B.
+    pub(crate) cmpxchg16b: bool,
+    /// STAC and CLAC, which kernels execute around each access to a program's memory.
+    pub(crate) smap: bool,
+}
+
+impl Unusable {
+    /// What each set is called by.
+    pub(crate) fn names(self) -> Vec<String> {
+        let sets = [
+            (self.xsave, "xsave"),
+            (self.popcnt, "popcnt"),
+            (self.cmpxchg16b, "cx16"),
+            (self.smap, "smap"),
+        ];
+        let unusable = sets.into_iter().filter(|(unusable, _)| *unusable);
+        unusable.map(|(_, name)| name.to_owned()).collect()
+    }
+
+    /// The features to be hidden.
+    pub(crate) fn features(self) -> impl Iterator<Item = &'static Feature> {
+        let sets = [
+            (self.xsave, NEEDS_XSAVE),
+            (self.popcnt, POPCNT),
+            (self.cmpxchg16b, CMPXCHG16B),
+            (self.smap, SMAP),
+        ];
+        sets.into_iter().filter(|(unusable, _)| *unusable).flat_map(|(_, features)| features)
+    }
+}
+
+const POPCNT: &[Feature] = &[feature(0x1, 0, Ecx, 23, "popcnt")];
+const CMPXCHG16B: &[Feature] = &[feature(0x1, 0, Ecx, 13, "cx16")];
+const SMAP: &[Feature] = &[feature(0x7, 0, Ebx, 20, "smap")];
+
 /// PDCM says that the performance monitor's capabilities can be read from an MSR, which not every
 /// KVM that offers it lets a guest do.
 pub(crate) const NEVER_SHOWN: &[Feature] = &[feature(0x1, 0, Ecx, 15, "pdcm")];
 
 /// XSAVE and what can't be without it: registers that it alone saves, and their instructions (SDM
 /// volume 2, CPUID; APM volume 3, appendix E).
-pub(crate) const NEEDS_XSAVE: &[Feature] = &[
+const NEEDS_XSAVE: &[Feature] = &[
     feature(0x1, 0, Ecx, 26, "xsave"),
     feature(0x1, 0, Ecx, 27, "osxsave"),
     feature(0x1, 0, Ecx, 28, "avx"),
