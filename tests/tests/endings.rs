@@ -147,8 +147,10 @@ fn a_kernels_endings_are_told_apart() {
         let refused = place.room.path().join("refused");
         std::fs::write(&refused, refused_guest()).unwrap();
         let report = place.run(&Job { vcpus: 1, ..job(&refused, reboots) });
+        let refused = ending(&report);
         let reason = 0xffff_ffff; // SVM_EXIT_ERR
-        assert_eq!(*ending(&report), Ending::EntryFailed { vcpu: 0, reason });
+        let wanted = |ending| matches!(ending, Ending::EntryFailed { vcpu: 0, reason: it, .. } if it == reason);
+        assert!(wanted(refused.clone()), "{refused}");
         assert!(matches!(report.outcome, Outcome::Infra { .. }), "{:?}", report.outcome);
     } else {
         println!("skipped: only an emulator's CPU loads what it refuses to enter");

@@ -60,6 +60,8 @@ pub enum Ending {
         vcpu: u8,
         /// Hardware's reason.
         reason: u64,
+        /// The host's CPU that refused.
+        cpu: u32,
     },
     /// The VMM's own failure: a KVM_RUN error, an exit nobody knows, a thread that died.
     VmmError {
@@ -111,8 +113,8 @@ impl fmt::Display for Ending {
                     "KVM internal error {suberror} on vCPU {vcpu} at {rip:#x}, data {data:x?}"
                 )
             }
-            Ending::EntryFailed { vcpu, reason } => {
-                write!(f, "hardware refused to enter vCPU {vcpu}: reason {reason:#x}")
+            Ending::EntryFailed { vcpu, reason, cpu } => {
+                write!(f, "hardware refused to enter vCPU {vcpu}: reason {reason:#x}, on CPU {cpu}")
             }
             Ending::VmmError { reason } => write!(f, "VMM error: {reason}"),
             Ending::Stopped => f.write_str("stopped by the host"),

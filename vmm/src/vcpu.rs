@@ -100,7 +100,11 @@ impl Vcpu {
             }
             VcpuExit::MmioWrite(..) | VcpuExit::IrqWindowOpen => None,
             VcpuExit::Intr => self.kicked(),
-            VcpuExit::InternalError => Some(self.internal_error()),
+            VcpuExit::InternalError => {
+                let rip = self.fd.get_regs().map_or(0, |registers| registers.rip);
+                Some(internal_error(vcpu, self.fd.get_kvm_run(), rip))
+            }
+            VcpuExit::Unknown => Some(unknown(vcpu, self.fd.get_kvm_run())),
             exit => Some(fatal(vcpu, &exit)),
         }
     }
@@ -123,28 +127,32 @@ impl Vcpu {
             }
         }
     }
+}
 
-    /// KVM's details, which lie in kvm_run.
-    fn internal_error(&mut self) -> Ending {
-        let rip = self.fd.get_regs().map_or(0, |registers| registers.rip);
-        let run: &kvm_run = self.fd.get_kvm_run();
-        // SAFETY: for KVM_EXIT_INTERNAL_ERROR `internal` is the union's field; it is plain data.
-        let internal = unsafe { run.__bindgen_anon_1.internal };
-        let count = usize::try_from(internal.ndata).unwrap_or(usize::MAX);
-        Ending::KvmInternalError {
-            vcpu: self.index,
-            suberror: internal.suberror,
-            data: internal.data.iter().take(count).copied().collect(),
-            rip,
-        }
-    }
+/// KVM_EXIT_INTERNAL_ERROR, whose details lie in kvm_run.
+fn internal_error(vcpu: u8, run: &kvm_run, rip: u64) -> Ending {
+    // SAFETY: for KVM_EXIT_INTERNAL_ERROR `internal` is the union's field; it is plain data.
+    let internal = unsafe { run.__bindgen_anon_1.internal };
+    let count = usize::try_from(internal.ndata).unwrap_or(usize::MAX);
+    let data = internal.data.iter().take(count).copied().collect();
+    Ending::KvmInternalError { vcpu, suberror: internal.suberror, data, rip }
+}
+
+/// KVM_EXIT_UNKNOWN: the hardware left the guest for a reason that KVM does not know.
+fn unknown(vcpu: u8, run: &kvm_run) -> Ending {
+    // SAFETY: for KVM_EXIT_UNKNOWN `hw` is the union's field; it is plain data.
+    let reason = unsafe { run.__bindgen_anon_1.hw.hardware_exit_reason };
+    let reason = format!("vCPU {vcpu}: KVM does not know the hardware's exit reason {reason:#x}");
+    Ending::VmmError { reason }
 }
 
 /// The end that an exit is which no guest goes on from.
 fn fatal(vcpu: u8, exit: &VcpuExit<'_>) -> Ending {
     let reason = match exit {
         VcpuExit::Shutdown => return Ending::TripleFault,
-        VcpuExit::FailEntry(reason, _) => return Ending::EntryFailed { vcpu, reason: *reason },
+        VcpuExit::FailEntry(reason, cpu) => {
+            return Ending::EntryFailed { vcpu, reason: *reason, cpu: *cpu };
+        }
         VcpuExit::MemoryFault { flags, gpa, size } => {
             format!("KVM can't give the guest {size} bytes at {gpa:#x} (flags {flags:#x})")
         }
@@ -183,7 +191,11 @@ mod tests {
     fn each_fatal_exit_keeps_what_kvm_said() {
         assert_eq!(fatal(0, &VcpuExit::Shutdown), Ending::TripleFault);
         let entry = fatal(3, &VcpuExit::FailEntry(0x8000_0021, 1));
-        assert_eq!(entry, Ending::EntryFailed { vcpu: 3, reason: 0x8000_0021 });
+        assert_eq!(entry, Ending::EntryFailed { vcpu: 3, reason: 0x8000_0021, cpu: 1 });
+        assert_eq!(
+            entry.to_string(),
+            "hardware refused to enter vCPU 3: reason 0x80000021, on CPU 1"
+        );
         let said = |exit| fatal(2, &exit).to_string();
         let fault = said(VcpuExit::MemoryFault { flags: 8, gpa: 0x1000, size: 4096 });
         assert_eq!(
@@ -194,6 +206,25 @@ mod tests {
             said(VcpuExit::Unsupported(77)),
             "VMM error: vCPU 2: unexpected exit Unsupported(77)"
         );
+    }
+
+    #[test]
+    fn what_kvm_run_holds_is_read() {
+        let mut run = kvm_run::default();
+        run.__bindgen_anon_1.hw.hardware_exit_reason = 0x4d;
+        assert_eq!(
+            unknown(1, &run).to_string(),
+            "VMM error: vCPU 1: KVM does not know the hardware's exit reason 0x4d"
+        );
+        let mut run = kvm_run::default();
+        run.__bindgen_anon_1.internal.suberror = 3;
+        run.__bindgen_anon_1.internal.ndata = 2;
+        run.__bindgen_anon_1.internal.data = [7; 16];
+        let error = |data| Ending::KvmInternalError { vcpu: 1, suberror: 3, data, rip: 0x1000 };
+        assert_eq!(internal_error(1, &run, 0x1000), error(vec![7, 7]));
+        // More than there is room for.
+        run.__bindgen_anon_1.internal.ndata = u32::MAX;
+        assert_eq!(internal_error(1, &run, 0x1000), error(vec![7; 16]));
     }
 
     #[test]

@@ -278,7 +278,7 @@ mod tests {
     fn host_failures() -> [Ending; 4] {
         [
             Ending::KvmInternalError { vcpu: 0, suberror: 1, data: vec![], rip: 0 },
-            Ending::EntryFailed { vcpu: 0, reason: 1 },
+            Ending::EntryFailed { vcpu: 0, reason: 1, cpu: 0 },
             Ending::VmmError { reason: "ENOMEM".into() },
             Ending::Stopped,
         ]
