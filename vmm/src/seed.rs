@@ -11,7 +11,8 @@ use thiserror::Error;
 pub(crate) const SEED_BYTES: usize = 32;
 
 /// What the guest's random generator is seeded with, through `setup_data` (SETUP_RNG_SEED,
-/// boot.rst). Kernels before 6.0 do not know it and skip it.
+/// boot.rst). Kernels before 6.0 do not know it and skip it; an image of a boot protocol before 2.09
+/// has no place for it.
 ///
 /// As text it is `fresh`, `none`, or a decimal number. A number makes a trial more alike another, not
 /// the same: the kernel also mixes in the time and what the CPU's own generator gives.

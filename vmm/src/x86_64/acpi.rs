@@ -36,8 +36,9 @@ const MADT_REVISION: u8 = 5;
 
 /// MADT flag PCAT_COMPAT: there is a pair of 8259s, to be disabled where the APICs are used.
 const PCAT_COMPAT: u32 = 1;
-/// IAPC_BOOT_ARCH: no VGA, no MSI, no ASPM. That there is no 8042 keeps kernels from probing for a
-/// keyboard that isn't there.
+/// IAPC_BOOT_ARCH: no VGA, no MSI, no ASPM. Nor is there an 8042, it says: there is
+/// [one](crate::devices::i8042), but without a keyboard, and a kernel that takes the table's word for it
+/// saves itself the probing. Resetting the machine through it works all the same.
 const BOOT_ARCHITECTURE: u16 = 1 << 2 | 1 << 3 | 1 << 4;
 /// What the reset control register takes for a reset of everything.
 const RESET_VALUE: u8 = 0x06;

@@ -76,6 +76,13 @@ impl BootParams<'_> {
         Ok(())
     }
 
+    /// Whether the image's header goes as far as this field, which protocol 2.09 added. The header of
+    /// an ELF kernel is ours.
+    fn has_setup_data(&self) -> bool {
+        let end = SETUP_HEADER + self.setup_header.len();
+        self.setup_header.is_empty() || end >= SETUP_DATA + size_of::<u64>()
+    }
+
     fn page(&self) -> Result<[u8; PAGE], BootParamsError> {
         let mut page = [0; PAGE];
         if self.setup_header.is_empty() {
@@ -89,7 +96,7 @@ impl BootParams<'_> {
         }
         put(&mut page, TYPE_OF_LOADER, &[LOADER_UNDEFINED]);
         put(&mut page, COMMAND_LINE, &(layout::COMMAND_LINE as u32).to_le_bytes());
-        if self.seed.is_some() {
+        if self.seed.is_some() && self.has_setup_data() {
             put(&mut page, SETUP_DATA, &layout::SETUP_DATA.to_le_bytes());
         }
         if let Some((start, size)) = self.initramfs {
@@ -154,6 +161,20 @@ mod tests {
         assert_eq!(page[COMMAND_LINE..][..4], 0x2_0000u32.to_le_bytes());
         assert_eq!(page[RAMDISK_IMAGE..][..8], [0, 0, 0, 0x7f, 0x34, 0x12, 0, 0]);
         assert_eq!(page[0x26c], 0, "what is behind the header stays zero");
+    }
+
+    /// The ends of the header in protocols 2.06 to 2.09, and one that ends within the field.
+    #[test]
+    fn a_header_without_setup_data_is_not_written_beyond() {
+        for (end, written) in
+            [(0x23c, false), (0x248, false), (0x250, false), (0x254, false), (0x258, true)]
+        {
+            let page = params(&vec![0x11; end - SETUP_HEADER]).page().unwrap();
+            let behind = page[end..E820_TABLE].iter().any(|byte| *byte != 0);
+            assert!(!behind, "the header ends at {end:#x}");
+            let pointer = page[SETUP_DATA..][..8] == layout::SETUP_DATA.to_le_bytes();
+            assert_eq!(pointer, written, "the header ends at {end:#x}");
+        }
     }
 
     #[test]
