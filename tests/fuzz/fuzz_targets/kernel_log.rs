@@ -1,4 +1,12 @@
 //! The kernel's log in a guest's memory, in which the guest may have written anything.
+//!
+//! | bytes of the input | what they say |
+//! | --- | --- |
+//! | 0 | paging: bits 0 and 1: none, long mode, PAE, 32-bit; bit 2: five levels, or pages of 4 MiB |
+//! | 1 | page of the top-level table |
+//! | 2 | 64 KiB of memory at most, beyond what the input has |
+//! | 3 to 15 | addresses of the symbols: in units of 256 bytes from where the kernel is mapped; 0: unknown |
+//! | from 16 on | memory |
 
 #![no_main]
 
@@ -11,23 +19,25 @@ const MOST: usize = 64 << 20;
 
 fuzz_target!(|data: &[u8]| {
     let Some((head, rest)) = data.split_first_chunk::<16>() else { return };
-    // Without paging, or with tables somewhere in what follows.
-    let paging = match head[0] & 1 {
-        0 => Paging { cr0: 0, cr3: 0, cr4: 0, efer: 0 },
-        _ => Paging {
-            cr0: 1 << 31,
-            cr3: u64::from(head[1]) << 12,
-            cr4: u64::from(head[2] & 1) << 12,
-            efer: 1 << 10,
-        },
+    let cr3 = u64::from(head[1]) << 12;
+    let option = head[0] & 4 != 0;
+    let (base, paging) = match head[0] & 3 {
+        0 => (0, Paging { cr0: 0, cr3: 0, cr4: 0, efer: 0 }),
+        1 => {
+            let cr4 = 1 << 5 | u64::from(option) << 12;
+            (0xffff_ffff_8000_0000, Paging { cr0: 1 << 31, cr3, cr4, efer: 1 << 10 })
+        }
+        2 => (0xc000_0000, Paging { cr0: 1 << 31, cr3, cr4: 1 << 5, efer: 0 }),
+        _ => (0xc000_0000, Paging { cr0: 1 << 31, cr3, cr4: u64::from(option) << 4, efer: 0 }),
     };
-    let memory: Vec<u8> = rest.to_vec();
+    let mut memory: Vec<u8> = rest.to_vec();
+    memory.resize(memory.len().max(usize::from(head[2]) << 8), 0);
     // Each name at an address within reach, or unknown.
-    let mut next = 3;
+    let mut next = 0;
     let symbols = KernelSymbols::collect(|_| {
         let at = head[3 + next % 13];
         next += 1;
-        (at != 0).then_some(u64::from(at) * 8)
+        (at != 0).then_some(base + (u64::from(at) << 8))
     });
     for symbols in [symbols, KernelSymbols::default()] {
         let memory: &dyn PhysicalMemory = &memory;

@@ -1,4 +1,4 @@
-//! A guest's accesses to I/O ports, and what is typed meanwhile.
+//! A guest's accesses to I/O ports, those among them that KVM puts aside, and what is typed meanwhile.
 
 #![no_main]
 
@@ -18,10 +18,12 @@ fuzz_target!(|data: &[u8]| {
         };
         let width = [1, 2, 4][usize::from(access[3]) % 3];
         let mut value = [access[4], access[5], access[6], access[7]];
-        match access[0] & 3 {
-            0 => ports.read(port, &mut value[..width]),
-            1 | 2 => ports.write(port, &value[..width]),
-            _ => ports.receive(&value),
+        match access[0] & 7 {
+            0 | 1 => ports.read(port, &mut value[..width]),
+            2 | 3 => ports.write(port, &value[..width]),
+            4 => ports.receive(&value),
+            5 => ports.kick(),
+            _ => value.iter().for_each(|byte| ports.post(*byte)),
         }
     }
     ports.finish();

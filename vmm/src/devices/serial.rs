@@ -155,6 +155,12 @@ impl Serial {
         self.posted = Some(posted);
     }
 
+    /// Gives back what [`Serial::post`] got.
+    #[cfg(fuzzing)]
+    pub(crate) fn unpost(&mut self) -> Option<PostedWrites> {
+        self.posted.take()
+    }
+
     /// Reads the register at `offset`.
     pub(crate) fn read(&mut self, offset: u8) -> u8 {
         self.catch_up();
