@@ -93,7 +93,23 @@ fn repository(dir: &Path, salt: &str) -> Vec<CommitId> {
 /// The state directory of a bisection of WARNING in a, which came in with 6; 3 to 5 say WARNING in
 /// b, which came in with 3.
 fn state(dir: &Path, repo: &Path, line: &[CommitId]) {
-    let header = Header {
+    let mut journal = Journal::create(dir, &header(repo, line)).unwrap();
+    for at in [9, 0, 5, 2, 3, 6] {
+        let commit = line[at];
+        let (purpose, title) = (Purpose::Search, format!("commit {at}"));
+        journal.append(Event::Planned { commit, trials: 8, purpose, title }).unwrap();
+        let shows = match at {
+            6.. => Some("WARNING in a"),
+            3.. => Some("WARNING in b"),
+            _ => None,
+        };
+        trials(&mut journal, commit, shows, 8);
+    }
+}
+
+/// The first line of its journal.
+fn header(repo: &Path, line: &[CommitId]) -> Header {
+    Header {
         format: Header::FORMAT,
         vmbisect: "0".into(),
         at_ms: 0,
@@ -107,25 +123,21 @@ fn state(dir: &Path, repo: &Path, line: &[CommitId]) {
         arguments: Vec::new(),
         directory: repo.into(),
         config: String::new(),
-    };
-    let mut journal = Journal::create(dir, &header).unwrap();
-    for at in [9, 0, 5, 2, 3, 6] {
-        let commit = line[at];
-        let (purpose, title) = (Purpose::Search, format!("commit {at}"));
-        journal.append(Event::Planned { commit, trials: 8, purpose, title }).unwrap();
-        for _ in 0..8 {
-            let (outcome, crashes) = match at {
-                6.. => (Outcome::Hit { title: "WARNING in a".into() }, vec!["WARNING in a".into()]),
-                3.. => {
-                    (Outcome::Foreign { title: "WARNING in b".into() }, vec!["WARNING in b".into()])
-                }
-                _ => (Outcome::Clean, Vec::new()),
-            };
-            let (boot, seconds, console, report) = (false, 1.0, None, None);
-            journal
-                .append(Event::Trial { commit, outcome, crashes, boot, seconds, console, report })
-                .unwrap();
-        }
+    }
+}
+
+/// Trials for WARNING in a.
+fn trials(journal: &mut Journal, commit: CommitId, shows: Option<&str>, count: usize) {
+    for _ in 0..count {
+        let outcome = match shows {
+            Some("WARNING in a") => Outcome::Hit { title: "WARNING in a".into() },
+            Some(title) => Outcome::Foreign { title: title.into() },
+            None => Outcome::Clean,
+        };
+        let crashes = shows.map(str::to_owned).into_iter().collect();
+        let (boot, seconds, console, report) = (false, 1.0, None, None);
+        let event = Event::Trial { commit, outcome, crashes, boot, seconds, console, report };
+        journal.append(event).unwrap();
     }
 }
 
@@ -159,6 +171,38 @@ fn each_title_of_our_own_bisection_has_its_own_belief() {
     let _held = Journal::open(dir.path()).unwrap();
     assert_eq!(answer(&[state]).0, 1);
     assert_eq!(std::fs::read(dir.path().join("journal.jsonl")).unwrap(), before);
+}
+
+/// One line of a crash points at a commit that was never tried.
+#[test]
+fn the_suspects_of_one_title_are_not_those_of_another() {
+    let (repo, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let line = repository(repo.path(), "");
+    let mut journal = Journal::create(dir.path(), &header(repo.path(), &line)).unwrap();
+    trials(&mut journal, line[9], Some("WARNING in a"), 3);
+    journal.append(Event::Favoured { commits: vec![line[4]], share: 0.999 }).unwrap();
+    for title in ["WARNING in a", "WARNING in b"] {
+        trials(&mut journal, line[9], Some(title), 5);
+        trials(&mut journal, line[6], Some(title), 6);
+    }
+    trials(&mut journal, line[0], None, 12);
+    trials(&mut journal, line[2], None, 12);
+    let state = dir.path().to_str().unwrap();
+    // For the title whose crash it is, that commit is likeliest; but it is not named untried.
+    let (status, answer_a) = answer(&[state, "--confidence", "0.6"]);
+    assert_eq!(answer_a["best"]["title"], "commit 4", "{answer_a:#}");
+    assert!(answer_a["best"]["probability"].as_f64().unwrap() > 0.9, "{answer_a:#}");
+    assert_eq!((status, &answer_a["named"]), (1, &Value::Null));
+    let why = answer_a["why_not"].as_str().unwrap();
+    assert!(why.contains("commit 4 is likeliest, at 9") && why.contains("too few trials"), "{why}");
+    let next = answer_a["next"].as_str().unwrap();
+    assert!(next.ends_with("commit 4, the likely answer itself"), "{next}");
+    // For the other title, all that lie between are alike.
+    let (status, answer_b) = answer(&[state, "--crash", "WARNING in b"]);
+    assert_eq!((status, &answer_b["named"]), (1, &Value::Null), "{answer_b:#}");
+    let remaining = answer_b["remaining"].as_array().unwrap();
+    let probability = |at: usize| remaining[at]["probability"].as_f64().unwrap();
+    assert!((0..3).all(|at| (probability(at) - probability(3)).abs() < 1e-6), "{answer_b:#}");
 }
 
 #[test]

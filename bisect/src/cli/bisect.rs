@@ -1,6 +1,8 @@
 //! `vmbisect bisect`.
 
+mod asked;
 mod begun;
+mod drift;
 mod progress;
 mod target;
 
@@ -14,6 +16,7 @@ use vmbisect::history::{Find, History, HistoryError};
 use vmbisect::report::{Answer, Report};
 use vmbisect::search::Limits;
 
+pub(super) use self::asked::{Asked, good_ends};
 use self::begun::Begun;
 use self::target::TargetArgs;
 use super::args::{KernelArgs, LauncherArgs, MachineArgs, WorkloadArgs};

@@ -9,6 +9,9 @@ use crate::history::{CommitId, Find};
 use crate::journal::Event;
 use crate::trial::{Outcome, Target};
 
+/// What a verdict without runs counts as having shown.
+pub const JUDGED: &str = "judged bad";
+
 /// What a log says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BisectLog {
@@ -41,6 +44,8 @@ pub struct Tested {
     pub runs: Vec<Run>,
     /// What git was told of it.
     pub word: Option<Word>,
+    /// All that git was told of it, where the log records no runs, as `git bisect log` does not.
+    pub verdicts: Vec<Word>,
     /// How many revisions git had left to test if this one turned out good.
     pub left: Option<u32>,
     /// Which candidate it is, counted from 1, and of how many; only our own logs say so.
@@ -72,6 +77,15 @@ pub enum Word {
     Good,
     /// It can't be said.
     Skip,
+}
+
+/// How recorded runs and verdicts are to be weighed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weighing {
+    /// What is looked for. A verdict without runs is about that.
+    pub target: Target,
+    /// Trials that a verdict without runs stands for, at least 1.
+    pub verdict_trials: u32,
 }
 
 /// Why a log can't be read.
@@ -113,22 +127,20 @@ impl BisectLog {
         ends.copied().chain(self.tested.iter().map(|tested| tested.commit))
     }
 
-    /// What was tested of a commit.
-    pub fn of(&self, commit: CommitId) -> Option<&Tested> {
-        self.tested.iter().find(|tested| tested.commit == commit)
+    /// Whether it says of every commit only what was made of it, as `git bisect log` does.
+    pub fn is_verdicts_only(&self) -> bool {
+        self.tested.iter().all(Tested::is_judged_only)
     }
-}
 
-impl Tested {
-    /// What a session that looks for `target` would have recorded of it.
-    pub fn events(&self, target: &Target) -> Vec<Event> {
-        let commit = self.commit;
-        if let Some(reason) = &self.build_failure {
+    /// What a session of ours would have recorded of a commit that was tested.
+    pub fn events(&self, tested: &Tested, weighing: &Weighing) -> Vec<Event> {
+        let commit = tested.commit;
+        if let Some(reason) = &tested.build_failure {
             let (reason, log) = (reason.clone(), Default::default());
             return vec![Event::BuildFailed { commit, reason, log, seconds: 0.0, cached: true }];
         }
         // Without a signature every commit is an image of its own.
-        let signature = self.signature.clone().unwrap_or_else(|| commit.to_string());
+        let signature = tested.signature.clone().unwrap_or_else(|| commit.to_string());
         let built = Event::Built {
             commit,
             signature,
@@ -137,35 +149,55 @@ impl Tested {
             seconds: 0.0,
             cached: true,
         };
-        let trials = self.runs.iter().filter_map(|run| {
-            let (outcome, boot) = run.outcome(target)?;
-            let crashes = match run {
-                Run::Crashed(title) | Run::BootFailed(title) => vec![title.clone()],
-                _ => Vec::new(),
-            };
+        let trial = |(outcome, boot, crashes)| {
             let (console, report) = (None, None);
-            Some(Event::Trial { commit, outcome, crashes, boot, seconds: 0.0, console, report })
+            Event::Trial { commit, outcome, crashes, boot, seconds: 0.0, console, report }
+        };
+        let runs = tested.runs.iter().filter_map(|run| run.told(&weighing.target));
+        let judged = tested.verdicts.iter().flat_map(|&word| {
+            let (outcome, trials) = match word {
+                Word::Skip => (Outcome::Invalid { reason: "skipped".into() }, 1),
+                _ if self.find.is_bad(word == Word::Bad) => {
+                    (Outcome::Hit { title: JUDGED.into() }, weighing.verdict_trials)
+                }
+                _ => (Outcome::Clean, weighing.verdict_trials),
+            };
+            (0..trials).map(move |_| (outcome.clone(), false, Vec::new()))
         });
-        std::iter::once(built).chain(trials).collect()
+        std::iter::once(built).chain(runs.chain(judged).map(trial)).collect()
+    }
+
+    /// What was tested of a commit.
+    pub fn of(&self, commit: CommitId) -> Option<&Tested> {
+        self.tested.iter().find(|tested| tested.commit == commit)
+    }
+}
+
+impl Tested {
+    /// Whether the log says only what was made of it.
+    pub fn is_judged_only(&self) -> bool {
+        !self.verdicts.is_empty()
     }
 }
 
 impl Run {
-    /// What it says about the target, and whether it did so before the reproducer ran; nothing
-    /// where the host failed.
-    fn outcome(&self, target: &Target) -> Option<(Outcome, bool)> {
+    /// What it says about the target, whether it did so before the reproducer ran, and the crashes;
+    /// nothing where the host failed.
+    fn told(&self, target: &Target) -> Option<(Outcome, bool, Vec<String>)> {
         let crash = |title: &String| match target.matches_title(title) {
             true => Outcome::Hit { title: title.clone() },
             false => Outcome::Foreign { title: title.clone() },
         };
         Some(match self {
-            Run::Ok => (Outcome::Clean, false),
-            Run::Crashed(title) => (crash(title), false),
+            Run::Ok => (Outcome::Clean, false, Vec::new()),
+            Run::Crashed(title) => (crash(title), false, vec![title.clone()]),
             Run::BootFailed(title) if *target == Target::NoBoot => {
-                (Outcome::Hit { title: title.clone() }, true)
+                (Outcome::Hit { title: title.clone() }, true, vec![title.clone()])
             }
-            Run::BootFailed(title) => (crash(title), true),
-            Run::TestFailed(reason) => (Outcome::Invalid { reason: reason.clone() }, true),
+            Run::BootFailed(title) => (crash(title), true, vec![title.clone()]),
+            Run::TestFailed(reason) => {
+                (Outcome::Invalid { reason: reason.clone() }, true, Vec::new())
+            }
             Run::Infra(_) => return None,
         })
     }

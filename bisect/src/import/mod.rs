@@ -5,6 +5,6 @@ mod log;
 mod order;
 mod parse;
 
-pub use log::{BisectLog, ImportError, Run, Tested, Word};
+pub use log::{BisectLog, ImportError, JUDGED, Run, Tested, Weighing, Word};
 pub use order::implied_order;
 pub use parse::parse;

@@ -64,7 +64,7 @@ fn size(picked: &[(CommitId, Word, Option<u64>)]) -> u64 {
             (Word::Bad, Some(left)) => after + left + 1,
             (Word::Skip, Some(left)) => after.max(left + 2),
             (Word::Good, Some(left)) => 2 * (left + 1),
-            (_, None) => after + 1,
+            (_, None) => after.saturating_mul(2),
         };
         size.min(MOST)
     })

@@ -39,6 +39,11 @@ struct Parser {
     left: Option<u32>,
     /// How many runs the next "all runs" stands for, where the log says so.
     runs: Option<usize>,
+    /// Whether it records tests of commits, and not only what was made of them.
+    records_tests: bool,
+    /// What git says of commits in comments before it starts: the ends, which the command that
+    /// starts it may call by other names.
+    before_start: Vec<(String, CommitId)>,
     /// Words other than "bad" and "good" that git was told to use.
     new_term: Option<String>,
     old_term: Option<String>,
@@ -50,6 +55,7 @@ impl Parser {
         if let Some(rest) = line.strip_prefix("testing commit ") {
             let Some(commit) = first_id(rest) else { return };
             self.settle();
+            self.records_tests = true;
             self.minimized = self.minimizing;
             let left = self.left.take();
             self.log.tested.push(Tested { left, ..Tested::new(commit) });
@@ -120,6 +126,8 @@ impl Parser {
             self.log.titles.insert(commit, title.to_owned());
             if what.starts_with("first ") {
                 self.log.culprit = Some(commit);
+            } else if self.log.bad.is_none() {
+                self.before_start.push((what.to_owned(), commit));
             }
         }
     }
@@ -147,42 +155,71 @@ impl Parser {
     fn git_said(&mut self, verb: &str, rest: &str) {
         let words: Vec<&str> =
             rest.split_whitespace().map(|word| word.trim_matches('\'')).collect();
-        let mut ids = words.iter().filter_map(|id| id.parse::<CommitId>().ok());
-        let is = |term: &Option<String>| term.as_deref() == Some(verb);
-        let word = match verb {
-            "start" => {
-                let term = |names: [&str; 2]| term(&words, &names);
-                self.new_term = term(["--term-new", "--term-bad"]);
-                self.old_term = term(["--term-old", "--term-good"]);
-                self.log.bad = ids.next().or(self.log.bad);
-                self.log.good.extend(ids);
-                return;
-            }
-            "bad" | "new" => Word::Bad,
-            "good" | "old" => Word::Good,
-            "skip" => Word::Skip,
-            _ if is(&self.new_term) => Word::Bad,
-            _ if is(&self.old_term) => Word::Good,
-            _ => return,
-        };
+        let ids = words.iter().filter_map(|id| id.parse::<CommitId>().ok());
+        if verb == "start" {
+            let term = |names: [&str; 2]| term(&words, &names);
+            self.new_term = term(["--term-new", "--term-bad"]);
+            self.old_term = term(["--term-old", "--term-good"]);
+            return self.git_starts(ids.collect());
+        }
+        let Some(word) = self.word(verb) else { return };
         for commit in ids {
             let log = &mut self.log;
-            if let Some(tested) = log.tested.iter_mut().rev().find(|it| it.commit == commit) {
-                tested.word = Some(word);
-                continue;
+            match log.tested.iter_mut().rev().find(|it| it.commit == commit) {
+                Some(tested) => {
+                    tested.word = Some(word);
+                    // Said again, it was tested again.
+                    if tested.is_judged_only() {
+                        tested.verdicts.push(word);
+                    }
+                }
+                None => log.tested.push(Tested::judged(commit, word)),
             }
-            // In git's own log a word is all there is of a test; the first of each kind is an end.
-            let runs = match word {
-                Word::Bad => vec![Run::Crashed("bad".into())],
-                Word::Good => vec![Run::Ok],
-                Word::Skip => vec![Run::TestFailed("skipped".into())],
-            };
-            log.tested.push(Tested { runs, word: Some(word), ..Tested::new(commit) });
+            // The first of each kind is an end.
             match word {
                 Word::Bad if log.bad.is_none() => log.bad = Some(commit),
                 Word::Good if log.good.is_empty() => log.good.push(commit),
                 _ => {}
             }
+        }
+    }
+
+    /// The ends are what the command names or, if that is not by their hashes, what git says of
+    /// them before.
+    fn git_starts(&mut self, named: Vec<CommitId>) {
+        let (mut bad, mut good) = (None, Vec::new());
+        for (what, commit) in std::mem::take(&mut self.before_start) {
+            match self.word(&what) {
+                Some(Word::Bad) => bad = Some(commit),
+                Some(Word::Good) => good.push(commit),
+                _ => {}
+            }
+        }
+        let mut named = named.into_iter();
+        if bad.is_none() || good.is_empty() {
+            bad = named.next();
+            good = named.collect();
+        }
+        // Where a log has only verdicts, that is two of them.
+        if !self.records_tests {
+            let judged = |word| move |&commit: &CommitId| Tested::judged(commit, word);
+            self.log.tested.extend(bad.iter().map(judged(Word::Bad)));
+            self.log.tested.extend(good.iter().map(judged(Word::Good)));
+        }
+        self.log.bad = bad.or(self.log.bad);
+        self.log.good.extend(good);
+    }
+
+    /// What git is told with a word.
+    fn word(&self, word: &str) -> Option<Word> {
+        let is = |term: &Option<String>| term.as_deref() == Some(word);
+        match word {
+            "bad" | "new" => Some(Word::Bad),
+            "good" | "old" => Some(Word::Good),
+            "skip" => Some(Word::Skip),
+            _ if is(&self.new_term) => Some(Word::Bad),
+            _ if is(&self.old_term) => Some(Word::Good),
+            _ => None,
         }
     }
 }
@@ -219,9 +256,15 @@ impl Tested {
             build_failure: None,
             runs: Vec::new(),
             word: None,
+            verdicts: Vec::new(),
             left: None,
             position: None,
         }
+    }
+
+    /// One of which git's own log says only this.
+    fn judged(commit: CommitId, word: Word) -> Tested {
+        Tested { word: Some(word), verdicts: vec![word], ..Tested::new(commit) }
     }
 
     /// A line about this commit.

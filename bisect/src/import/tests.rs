@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use self::kvm_wait::{IO_SQ_THREAD, KVM_WAIT, STEPS, full};
 use crate::history::CommitId;
-use crate::import::{BisectLog, ImportError, Word, implied_order, parse};
+use crate::import::{BisectLog, ImportError, Weighing, Word, implied_order, parse};
 use crate::journal::Record;
 use crate::search::{Limits, Model, Verdict, WhyNot};
 use crate::session::{Fold, Step};
@@ -22,8 +22,8 @@ fn id(short: &str) -> CommitId {
 fn fold(log: &BisectLog, title: &str) -> Fold {
     let candidates = Arc::new(implied_order(log));
     let mut fold = Fold::new(candidates, Model::new(0.95), Limits::default(), 1);
-    let target = Target::Crash(vec![title.into()]);
-    for event in log.tested.iter().flat_map(|tested| tested.events(&target)) {
+    let weighing = Weighing { target: Target::Crash(vec![title.into()]), verdict_trials: 1 };
+    for event in log.tested.iter().flat_map(|tested| log.events(tested, &weighing)) {
         fold.apply(&Record { at_ms: 0, event }).unwrap();
     }
     fold
@@ -171,7 +171,8 @@ fn todays_logs_of_a_fix() {
     let model = Model { find: Find::Fix, ..Model::new(0.95) };
     let mut fold = Fold::new(candidates, model, Limits::default(), 1);
     let target = Target::Crash(vec!["INFO: task hung in foo".into()]);
-    for event in log.tested.iter().flat_map(|tested| tested.events(&target)) {
+    let weighing = Weighing { target, verdict_trials: 1 };
+    for event in log.tested.iter().flat_map(|tested| log.events(tested, &weighing)) {
         fold.apply(&Record { at_ms: 0, event }).unwrap();
     }
     let best = fold.belief().best().unwrap();

@@ -1,14 +1,56 @@
 //! What recorded trials say of another title than the one they were run for.
 
-use crate::journal::Event;
+use std::collections::HashSet;
+
+use crate::history::CommitId;
+use crate::journal::{Event, Record};
 use crate::trial::{Outcome, Target};
 
-/// The event as it would have been recorded, had the session looked for crashes of `wanted`
+/// The records as far as they would be the same, had the session looked for crashes of `wanted`
 /// instead of for `target`.
 ///
 /// As ever, the first crash that was printed decides. A trial that printed none and ended because
-/// `target` showed says of a crash what such an end says of one.
-pub fn retarget(event: Event, target: &Target, wanted: &Target) -> Event {
+/// `target` showed says of a crash what such an end says of one. What was concluded on the way is
+/// about `target` alone, and left out: what to try next, whom its crash points at, which branches
+/// never had it, and the revert of its culprit with all that was tried of it.
+pub fn retarget(records: Vec<Record>, target: &Target, wanted: &Target) -> Vec<Record> {
+    let reverts: HashSet<CommitId> = records.iter().filter_map(|it| revert(&it.event)).collect();
+    let of_revert = |event: &Event| match event {
+        Event::Infra { commit, .. } => reverts.contains(commit),
+        other => other.commit().is_some_and(|commit| reverts.contains(&commit)),
+    };
+    let kept = records.into_iter().filter(|it| !is_conclusion(&it.event) && !of_revert(&it.event));
+    kept.map(|Record { at_ms, event }| Record { at_ms, event: judge(event, target, wanted) })
+        .collect()
+}
+
+fn revert(event: &Event) -> Option<CommitId> {
+    match event {
+        Event::Reverted { commit, .. } => *commit,
+        _ => None,
+    }
+}
+
+/// Whether it follows from what the session looked for, and not from the revisions.
+fn is_conclusion(event: &Event) -> bool {
+    match event {
+        Event::Favoured { .. }
+        | Event::Planned { .. }
+        | Event::Skipped { .. }
+        | Event::Reverted { .. } => true,
+        // A release that was picked is an end of the range for any title.
+        Event::Resumed
+        | Event::Good { .. }
+        | Event::Inert { .. }
+        | Event::NotInert { .. }
+        | Event::Built { .. }
+        | Event::BuildFailed { .. }
+        | Event::Trial { .. }
+        | Event::Infra { .. } => false,
+    }
+}
+
+fn judge(event: Event, target: &Target, wanted: &Target) -> Event {
     match event {
         Event::Trial { commit, outcome, crashes, boot, seconds, console, report } => {
             let outcome = match crashes.first() {
@@ -41,7 +83,10 @@ fn without_crash(outcome: Outcome, target: &Target) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::retarget;
-    use crate::journal::Event;
+    use crate::history::CommitId;
+    use crate::journal::{Event, Record};
+    use crate::search::Purpose;
+    use crate::session::Skip;
     use crate::trial::{Outcome, Target};
 
     fn trial(outcome: Outcome, crashes: &[&str]) -> Event {
@@ -58,8 +103,9 @@ mod tests {
 
     fn judged(outcome: Outcome, crashes: &[&str], target: &Target) -> Outcome {
         let wanted = Target::Crash(vec!["B*".into()]);
-        match retarget(trial(outcome, crashes), target, &wanted) {
-            Event::Trial { outcome, .. } => outcome,
+        let records = vec![Record { at_ms: 0, event: trial(outcome, crashes) }];
+        match &retarget(records, target, &wanted)[..] {
+            [Record { event: Event::Trial { outcome, .. }, .. }] => outcome.clone(),
             other => panic!("{other:?}"),
         }
     }
@@ -84,5 +130,32 @@ mod tests {
         assert_eq!(judged(hit(), &[], &Target::AnyCrash), Outcome::Foreign { title: "x".into() });
         let invalid = judged(Outcome::Clean, &[], &Target::NoBoot);
         assert!(matches!(invalid, Outcome::Invalid { .. }), "{invalid:?}");
+    }
+
+    #[test]
+    fn what_was_concluded_of_another_title_is_left_out() {
+        let id = |digit: &str| -> CommitId { digit.repeat(40).parse().unwrap() };
+        let (commit, purpose, title) = (id("1"), Purpose::Revert, String::new());
+        let inert = Event::Inert { commits: vec![id("5")] };
+        let good = Event::Good { commit: id("6"), name: "v1".into() };
+        let mut of_revert = trial(Outcome::Clean, &[]);
+        if let Event::Trial { commit, .. } = &mut of_revert {
+            *commit = id("9");
+        }
+        let events = vec![
+            good.clone(),
+            Event::Planned { commit, trials: 4, purpose, title },
+            trial(Outcome::Clean, &[]),
+            Event::Favoured { commits: vec![id("2")], share: 0.5 },
+            inert.clone(),
+            Event::Skipped { commit: id("3"), base: id("4"), why: Skip::Lacks },
+            Event::Reverted { culprit: id("1"), commit: Some(id("9")), failure: None },
+            of_revert,
+        ];
+        let records = events.into_iter().map(|event| Record { at_ms: 0, event }).collect();
+        let wanted = Target::Crash(vec!["B".into()]);
+        let kept = retarget(records, &Target::Crash(vec!["A".into()]), &wanted);
+        let kept: Vec<Event> = kept.into_iter().map(|record| record.event).collect();
+        assert_eq!(kept, [good, trial(Outcome::Clean, &[]), inert]);
     }
 }

@@ -99,6 +99,8 @@ fn commits_with_the_image_of_another() {
         (line("502", "503"), "503", "502"),
         (line("400", "502"), "503", "503"),
         (line("503", "505"), "503", "503"),
+        // The bad end is the culprit's own image, and so is every release until the last that is good.
+        (line("503", "905"), "503", "503"),
         (line("405", "500"), "500", "405"),
         (line("500", "501"), "501", "500"),
         (line("404", "405"), "405", "404"),

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use vmbisect::history::Find;
 use vmbisect::search::Verdict;
+use vmbisect::trial::{Outcome, Target};
 
-use crate::world::{Repo, World};
+use crate::world::{Repo, World, foreign};
 
 fn set(titles: &[&str]) -> BTreeSet<String> {
     titles.iter().map(|title| (*title).to_owned()).collect()
@@ -142,5 +143,36 @@ fn fixes_with_the_image_of_another() {
         let world = World::plain(&repo, between(&repo, "400", same), set(&[])).same_image(same);
         let ended = world.bisect(Find::Fix, "905", "400");
         assert_eq!(ended.named().0, named, "{}", ended.report());
+    }
+}
+
+/// A title that says nothing of the kernel, and so tells nothing elsewhere, can be what is looked
+/// for: then it counts, and what else shows does not.
+#[test]
+fn a_bug_that_shows_as_a_lost_machine() {
+    let repo = Repo::releases();
+    let lost = "lost connection to test machine";
+    let fatal = "SYZFATAL: executor NUM failed NUM times: executor exited";
+    for (wanted, shows, other) in
+        [(fatal, fatal, lost), (lost, lost, fatal), ("SYZFATAL*", fatal, lost)]
+    {
+        let bad = between(&repo, "400", &["500"]);
+        let target = Target::Crash(vec![wanted.into()]);
+        let judge = target.clone();
+        let mut world = World::new(&repo, move |title, nth| {
+            let seen = match nth % 3 {
+                // With the bug and without.
+                1 => other,
+                _ if bad.contains(title) => shows,
+                _ => return Outcome::Clean,
+            };
+            match judge.matches_title(seen) {
+                true => Outcome::Hit { title: seen.into() },
+                false => foreign(seen),
+            }
+        });
+        world.target = target;
+        let ended = world.bisect(Find::Fix, "905", "400");
+        assert_eq!(ended.named().0, "500", "{wanted}: {}", ended.report());
     }
 }

@@ -1,17 +1,17 @@
 //! A repository, and a world in which its commits have bugs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use git2::{Oid, Repository, Signature, Time};
 use vmbisect::cancel::Cancel;
-use vmbisect::history::{CommitId, Find, History};
-use vmbisect::journal::{Header, Journal};
+use vmbisect::history::{CommitId, Find, History, Release};
+use vmbisect::journal::{Event, Header, Journal, Record};
 use vmbisect::report::Report;
 use vmbisect::search::{Limits, Model, Verdict};
 use vmbisect::session::{
-    Build, BuildFault, BuildOutcome, Fold, Hints, Releases, Session, SessionError,
+    Build, BuildFault, BuildOutcome, Fold, Hints, Progress, Releases, Session, SessionError,
 };
 use vmbisect::trial::{Job, LaunchError, Launcher, Outcome, Target, TrialEvent, TrialReport};
 
@@ -171,6 +171,12 @@ pub(crate) struct World<'a> {
     same_as: BTreeMap<String, String>,
     /// What the user suspects.
     pub(crate) hints: Hints,
+    /// What is looked for.
+    pub(crate) target: Target,
+    /// The user interrupts after so many trials.
+    pub(crate) interrupted_after: Option<u32>,
+    /// The command line in the journal.
+    pub(crate) arguments: Vec<String>,
     /// Builds until now.
     pub(crate) builds: Mutex<Vec<String>>,
     images: tempfile::TempDir,
@@ -212,6 +218,9 @@ impl<'a> World<'a> {
             starved: BTreeSet::new(),
             same_as: BTreeMap::new(),
             hints: Hints::default(),
+            target: Target::Crash(vec![TARGET.into()]),
+            interrupted_after: None,
+            arguments: Vec::new(),
             builds: Mutex::default(),
             images: room(),
         }
@@ -274,33 +283,52 @@ impl<'a> World<'a> {
             None => Some(Releases::before(&history, bad, None).unwrap()),
             Some(_) => None,
         };
-        let picked = releases.as_mut().and_then(Iterator::next).map(|release| release.commit);
-        let good: Vec<CommitId> = good.or(picked).into_iter().collect();
-        let (older, newer) = find.range(&good, bad);
+        let picked = releases.as_mut().and_then(Iterator::next);
+        let given: Vec<CommitId> = good.into_iter().collect();
+        let older = picked.iter().map(|release| release.commit);
+        let older: Vec<CommitId> = given.iter().copied().chain(older).collect();
+        let (older, newer) = find.range(&older, bad);
         let candidates = Arc::new(history.range(find, &older, newer).unwrap().candidates);
         let limits = Limits { trials: 600, ..Limits::default() };
         let model = Model { find, ..Model::new(0.95) };
         let state = room();
-        let header = self.header(find, &good, bad);
+        let header = self.header(find, &given, bad);
+        let mut journal = Journal::create(state.path(), &header).unwrap();
+        let picked = picked.map(|Release { commit, name, .. }| Event::Good { commit, name });
+        let records = picked.map(|event| journal.append(event).unwrap()).into_iter().collect();
         let fold = options(Fold::new(candidates.clone(), model, limits, 2));
         let fold = match self.hints.prior(&history, &candidates).unwrap() {
             Some(prior) => fold.with_prior(&prior),
             None => fold,
         };
+        let cancel = Cancel::new();
         let mut session = Session {
             fold,
-            records: Vec::new(),
+            records,
             history: &history,
             hints: self.hints.clone(),
             releases,
-            journal: Journal::create(state.path(), &header).unwrap(),
+            journal,
             builder: self,
             launcher: &self.lab,
-            job: job(),
-            cancel: Cancel::new(),
+            job: self.job(),
+            cancel: cancel.clone(),
         };
-        let result = session.run(&mut |_, _| {});
-        Ended { repo: self.repo, result, fold: session.fold, _state: state }
+        let mut trials = 0;
+        let result = session.run(&mut |_, what| {
+            if let Progress::Recorded(Record { event: Event::Trial { .. }, .. }) = what {
+                trials += 1;
+                if self.interrupted_after == Some(trials) {
+                    cancel.cancel();
+                }
+            }
+        });
+        let target = self.target.clone();
+        Ended { repo: self.repo, result, fold: session.fold, target, state }
+    }
+
+    fn job(&self) -> Job {
+        Job { vcpus: 2, ..Job::new(PathBuf::new(), PathBuf::new(), self.target.clone()) }
     }
 
     fn header(&self, find: Find, good: &[CommitId], bad: CommitId) -> Header {
@@ -313,9 +341,9 @@ impl<'a> World<'a> {
             good: good.to_vec(),
             bad,
             titles: Default::default(),
-            target: Target::Crash(vec![TARGET.into()]),
+            target: self.target.clone(),
             confidence: 0.95,
-            arguments: Vec::new(),
+            arguments: self.arguments.clone(),
             directory: PathBuf::new(),
             config: String::new(),
         }
@@ -327,7 +355,8 @@ pub(crate) struct Ended<'a> {
     repo: &'a Repo,
     pub(crate) result: Result<Verdict, SessionError>,
     pub(crate) fold: Fold,
-    _state: tempfile::TempDir,
+    target: Target,
+    state: tempfile::TempDir,
 }
 
 impl Ended<'_> {
@@ -354,10 +383,14 @@ impl Ended<'_> {
         }
     }
 
+    /// Its state directory.
+    pub(crate) fn state(&self) -> &Path {
+        self.state.path()
+    }
+
     pub(crate) fn report(&self) -> Report {
         let verdict = self.result.as_ref().unwrap();
-        let target = Target::Crash(vec![TARGET.into()]);
-        Report::new(&self.fold, verdict, &self.repo.history(), &target).unwrap()
+        Report::new(&self.fold, verdict, &self.repo.history(), &self.target).unwrap()
     }
 }
 
@@ -418,8 +451,4 @@ impl Launcher for Lab {
         on_event(TrialEvent::Done(Box::new(report.clone())));
         Ok(report)
     }
-}
-
-fn job() -> Job {
-    Job { vcpus: 2, ..Job::new(PathBuf::new(), PathBuf::new(), Target::Crash(vec![TARGET.into()])) }
 }

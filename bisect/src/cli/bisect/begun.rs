@@ -5,22 +5,20 @@ use std::fs::File;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use clap::Parser;
 use vmbisect::cancel::Cancel;
 use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError, Release};
 use vmbisect::journal::{Event, Header, Journal, JournalError, Record, now_ms};
 use vmbisect::kernel::Builder;
 use vmbisect::report::{self, Report};
-use vmbisect::search::{Limits, Model};
-use vmbisect::session::{Fold, Hints, Releases, Rewritten, Session, SessionError};
+use vmbisect::session::{Releases, Rewritten, Session, SessionError};
 use vmbisect::trial::launcher::Selected;
 
+use super::asked::{good_ends, picked_good};
 use super::progress::Progress;
 use super::{Args, told};
-use crate::cli::{Cli, Command, Output, WithHint};
+use crate::cli::{Output, WithHint};
 
 /// The file in the state directory that the guest starts from.
 const INITRAMFS: &str = "initramfs.cpio";
@@ -125,12 +123,12 @@ impl Begun {
         std::env::set_current_dir(&header.directory)
             .with_context(|| format!("can't enter {}", header.directory.display()))
             .hint("paths on the command line that began this bisection start from there")?;
-        let mut args = match Cli::try_parse_from(&header.arguments).map(|cli| cli.command) {
-            Ok(Command::Bisect(begun)) => {
+        let mut args = match Args::begun(&header) {
+            Some(begun) => {
                 let revert = args.revert || begun.revert;
-                Args { max_trials: args.max_trials.or(begun.max_trials), revert, ..*begun }
+                Args { max_trials: args.max_trials.or(begun.max_trials), revert, ..begun }
             }
-            Ok(_) | Err(_) => {
+            None => {
                 let (dir, version) = (state.display(), &header.vmbisect);
                 return Err(anyhow!("this program does not know the command that began {dir}"))
                     .hint(format!(
@@ -150,9 +148,7 @@ impl Begun {
         let history = told(History::open(&header.repo), HistoryError::hint)?.with_cancel(cancel);
         let rewritten = Rewritten::follow(&history, &mut header, &mut records);
         told(rewritten, HistoryError::hint)?.notes().iter().for_each(|note| output.note(note));
-        let picked: Vec<CommitId> = picked_good(&records).into_iter().collect();
-        let good = if header.good.is_empty() { &picked } else { &header.good };
-        let (older, newer) = header.find.range(good, header.bad);
+        let (older, newer) = header.find.range(&good_ends(&header, &records), header.bad);
         let candidates = told(history.candidates(&older, newer), HistoryError::hint)?;
         let initramfs = state.join(INITRAMFS);
         let archive = if initramfs.exists() { None } else { Some(args.workload.prepare()?) };
@@ -200,34 +196,16 @@ impl Begun {
     ) -> anyhow::Result<Option<(Report, String)>> {
         let machine = &self.args.machine;
         let machines = self.selected.launcher.capacity(machine.memory, NonZeroUsize::MIN, cancel);
-        let limits = Limits {
-            trials: self.args.max_trials.map_or(Limits::default().trials, Into::into),
-            bad_tip: self.args.bad_trials,
-            ..Limits::default()
-        };
-        let mut fold = Fold::new(
-            Arc::new(self.candidates),
-            Model { find: self.header.find, ..Model::new(self.header.confidence) },
-            limits,
-            u32::try_from(machines).unwrap_or(u32::MAX),
-        );
+        let asked = self.args.asked();
+        let hints = asked.hints(&self.history)?;
+        let machines = u32::try_from(machines).unwrap_or(u32::MAX);
+        let mut fold =
+            asked.fold(&self.header, &self.history, &hints, self.candidates, machines)?;
         let mut releases = None;
         if self.header.good.is_empty() {
             let (bad, tried) = (self.header.bad, picked_good(&self.records));
             let left = Releases::before(&self.history, bad, tried);
             releases = Some(told(left, HistoryError::hint)?);
-            fold = fold.with_picked_good();
-        }
-        if !self.args.no_crash_prior {
-            fold = fold.with_crash_hint();
-        }
-        if self.args.revert {
-            fold = fold.with_revert();
-        }
-        let hints = hints(&self.args, &self.history)?;
-        let prior = told(hints.prior(&self.history, fold.candidates()), HistoryError::hint)?;
-        if let Some(prior) = &prior {
-            fold = fold.with_prior(prior);
         }
         for record in &self.records {
             told(fold.apply(record), |_| {
@@ -300,26 +278,9 @@ fn first_release(history: &History, bad: CommitId) -> anyhow::Result<Release> {
     told(releases.next().ok_or(HistoryError::NoRelease { bad }), HistoryError::hint)
 }
 
-/// The release that was taken for good last.
-fn picked_good(records: &[Record]) -> Option<CommitId> {
-    records.iter().rev().find_map(|record| match record.event {
-        Event::Good { commit, .. } => Some(commit),
-        _ => None,
-    })
-}
-
 fn ends_titles<'a>(
     history: &History,
     ends: impl Iterator<Item = &'a CommitId>,
 ) -> anyhow::Result<BTreeMap<CommitId, String>> {
     ends.map(|&end| Ok((end, told(history.title(end), HistoryError::hint)?))).collect()
-}
-
-/// What the user suspects.
-fn hints(args: &Args, history: &History) -> anyhow::Result<Hints> {
-    let resolve = |(name, weight): &(String, f64)| {
-        Ok((told(history.resolve(name), HistoryError::hint)?, *weight))
-    };
-    let suspects = args.suspect.iter().map(resolve).collect::<anyhow::Result<_>>()?;
-    Ok(Hints { paths: args.paths.clone(), suspects })
 }

@@ -1,15 +1,16 @@
 //! What a bisection is doing, line by line on standard error.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use vmbisect::history::{CommitId, History, Rev};
 use vmbisect::journal::{Event, Stage};
 use vmbisect::search::{Purpose, Tally};
-use vmbisect::session::{self, Fold, Skip, Step, Tried};
+use vmbisect::session::{self, Fold, Skip, Step};
 use vmbisect::trial::{Outcome, TrialEvent};
 
+use super::drift::Drift;
 use crate::cli::Output;
 use crate::cli::output::printable;
 
@@ -23,8 +24,7 @@ pub(super) struct Progress<'a> {
     bar: ProgressBar,
     titles: HashMap<CommitId, String>,
     started: Instant,
-    /// Other titles that were seen where the target was not.
-    drifted: HashSet<String>,
+    drift: Drift,
     /// What is being built or tried, for the line that is redrawn.
     doing: String,
 }
@@ -39,7 +39,7 @@ impl<'a> Progress<'a> {
             bar,
             titles: HashMap::new(),
             started: Instant::now(),
-            drifted: HashSet::new(),
+            drift: Drift::default(),
             doing: String::new(),
         };
         progress.note(format!(
@@ -182,21 +182,15 @@ impl<'a> Progress<'a> {
     fn drifts(&mut self, fold: &Fold, commit: CommitId, outcome: &Outcome) -> Tally {
         let reverted = fold.reverted().and_then(|reverted| reverted.tried.as_ref());
         let mut tried = fold.tried_revisions().iter().chain(reverted);
-        let tried = tried.find(|tried| tried.commit == commit);
-        let own = tried.map(Tried::tally).unwrap_or_default();
+        let Some(tried) = tried.find(|tried| tried.commit == commit) else {
+            return Tally::default();
+        };
+        if let Some(line) = self.drift.line(fold, tried, outcome) {
+            self.note(line);
+        }
         let rev = fold.candidates().rev(commit);
         let tally = rev.map(|rev| fold.belief().tally(rev)).filter(|tally| tally.trials() > 0);
-        if let Outcome::Foreign { title } = outcome
-            && own.hits == 0
-            && Some(commit) != fold.bad_end().and_then(|end| fold.candidates().id(end))
-            && self.drifted.insert(title.clone())
-        {
-            self.note(format!(
-                "{title:?} shows here instead of the target. It counts neither for nor against a \
-                 revision; what follows for it is told by: vmbisect replay STATE --crash {title:?}"
-            ));
-        }
-        tally.unwrap_or(own)
+        tally.unwrap_or(tried.tally())
     }
 
     /// How far the answer has been narrowed down.

@@ -8,14 +8,18 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::Serialize;
 use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError};
-use vmbisect::import::{BisectLog, Word, implied_order, parse};
-use vmbisect::journal::{Event, Header, Journal, JournalError, Record};
+use vmbisect::import::{BisectLog, Weighing, Word, implied_order, parse};
+use vmbisect::journal::{Event, Journal, JournalError, Record};
 use vmbisect::search::{Limits, Model};
-use vmbisect::session::{Fold, Rewritten, retarget};
+use vmbisect::session::{Fold, Rewritten, Step, retarget};
 use vmbisect::trial::Target;
 
 use super::Args;
+use crate::cli::bisect::{Asked, good_ends};
 use crate::cli::{Output, WithHint};
+
+/// The confidence, where neither the command line nor the session says another.
+const CONFIDENCE: f64 = 0.95;
 
 /// Where the order of the commits comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,8 +36,16 @@ pub(super) enum Order {
 /// What there is to weigh.
 pub(super) struct Evidence {
     pub(super) fold: Fold,
-    pub(super) target: Target,
+    /// What is looked for; `None` where only verdicts are known, and not what of.
+    pub(super) target: Option<Target>,
+    pub(super) confidence: f64,
     pub(super) order: Order,
+    /// Whether it is known how many commits there are between those that were tested.
+    pub(super) is_counted: bool,
+    /// Trials that each verdict without runs stands for, if there are any.
+    pub(super) verdict_trials: Option<u32>,
+    /// Verdicts of which no runs are recorded.
+    pub(super) verdicts: Vec<(CommitId, Word)>,
     /// What was made of a commit.
     pub(super) words: BTreeMap<CommitId, Word>,
     /// Who was blamed in the end.
@@ -57,10 +69,23 @@ impl Evidence {
         self.titles.get(&commit).cloned().or_else(read)
     }
 
+    /// A commit for people.
+    pub(super) fn name(&self, commit: CommitId) -> String {
+        match self.title(commit) {
+            Some(title) => format!("{} {title}", commit.short()),
+            None => commit.short(),
+        }
+    }
+
     /// Whether a commit can be spoken of by its name.
     pub(super) fn is_named(&self, commit: CommitId) -> bool {
         let tried = || self.fold.tried_revisions().iter().any(|tried| tried.commit == commit);
         self.history.is_some() || self.titles.contains_key(&commit) || tried()
+    }
+
+    /// Whether only what was made of a commit is known, and no runs.
+    pub(super) fn is_judged(&self, commit: CommitId) -> bool {
+        self.verdicts.iter().any(|(of, _)| *of == commit)
     }
 
     fn of_log(args: &Args, output: &Output) -> anyhow::Result<Evidence> {
@@ -73,26 +98,54 @@ impl Evidence {
             )?;
         let known = log.target.clone();
         let first = log.first_crash().map(|title| Target::Crash(vec![title.to_owned()]));
-        let target = asked(args).or(known).or(first).unwrap_or(Target::AnyCrash);
+        let target = match asked(args).or(known).or(first) {
+            None if !log.is_verdicts_only() => Some(Target::AnyCrash),
+            target => target,
+        };
         let history = args.repo.as_deref().map(open).transpose()?;
         let (candidates, order) = match &history {
             Some(history) => (from_repository(history, &mut log, output)?, Order::Repository),
             None => (implied_order(&log), order_of(&log)),
         };
-        let model = Model { find: log.find, ..Model::new(args.confidence) };
+        let confidence = args.confidence.unwrap_or(CONFIDENCE);
+        let model = Model { find: log.find, ..Model::new(confidence) };
         let mut fold = Fold::new(Arc::new(candidates), model, Limits::default(), 1);
+        let weighing = Weighing {
+            target: target.clone().unwrap_or(Target::AnyCrash),
+            verdict_trials: args.verdict_trials,
+        };
         for tested in &log.tested {
-            let (commit, events) = (tested.commit, tested.events(&target));
+            let (short, events) = (tested.commit.short(), log.events(tested, &weighing));
             let told =
                 events.into_iter().try_for_each(|event| fold.apply(&Record { at_ms: 0, event }));
             if told.is_err() {
-                let short = commit.short();
                 output.note(format!("left out: {short}, which is not between the ends"));
             }
         }
+        skip_what_tells_nothing(&mut fold)?;
+        // Where git says how it ended, it has halved the range at each step; else it may go on.
+        let is_counted = order != Order::Implied
+            || log.culprit.is_some()
+            || log.tested.iter().any(|tested| tested.left.is_some());
         let words = log.tested.iter().filter_map(|it| Some((it.commit, it.word?))).collect();
-        let (blamed, titles) = (log.culprit, log.titles);
-        Ok(Evidence { fold, target, order, words, blamed, titles, history })
+        let verdicts = log
+            .tested
+            .iter()
+            .flat_map(|tested| tested.verdicts.iter().map(|&word| (tested.commit, word)));
+        let verdicts: Vec<(CommitId, Word)> = verdicts.collect();
+        Ok(Evidence {
+            fold,
+            target,
+            confidence,
+            order,
+            is_counted,
+            verdict_trials: (!verdicts.is_empty()).then_some(args.verdict_trials),
+            verdicts,
+            words,
+            blamed: log.culprit,
+            titles: log.titles,
+            history,
+        })
     }
 
     fn of_state(args: &Args, output: &Output) -> anyhow::Result<Evidence> {
@@ -103,23 +156,37 @@ impl Evidence {
         let rewritten = told(Rewritten::follow(&history, &mut header, &mut records))?;
         rewritten.notes().iter().for_each(|note| output.note(note));
         let target = asked(args).unwrap_or_else(|| header.target.clone());
+        header.confidence = args.confidence.unwrap_or(header.confidence);
+        let mut as_begun = Asked::of(&header).unwrap_or_else(|| {
+            output.note(
+                "this program does not know the command that began it: what it was told to \
+                 suspect, and its limits, are left out",
+            );
+            Asked::default()
+        });
+        let machines = machines(&records);
+        if target != header.target {
+            as_begun = as_begun.of_another_title();
+            records = retarget(records, &header.target, &target);
+        }
         let (older, newer) = header.find.range(&good_ends(&header, &records), header.bad);
         let candidates = told(history.candidates(&older, newer))?;
-        let model = Model { find: header.find, ..Model::new(args.confidence) };
-        let mut fold = Fold::new(Arc::new(candidates), model, Limits::default(), 1);
-        for Record { at_ms, event } in records {
-            let event = match target == header.target {
-                true => event,
-                false => retarget(event, &header.target, &target),
-            };
-            if let Err(error) = fold.apply(&Record { at_ms, event }) {
+        let hints = as_begun.hints(&history)?;
+        let mut fold = as_begun.fold(&header, &history, &hints, candidates, machines)?;
+        for record in &records {
+            if let Err(error) = fold.apply(record) {
                 output.note(format!("left out: {error}"));
             }
         }
+        skip_what_tells_nothing(&mut fold)?;
         Ok(Evidence {
             fold,
-            target,
+            target: Some(target),
+            confidence: header.confidence,
             order: Order::Repository,
+            is_counted: true,
+            verdict_trials: None,
+            verdicts: Vec::new(),
             words: BTreeMap::new(),
             blamed: None,
             titles: BTreeMap::new(),
@@ -128,23 +195,31 @@ impl Evidence {
     }
 }
 
+/// Does what a session does that looks for a fix, before it tries anything: it leaves out what can
+/// say nothing of one.
+fn skip_what_tells_nothing(fold: &mut Fold) -> anyhow::Result<()> {
+    while let Step::Skip { rev, base, why } = fold.next() {
+        let (commit, base) = (fold.commit(rev)?, fold.commit(base)?);
+        fold.apply(&Record { at_ms: 0, event: Event::Skipped { commit, base, why } })?;
+    }
+    Ok(())
+}
+
+/// How many trials ran at a time: as many as the first batch has, which is of the bad end, and none
+/// has more.
+fn machines(records: &[Record]) -> u32 {
+    let planned = records.iter().filter_map(|record| match record.event {
+        Event::Planned { trials, .. } => Some(trials),
+        _ => None,
+    });
+    planned.max().unwrap_or(1)
+}
+
 /// What the command line asks for.
 fn asked(args: &Args) -> Option<Target> {
     match args.crash.as_slice() {
         [] => args.any_crash.then_some(Target::AnyCrash),
         titles => Some(Target::Crash(titles.to_vec())),
-    }
-}
-
-/// Where the range began; the release that was taken for good last, if none was given.
-fn good_ends(header: &Header, records: &[Record]) -> Vec<CommitId> {
-    let picked = records.iter().rev().find_map(|record| match record.event {
-        Event::Good { commit, .. } => Some(commit),
-        _ => None,
-    });
-    match picked {
-        Some(picked) if header.good.is_empty() => vec![picked],
-        _ => header.good.clone(),
     }
 }
 

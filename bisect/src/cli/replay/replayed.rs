@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use vmbisect::history::{CommitId, Find};
-use vmbisect::import::Word;
-use vmbisect::report::{Contradiction, TitleReport, contradictions, titles};
-use vmbisect::search::{Verdict, WhyNot};
-use vmbisect::session::Step;
+use vmbisect::import::{JUDGED, Word};
+use vmbisect::report::{Contradiction, TitleReport, contradictions, percent, titles};
+use vmbisect::search::Tally;
+use vmbisect::session::Tried;
 use vmbisect::trial::Target;
 
 use super::evidence::{Evidence, Order};
+use super::next;
+use super::verdicts::{Conflict, conflicts};
 
 /// Remaining commits that are listed one by one.
 const LISTED: usize = 50;
@@ -19,13 +21,16 @@ const LISTED: usize = 50;
 #[derive(Serialize)]
 pub(super) struct Replayed {
     pub(super) find: Find,
-    pub(super) target: Target,
+    pub(super) target: Option<Target>,
     pub(super) order: Order,
     pub(super) candidates: usize,
+    pub(super) verdict_trials: Option<u32>,
     pub(super) tested: Vec<Tested>,
     pub(super) blamed: Option<Remaining>,
     /// The commit that can be named.
     pub(super) named: Option<Remaining>,
+    /// Its parents that can't be tested.
+    pub(super) unconfirmed: Vec<CommitId>,
     /// Why none can.
     pub(super) why_not: Option<String>,
     /// The likeliest commit, unless that is one that the log does not name.
@@ -35,6 +40,7 @@ pub(super) struct Replayed {
     pub(super) outside: f64,
     pub(super) titles: Vec<TitleReport>,
     pub(super) contradictions: Vec<Contradiction>,
+    pub(super) conflicts: Vec<Conflict>,
     pub(super) next: String,
 }
 
@@ -48,6 +54,7 @@ pub(super) struct Tested {
     pub(super) trials: u32,
     pub(super) foreign: BTreeMap<String, u32>,
     pub(super) build_failure: Option<String>,
+    pub(super) judged: bool,
     pub(super) probability_bad: f64,
     pub(super) contradicts: bool,
 }
@@ -66,13 +73,13 @@ pub(super) struct Remainder {
 }
 
 impl Replayed {
-    pub(super) fn new(evidence: &Evidence, confidence: f64) -> Replayed {
+    pub(super) fn new(evidence: &Evidence) -> Replayed {
         let fold = &evidence.fold;
         let belief = fold.belief();
         let of =
             |commit, probability| Remaining { commit, title: evidence.title(commit), probability };
         let id = |rev| fold.candidates().id(rev);
-        let remaining = belief.credible(confidence);
+        let remaining = belief.credible(evidence.confidence);
         let (named, unnamed): (Vec<_>, Vec<_>) = remaining
             .into_iter()
             .filter_map(|(rev, probability)| Some((id(rev)?, probability)))
@@ -83,18 +90,26 @@ impl Replayed {
             let commit = id(rev).filter(|commit| evidence.is_named(*commit))?;
             Some(of(commit, probability))
         };
-        let culprit = best().filter(|best| best.probability >= confidence);
+        let known = next::culprit(fold).filter(|_| evidence.is_counted);
+        let culprit = known.as_ref().and_then(|(rev, _)| {
+            let commit = id(*rev).filter(|commit| evidence.is_named(*commit))?;
+            Some(of(commit, belief.probability(*rev)))
+        });
+        let unconfirmed = known.map(|(_, unconfirmed)| unconfirmed).unwrap_or_default();
+        let conflicts = conflicts(evidence);
         Replayed {
             find: fold.find(),
             target: evidence.target.clone(),
             order: evidence.order,
             candidates: fold.candidates().len(),
-            tested: tested(evidence),
+            verdict_trials: evidence.verdict_trials,
+            tested: tested(evidence, &conflicts),
             blamed: evidence.blamed.map(|blamed| {
                 let rev = fold.candidates().rev(blamed);
                 of(blamed, rev.map_or(0.0, |rev| belief.probability(rev)))
             }),
-            why_not: culprit.is_none().then(|| why_not(evidence)),
+            why_not: culprit.is_none().then(|| why_not(evidence, best())),
+            unconfirmed: unconfirmed.into_iter().filter_map(id).collect(),
             named: culprit,
             best: best(),
             remaining: named.into_iter().map(|(_, (commit, mass))| of(commit, mass)).collect(),
@@ -103,17 +118,35 @@ impl Replayed {
                 probability: unnamed.iter().map(|(_, (_, probability))| probability).sum(),
             },
             outside: belief.outside(),
-            titles: titles(fold),
-            contradictions: contradictions(fold),
-            next: next(evidence),
+            titles: titles(fold).into_iter().filter(|title| title.title != JUDGED).collect(),
+            contradictions: contradictions(fold)
+                .into_iter()
+                .filter(|it| about(it).into_iter().all(|commit| !evidence.is_judged(commit)))
+                .collect(),
+            conflicts,
+            next: next::describe(evidence),
         }
     }
 }
 
-fn tested(evidence: &Evidence) -> Vec<Tested> {
+fn about(contradiction: &Contradiction) -> Vec<CommitId> {
+    match contradiction {
+        Contradiction::HitOfGood { commit, .. } | Contradiction::CleanOfBad { commit, .. } => {
+            vec![*commit]
+        }
+        Contradiction::SameImage { shows, lacks } => vec![*shows, *lacks],
+    }
+}
+
+fn tested(evidence: &Evidence, conflicts: &[Conflict]) -> Vec<Tested> {
     let fold = &evidence.fold;
-    let of = |tried: &vmbisect::session::Tried| {
-        let (tally, recorded) = (tried.tally(), evidence.words.get(&tried.commit).copied());
+    let of = |tried: &Tried| {
+        let recorded = evidence.words.get(&tried.commit).copied();
+        let judged = evidence.is_judged(tried.commit);
+        // What a verdict stands for was not run.
+        let tally = if judged { Tally::default() } else { tried.tally() };
+        // Without runs, only another verdict can contradict it.
+        let can_contradict = !judged || conflicts.iter().any(|it| it.is_about(tried.commit));
         let bad = fold.belief().probability_bad(tried.rev);
         // git's words are about the sought commit: what has a fix is "bad".
         let contains = match fold.find() {
@@ -126,12 +159,13 @@ fn tested(evidence: &Evidence) -> Vec<Tested> {
             recorded,
             hits: tally.hits,
             trials: tally.trials(),
-            foreign: tried.useless(),
+            foreign: if judged { BTreeMap::new() } else { tried.useless() },
             build_failure: tried.build_failure.clone(),
+            judged,
             probability_bad: bad,
             contradicts: match recorded {
-                Some(Word::Good) => contains > 0.5,
-                Some(Word::Bad) => contains < 0.5,
+                Some(Word::Good) => can_contradict && contains > 0.5,
+                Some(Word::Bad) => can_contradict && contains < 0.5,
                 Some(Word::Skip) | None => false,
             },
         }
@@ -140,9 +174,38 @@ fn tested(evidence: &Evidence) -> Vec<Tested> {
 }
 
 /// Why no commit can be named.
-fn why_not(evidence: &Evidence) -> String {
+fn why_not(evidence: &Evidence, best: Option<Remaining>) -> String {
+    if !evidence.is_counted {
+        return "the log does not say how many commits lie between those it tests; --repo DIR knows"
+            .into();
+    }
+    if let Some(best) = best.filter(|best| best.probability >= evidence.confidence) {
+        let (name, probability) = (evidence.name(best.commit), percent(best.probability));
+        let (itself, parents) = match evidence.fold.find() {
+            Find::Cause => ("that it shows it", "do not"),
+            Find::Fix => ("that it shows it no more", "do"),
+        };
+        return format!(
+            "{name} is likeliest, at {probability}, but too few trials tell {itself}, and that its parents {parents}"
+        );
+    }
     let fold = &evidence.fold;
-    let tried = fold.tried_revisions();
+    let told: Vec<_> = fold.tried_revisions().iter().collect();
+    let (judged, run): (Vec<_>, Vec<_>) =
+        told.into_iter().partition(|tried| evidence.is_judged(tried.commit));
+    let mut why = Vec::new();
+    if !judged.is_empty() {
+        let said = |word| evidence.verdicts.iter().filter(|(_, said)| *said == word).count();
+        let (bad, good) = (said(Word::Bad), said(Word::Good));
+        why.push(format!("{bad} verdicts say bad and {good} say good, any of which may be wrong"));
+    }
+    if !run.is_empty() {
+        why.push(what_runs_told(&run));
+    }
+    why.join("; ")
+}
+
+fn what_runs_told(tried: &[&Tried]) -> String {
     let hits: u32 = tried.iter().map(|tried| tried.tally().hits).sum();
     let showing = tried.iter().filter(|tried| tried.tally().hits > 0).count();
     let foreign: u32 = tried.iter().flat_map(|tried| tried.useless().into_values()).sum();
@@ -166,42 +229,5 @@ fn revisions(count: usize) -> String {
     match count {
         1 => "1 revision".into(),
         _ => format!("{count} revisions"),
-    }
-}
-
-/// What to test next, in words.
-fn next(evidence: &Evidence) -> String {
-    let fold = &evidence.fold;
-    match fold.next() {
-        Step::Revert { .. } => "nothing, the culprit is known".into(),
-        Step::Plan { rev, .. }
-        | Step::Skip { rev, .. }
-        | Step::Build { rev }
-        | Step::Trials { rev, .. } => {
-            let commit = fold.commit(rev).ok().filter(|&commit| evidence.is_named(commit));
-            let Some(commit) = commit else {
-                return format!("candidate {} of {}", rev + 1, fold.candidates().len());
-            };
-            let name = match evidence.title(commit) {
-                Some(title) => format!("{} {title}", commit.short()),
-                None => commit.short(),
-            };
-            match fold.of(rev) {
-                Some(_) => format!("more trials of {name}"),
-                None => name,
-            }
-        }
-        Step::Done(Verdict::Culprit { .. }) => "nothing, the culprit is known".into(),
-        Step::Done(Verdict::Undecided { why: WhyNot::Budget, .. }) => "as far as allowed".into(),
-        Step::Done(Verdict::Undecided { why: WhyNot::Unconfirmed, .. }) => {
-            "nothing: the likeliest commit can't be tested".into()
-        }
-        Step::Done(Verdict::Undecided { .. }) => "nothing that would tell more".into(),
-        Step::Done(Verdict::NotReproduced | Verdict::BadTipUntestable) => {
-            "the bad end, which has not shown it".into()
-        }
-        Step::Done(Verdict::GoodTipUntestable) => "an older good end".into(),
-        Step::Done(Verdict::GoodTipBad { .. }) => "another good end, this one is bad".into(),
-        Step::GiveUp { reason, .. } => reason,
     }
 }

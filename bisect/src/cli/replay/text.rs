@@ -21,7 +21,15 @@ impl Replayed {
             Order::Implied => ", in the order that the log implies",
         };
         output.line(format!("{} candidates{order}", self.candidates));
-        output.line(format!("looking for: {}", describe(&self.target)));
+        let target = self.target.as_ref().map(describe);
+        let target = target.unwrap_or_else(|| "what the verdicts are about".into());
+        output.line(format!("looking for: {target}"));
+        if let Some(trials) = self.verdict_trials {
+            output.line(format!(
+                "verdicts without runs: each counts as {trials} trials (--verdict-trials), so that \
+                 it may be wrong"
+            ));
+        }
         output.line("");
         self.print_tested(output);
         output.line("");
@@ -33,6 +41,10 @@ impl Replayed {
             (Some(commit), _) => {
                 let probability = percent(commit.probability);
                 output.line(format!("{what}: {} at {probability}", named(commit)));
+                for parent in &self.unconfirmed {
+                    let parent = parent.short();
+                    output.line(format!("its parent {parent} could not be tested"));
+                }
             }
             (None, why) => {
                 let why = why.as_deref().unwrap_or_default();
@@ -48,6 +60,9 @@ impl Replayed {
         for line in vmbisect::report::doubts(&self.contradictions) {
             output.line(line);
         }
+        for conflict in &self.conflicts {
+            output.line(conflict.describe());
+        }
         output.line(format!("next: {}", self.next));
     }
 
@@ -61,13 +76,19 @@ impl Replayed {
                 None => "",
             };
             let foreign: u32 = tested.foreign.values().sum();
+            let (hits, trials) = match tested.judged {
+                true => ("-".into(), "-".into()),
+                false => (tested.hits.to_string(), tested.trials.to_string()),
+            };
             output.line(format!(
-                "{}  {word:<9}  {:>4}  {:>6}  {:>11}{}{}{}",
+                "{}  {word:<9}  {hits:>4}  {trials:>6}  {:>11}{}{}{}",
                 tested.commit.short(),
-                tested.hits,
-                tested.trials,
                 percent(tested.probability_bad),
-                if tested.contradicts { "  CONTRADICTS THE RECORD" } else { "" },
+                match (tested.contradicts, tested.judged) {
+                    (true, true) => "  AT ODDS WITH OTHER VERDICTS",
+                    (true, false) => "  CONTRADICTS THE RECORD",
+                    (false, _) => "",
+                },
                 if foreign > 0 { format!("  ({foreign} told nothing)") } else { String::new() },
                 if tested.build_failure.is_some() { "  (does not build)" } else { "" },
             ));
