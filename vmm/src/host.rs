@@ -10,11 +10,13 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-use kvm_bindings::{KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES};
+use kvm_bindings::{CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::unusable::unusable;
+use crate::PvFeatures;
+use crate::x86_64::cpuid;
 
 /// KVM's CPUID leaf of paravirtual features (`Documentation/virt/kvm/x86/cpuid.rst`).
 const KVM_CPUID_FEATURES: u32 = 0x4000_0001;
@@ -189,12 +191,14 @@ pub fn inspect() -> HostReport {
     let (kvm, opened) = open();
     let probe = opened.as_ref().map(|_| probe::probe());
     let capabilities = opened.as_ref().map(capabilities).unwrap_or_default();
+    let offered =
+        opened.as_ref().and_then(|kvm| kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).ok());
     HostReport {
         verdict: verdict(&kvm, &capabilities, probe.as_ref()),
         backend: backend(),
         max_vcpus: opened.as_ref().map(Kvm::get_max_vcpus),
-        pv_features: opened.as_ref().and_then(pv_features),
-        hidden: opened.as_ref().map(|_| unusable().names()).unwrap_or_default(),
+        pv_features: offered.as_ref().and_then(pv_features),
+        hidden: offered.as_ref().map(hidden).unwrap_or_default(),
         halt_poll_ns: read(Path::new("/sys/module/kvm/parameters/halt_poll_ns")),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         memory_available: memory_available(),
@@ -270,10 +274,17 @@ fn capabilities(kvm: &Kvm) -> Vec<Capability> {
         .into()
 }
 
-fn pv_features(kvm: &Kvm) -> Option<u32> {
-    let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).ok()?;
-    let leaf = cpuid.as_slice().iter().find(|leaf| leaf.function == KVM_CPUID_FEATURES)?;
+fn pv_features(offered: &CpuId) -> Option<u32> {
+    let leaf = offered.as_slice().iter().find(|leaf| leaf.function == KVM_CPUID_FEATURES)?;
     Some(leaf.eax)
+}
+
+/// What every guest is denied here; what one is denied by its own configuration is no matter of the
+/// host's.
+fn hidden(offered: &CpuId) -> Vec<String> {
+    let wanted =
+        cpuid::Wanted { vcpus: 1, pv_features: PvFeatures::default(), unusable: unusable() };
+    cpuid::hidden(offered, &wanted).into_iter().map(str::to_owned).collect()
 }
 
 fn memory_available() -> Option<u64> {

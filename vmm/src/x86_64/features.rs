@@ -49,18 +49,6 @@ pub(crate) struct Unusable {
 }
 
 impl Unusable {
-    /// What each set is called by.
-    pub(crate) fn names(self) -> Vec<String> {
-        let sets = [
-            (self.xsave, "xsave"),
-            (self.popcnt, "popcnt"),
-            (self.cmpxchg16b, "cx16"),
-            (self.smap, "smap"),
-        ];
-        let unusable = sets.into_iter().filter(|(unusable, _)| *unusable);
-        unusable.map(|(_, name)| name.to_owned()).collect()
-    }
-
     /// The features to be hidden.
     pub(crate) fn features(self) -> impl Iterator<Item = &'static Feature> {
         let sets = [

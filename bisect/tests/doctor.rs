@@ -1,0 +1,79 @@
+//! `vmbisect doctor` as a user meets it, on whatever machine this is.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn doctor(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmbisect"));
+    command.arg("doctor").args(arguments);
+    command
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn lines(output: &Output) -> Vec<&str> {
+    std::str::from_utf8(&output.stdout).unwrap().lines().collect()
+}
+
+#[test]
+fn it_says_what_this_machine_can_do_in_text_and_in_json() {
+    let (text, report) = (doctor(&[]).output().unwrap(), doctor(&["--json"]).output().unwrap());
+    let value = json(&report);
+    let lines = lines(&text);
+    let line = |start: &str| lines.iter().find(|line| line.starts_with(start)).copied();
+    let host = vmm::host::inspect();
+    assert_eq!(line("verdict: "), Some(&*format!("verdict: {}", host.verdict)));
+    assert_eq!(value["host"]["verdict"], serde_json::to_value(&host.verdict).unwrap());
+    assert_eq!(value["host"]["hidden"], serde_json::to_value(&host.hidden).unwrap());
+    let hidden = format!("CPU features hidden from guests: {}", host.hidden.join(", "));
+    assert_eq!(lines.contains(&&*hidden), !host.hidden.is_empty(), "{lines:#?}");
+    assert!(line("trials run: ").is_some(), "{lines:#?}");
+
+    let missing = value["tools"].as_array().unwrap().iter().any(|tool| tool["path"].is_null());
+    let nowhere = value["launcher"]["error"].is_string();
+    let status = Some(i32::from(missing || nowhere));
+    assert_eq!((text.status.code(), report.status.code()), (status, status), "{value:#}");
+    assert_eq!(value["install"].is_string(), missing, "{value:#}");
+
+    // Only what has run has a cost.
+    let costs = value["costs"].as_array().unwrap();
+    let usable = matches!(host.kvm, vmm::host::KvmState::Ok { .. });
+    assert_eq!(costs.len(), usize::from(usable), "{costs:?}");
+    for cost in costs.iter().filter(|cost| cost["error"].is_null()) {
+        let ms = |key: &str| cost[key].as_f64().unwrap();
+        assert!(ms("first_byte_ms") > 0.0 && ms("first_byte_ms") <= ms("trial_ms"), "{cost}");
+    }
+}
+
+/// Where they are one, what is looked at behind PATH has everything.
+fn sbin_is_bin() -> bool {
+    let place = |path| std::fs::canonicalize(path).ok();
+    place("/usr/sbin").is_some() && place("/usr/sbin") == place("/usr/bin")
+}
+
+#[test]
+fn where_nothing_is_installed_all_of_it_is_missing() {
+    if sbin_is_bin() {
+        return eprintln!(
+            "skipped: /usr/sbin is /usr/bin here, so that tools are found without PATH"
+        );
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let output = doctor(&["--json"]).env("PATH", empty.path()).output().unwrap();
+    let value = json(&output);
+    let tools = value["tools"].as_array().unwrap();
+    for name in ["git", "make", "flex"] {
+        let tool = tools.iter().find(|tool| tool["name"] == name);
+        let tool = tool.unwrap_or_else(|| panic!("no {name} in {tools:?}"));
+        assert!(tool["path"].is_null(), "{tool}");
+    }
+    assert_eq!(output.status.code(), Some(1));
+    assert!(value["install"].as_str().unwrap().contains("flex"), "{value:#}");
+    let text = doctor(&[]).env("PATH", empty.path()).output().unwrap();
+    let missing = lines(&text).into_iter().find(|line| line.starts_with("tool: flex"));
+    let missing = missing.unwrap_or_else(|| panic!("{text:?}"));
+    assert!(missing.contains("missing") && missing.contains("(package flex)"), "{missing}");
+}
