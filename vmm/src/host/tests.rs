@@ -64,3 +64,11 @@ fn the_report_is_consistent() {
         other => println!("no expectation for the backend {other:?}"),
     }
 }
+
+#[test]
+fn what_no_guest_is_shown_is_hidden_where_it_is_offered() {
+    let leaf = |ecx| kvm_bindings::kvm_cpuid_entry2 { function: 1, ecx, ..Default::default() };
+    let names = |ecx| hidden(&CpuId::from_entries(&[leaf(ecx)]).unwrap());
+    assert!(names(1 << 15).contains(&"pdcm".to_owned()));
+    assert_eq!(names(0), [""; 0]);
+}
