@@ -3,7 +3,7 @@
 //! The log is read from memory when the machine has ended. Most of it has been on the console; a line
 //! is known again by the kernel's time and its text, so that nothing is taken for a second crash.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,8 @@ use vmm::forensics::{KernelLog, LogError, LogSource};
 
 use crate::crash::{Crash, classify};
 
-/// Lines of the console that are remembered: more than a kernel's log holds.
+/// Lines of the console that are remembered, the last ones: more than a kernel's log holds, which is
+/// the last lines as well.
 const MOST_SHOWN: usize = 1 << 18;
 
 /// Unseen lines that are handed on, the last ones.
@@ -35,6 +36,8 @@ pub struct UnseenLog {
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     lines: HashSet<u64>,
+    /// The same, in the order they were shown.
+    order: VecDeque<u64>,
     last_us: u64,
 }
 
@@ -51,8 +54,14 @@ impl Shown {
     pub(super) fn push(&mut self, line: &str) {
         if let Some((time_us, text)) = parse(line) {
             self.last_us = time_us;
-            if self.lines.len() < MOST_SHOWN {
-                self.lines.insert(key(time_us, text));
+            let key = key(time_us, text);
+            if self.lines.insert(key) {
+                self.order.push_back(key);
+            }
+            if self.order.len() > MOST_SHOWN
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.lines.remove(&oldest);
             }
         }
     }
@@ -136,7 +145,7 @@ fn without_caller(text: &str) -> &str {
 mod tests {
     use vmm::forensics::{KernelLog, LogRecord, LogSource};
 
-    use super::{Shown, parse};
+    use super::{MOST_SHOWN, Shown, parse};
 
     fn log(lines: &[(u64, &str)]) -> KernelLog {
         let record = |(sequence, (time_us, text)): (usize, &(u64, &str))| LogRecord {
@@ -173,5 +182,22 @@ mod tests {
         assert_eq!(times, [3_000_000]);
         let (crashes, lines) = Shown::default().unseen(&log);
         assert_eq!((crashes.len(), lines.len()), (2, 3));
+    }
+
+    #[test]
+    fn of_a_flood_the_last_lines_are_known() {
+        let mut shown = Shown::default();
+        let text = "VFS: Close: file count is 0";
+        let count = MOST_SHOWN as u64 + 2;
+        for time_us in 0..count {
+            let stamp = format!("[{:5}.{:06}]", time_us / 1_000_000, time_us % 1_000_000);
+            shown.push(&format!("{stamp} {text}"));
+            shown.push(&format!("{stamp} {text}"));
+        }
+        let (crashes, lines) = shown.unseen(&log(&[(count - 2, text), (count - 1, text)]));
+        assert_eq!((crashes.len(), lines), (0, vec![]));
+        assert_eq!((shown.lines.len(), shown.order.len()), (MOST_SHOWN, MOST_SHOWN));
+        // The kernel's log does not reach back so far.
+        assert_eq!(shown.unseen(&log(&[(0, text)])).1.len(), 1);
     }
 }
