@@ -111,12 +111,10 @@ fn print_costs(costs: &[Costs], output: &Output) {
     for cost in costs {
         output.line(match cost {
             Costs::Measured(Cost { launcher, first_trial_ms, trial_ms, first_byte_ms }) => {
-                let first_byte = first_byte_ms.map_or(String::new(), |ms| {
-                    format!(" ({ms:.1} ms from the machine's start to its first byte)")
-                });
                 format!(
                     "cost: {launcher}: {first_trial_ms:.0} ms for the first trial of a guest that \
-                     does nothing, {trial_ms:.1} ms for the next{first_byte}"
+                     does nothing, {trial_ms:.1} ms for the next ({first_byte_ms:.1} ms from the \
+                     machine's start to its first byte)"
                 )
             }
             Costs::Failed { launcher, error } => format!("cost: {launcher}: {error}"),

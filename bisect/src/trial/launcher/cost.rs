@@ -9,7 +9,7 @@ use vmm::Milestone;
 use super::{LaunchError, Launcher};
 use crate::cancel::Cancel;
 use crate::temp::TempRoom;
-use crate::trial::{Acpi, Job, Target, TrialReport};
+use crate::trial::{Acpi, Job, Outcome, Target, TrialReport};
 
 /// Where the guest is loaded.
 const CODE: u64 = 0x10_0000;
@@ -27,7 +27,7 @@ pub struct Cost {
     /// The next trial, in milliseconds: what each costs beyond its guest.
     pub trial_ms: f64,
     /// Of that, from the start of the machine to its first byte, in milliseconds.
-    pub first_byte_ms: Option<f64>,
+    pub first_byte_ms: f64,
 }
 
 /// Runs two small guests on `launcher`.
@@ -48,16 +48,28 @@ pub fn measure(launcher: &dyn Launcher, cancel: &Cancel) -> Result<Cost, LaunchE
     let run = || {
         let started = Instant::now();
         let report = launcher.run(&job, &mut drop, cancel)?;
-        Ok::<_, LaunchError>((started.elapsed().as_secs_f64() * 1e3, report))
+        let trial_ms = started.elapsed().as_secs_f64() * 1e3;
+        match first_byte_ms(&report) {
+            Some(first_byte_ms) => Ok((trial_ms, first_byte_ms)),
+            None => Err(LaunchError::Remote {
+                launcher: launcher.describe(),
+                reason: format!("a guest that prints a line did not: {}", seen(&report)),
+                hint: "`vmbisect doctor` says what this machine can do",
+            }),
+        }
     };
     let (first_trial_ms, _) = run()?;
-    let (trial_ms, report) = run()?;
-    Ok(Cost {
-        launcher: launcher.describe(),
-        first_trial_ms,
-        trial_ms,
-        first_byte_ms: first_byte_ms(&report),
-    })
+    let (trial_ms, first_byte_ms) = run()?;
+    Ok(Cost { launcher: launcher.describe(), first_trial_ms, trial_ms, first_byte_ms })
+}
+
+/// What came of the trial instead.
+fn seen(report: &TrialReport) -> String {
+    match (&report.outcome, &report.machine) {
+        (Outcome::Infra { reason }, _) => reason.clone(),
+        (_, Some(machine)) => machine.ending.to_string(),
+        (_, None) => "no machine was started".to_owned(),
+    }
 }
 
 fn job(kernel: PathBuf, initramfs: PathBuf) -> Job {
@@ -97,9 +109,12 @@ fn guest() -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::{guest, measure};
     use crate::cancel::Cancel;
     use crate::trial::launcher::InProcess;
+    use crate::trial::{Job, LaunchError, Launcher, Outcome, TrialEvent, TrialReport};
 
     #[test]
     fn the_guest_is_a_kernel() {
@@ -113,7 +128,36 @@ mod tests {
             return;
         }
         let cost = measure(&InProcess::new(), &Cancel::new()).unwrap();
-        let first_byte = cost.first_byte_ms.unwrap();
-        assert!(first_byte > 0.0 && first_byte < cost.trial_ms, "{cost:?}");
+        assert!(cost.first_byte_ms > 0.0 && cost.first_byte_ms < cost.trial_ms, "{cost:?}");
+    }
+
+    /// Where every trial ends so.
+    struct Always(Outcome);
+
+    impl Launcher for Always {
+        fn describe(&self) -> String {
+            "a place".into()
+        }
+
+        fn capacity(&self, _: u64, _: NonZeroUsize, _: &Cancel) -> usize {
+            1
+        }
+
+        fn run(
+            &self,
+            _: &Job,
+            _: &mut dyn FnMut(TrialEvent),
+            _: &Cancel,
+        ) -> Result<TrialReport, LaunchError> {
+            Ok(TrialReport::without_machine(self.0.clone()))
+        }
+    }
+
+    #[test]
+    fn what_did_not_run_has_no_price() {
+        let failed = |outcome| measure(&Always(outcome), &Cancel::new()).unwrap_err().to_string();
+        let infra = failed(Outcome::Infra { reason: "ENOMEM".into() });
+        assert_eq!(infra, "a place: a guest that prints a line did not: ENOMEM");
+        assert!(failed(Outcome::Clean).contains("no machine was started"));
     }
 }
