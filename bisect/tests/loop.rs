@@ -25,7 +25,7 @@ impl Scripted {
         let directory = tempfile::tempdir().unwrap();
         let kernel = directory.path().join("kernel");
         std::fs::write(&kernel, tiny_kernel()).unwrap();
-        let hello = r#"{"hello":{"protocol":1,"version":"0","release":"6","kvm":"none","cpus":1,"memory_mib":4096}}"#;
+        let hello = r#"{"hello":{"protocol":2,"version":"0","release":"6","kvm":"none","cpus":1,"memory_mib":4096}}"#;
         let rest = r#""machine":null,"milestones":[["init_reached",70000]],"cpus_online":1,"pv_spinlocks":null"#;
         let script = format!(
             r#"echo '{hello}'
@@ -90,7 +90,7 @@ fn what_shows_is_counted_kept_and_said_by_the_exit_status() {
     files.sort();
     assert_eq!(files.len(), 2, "{files:?}");
     assert!(files[0].ends_with("000002-WARNING-in-foo.log"), "{files:?}");
-    assert_eq!(std::fs::read_to_string(&files[1]).unwrap(), "console of 4\n");
+    assert_eq!(std::fs::read_to_string(&files[1]).unwrap(), "[    0.000005] console of 4\n");
 }
 
 #[test]

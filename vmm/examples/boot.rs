@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for event in machine.events() {
         match event {
             MachineEvent::Line(line) => println!("{:>9} {}", line.at_us, line.text),
-            // Each is in its line as well.
+            // It is in lines as well.
             MachineEvent::Output(_) => {}
             MachineEvent::Milestone(milestone, at_us) => println!("{at_us:>9} * {milestone:?}"),
             MachineEvent::Ended(summary) => {

@@ -63,7 +63,7 @@ pub struct MachineConfig {
     pub nonce: String,
     /// Bytes of console output after which the machine ends.
     pub console_limit: u64,
-    /// Whether each byte of the console is told at once ([`MachineEvent::Output`]), beside the lines:
+    /// Whether what the console prints is told at once ([`MachineEvent::Output`]), beside the lines:
     /// for a terminal, on which a prompt has no line end.
     ///
     /// [`MachineEvent::Output`]: crate::MachineEvent::Output

@@ -21,7 +21,7 @@ pub(crate) struct Console {
     line: Vec<u8>,
     bytes: u64,
     limit: u64,
-    /// Whether each byte is an event as well.
+    /// Whether what was written is told at once as well.
     raw: bool,
     ending: Option<Ending>,
     aside: Option<Arc<Aside>>,
@@ -43,7 +43,7 @@ impl Console {
         }
     }
 
-    /// The same console, each byte of which is an event as well.
+    /// The same console; whether it tells at once what was written, as well.
     pub(crate) fn raw(self, raw: bool) -> Console {
         Console { raw, ..self }
     }
@@ -87,7 +87,7 @@ impl Console {
             self.bytes += 1;
             self.agent.heard();
             if self.raw {
-                self.queue.push(MachineEvent::Output(byte));
+                self.queue.push_output(byte);
             }
         }
         if byte == b'\n' {
@@ -147,7 +147,7 @@ mod tests {
         while let Taken::Event(event) = queue.take(Some(Instant::now())) {
             match event {
                 MachineEvent::Line(line) => lines.push(line.text),
-                MachineEvent::Output(byte) => panic!("{byte} was not asked for"),
+                MachineEvent::Output(bytes) => panic!("{bytes:?} was not asked for"),
                 MachineEvent::Milestone(milestone, _) => milestones.push(milestone),
                 MachineEvent::Ended(_) => panic!("nothing ends here"),
             }
@@ -209,21 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_console_tells_each_byte_before_its_line() {
+    fn a_raw_console_tells_its_bytes_before_their_line() {
         let (console, queue) = console(1 << 20);
         console.raw(true).write_all(b"$ \n").unwrap();
         let mut events = Vec::new();
         while let Taken::Event(event) = queue.take(Some(Instant::now())) {
             events.push(event);
         }
-        let bytes: Vec<u8> = events
-            .iter()
-            .filter_map(|event| match event {
-                MachineEvent::Output(byte) => Some(*byte),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(bytes, b"$ \n");
+        assert!(events.contains(&MachineEvent::Output(b"$ \n".to_vec())), "{events:?}");
         assert!(matches!(events.last(), Some(MachineEvent::Line(line)) if line.text == "$ "));
     }
 }

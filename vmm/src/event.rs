@@ -16,7 +16,8 @@ pub struct ConsoleLine {
     pub text: String,
 }
 
-/// A point that every boot passes in this order, if it gets that far.
+/// A point that boots pass, in this order of how far they have got. Most pass them in it; a guest that
+/// prints nothing before its agent reports has its first byte later, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Milestone {
@@ -35,10 +36,11 @@ pub enum Milestone {
 pub enum MachineEvent {
     /// The console printed a line.
     Line(ConsoleLine),
-    /// The console printed this byte; only with [`MachineConfig::raw_console`].
+    /// The console printed these bytes: as many as have come since the listener took the last event,
+    /// up to the end of a line. Only with [`MachineConfig::raw_console`].
     ///
     /// [`MachineConfig::raw_console`]: crate::MachineConfig::raw_console
-    Output(u8),
+    Output(Vec<u8>),
     /// A milestone was passed, this many microseconds after the start.
     Milestone(Milestone, u64),
     /// The machine has stopped; its threads and its memory are gone.

@@ -5,7 +5,7 @@
 //! as the vCPUs stop before their next instruction each of them adds one line at most.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::MachineEvent;
@@ -50,14 +50,34 @@ impl Queue {
 
     /// Adds an event; waits for room unless the queue was released.
     pub(crate) fn push(&self, event: MachineEvent) {
-        let mut state = lock(&self.state);
-        while !state.released && state.weight >= ROOM {
-            state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        let mut state = self.with_room();
         state.weight += weight(&event);
         state.events.push_back(event);
         drop(state);
         self.filled.notify_one();
+    }
+
+    /// Adds a byte of raw output, to those that wait if nothing came after them; waits for room as
+    /// above.
+    pub(crate) fn push_output(&self, byte: u8) {
+        let mut state = self.with_room();
+        state.weight += 1;
+        if let Some(MachineEvent::Output(bytes)) = state.events.back_mut() {
+            // Whoever takes them was woken by the first.
+            return bytes.push(byte);
+        }
+        state.weight += EVENT;
+        state.events.push_back(MachineEvent::Output(vec![byte]));
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    fn with_room(&self) -> MutexGuard<'_, State> {
+        let mut state = lock(&self.state);
+        while !state.released && state.weight >= ROOM {
+            state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
     }
 
     /// Lets everybody go who waits for room, now and later.
@@ -102,6 +122,7 @@ impl Queue {
 fn weight(event: &MachineEvent) -> usize {
     match event {
         MachineEvent::Line(line) => EVENT + line.text.len(),
+        MachineEvent::Output(bytes) => EVENT + bytes.len(),
         _ => EVENT,
     }
 }
@@ -141,6 +162,39 @@ mod tests {
         receiver.recv().unwrap();
         writer.join().unwrap();
         assert!(lock(&queue.state).weight >= ROOM, "nothing is lost");
+    }
+
+    #[test]
+    fn output_that_waits_is_taken_at_once_and_stays_in_order() {
+        let queue = Queue::new();
+        b"one\n".iter().for_each(|byte| queue.push_output(*byte));
+        queue.push(line(3));
+        b"two".iter().for_each(|byte| queue.push_output(*byte));
+        let taken = || match queue.take(Some(Instant::now())) {
+            Taken::Event(MachineEvent::Output(bytes)) => String::from_utf8(bytes).unwrap(),
+            Taken::Event(event) => format!("{event:?}").split_once('(').unwrap().0.to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!([taken(), taken(), taken(), taken()], ["one\n", "Line", "two", "TimedOut"]);
+        assert_eq!(lock(&queue.state).weight, 0);
+        queue.push_output(b'x');
+        assert!(matches!(queue.take(None), Taken::Event(MachineEvent::Output(_))));
+    }
+
+    #[test]
+    fn a_flood_of_output_waits_for_room_as_lines_do() {
+        let queue = Arc::new(Queue::new());
+        let writer = thread::spawn({
+            let queue = queue.clone();
+            move || (0..3 * ROOM).for_each(|_| queue.push_output(b'x'))
+        });
+        let mut got = 0;
+        while got < 3 * ROOM {
+            let Taken::Event(MachineEvent::Output(bytes)) = queue.take(None) else { panic!() };
+            assert!(bytes.len() <= ROOM);
+            got += bytes.len();
+        }
+        writer.join().unwrap();
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn an_echo_sends_back_more_than_the_receiver_holds() {
     let mut prompt = Vec::new();
     while prompt != b"$ " {
         match machine.events().next() {
-            Some(MachineEvent::Output(byte)) => prompt.push(byte),
+            Some(MachineEvent::Output(bytes)) => prompt.extend(bytes),
             Some(MachineEvent::Milestone(..)) => {}
             other => panic!("{other:?} after {prompt:?}"),
         }

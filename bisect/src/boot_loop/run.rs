@@ -100,6 +100,8 @@ struct Tickets {
     last: u64,
     /// Runs that may still begin.
     left: u64,
+    /// Numbers whose runs the host failed: they are to begin again.
+    again: Vec<u64>,
     deadline: Option<Instant>,
 }
 
@@ -108,9 +110,17 @@ impl Tickets {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return None;
         }
+        if let Some(number) = self.again.pop() {
+            return Some(number);
+        }
         self.left = self.left.checked_sub(1)?;
         self.last += 1;
         Some(self.last)
+    }
+
+    /// Whether all that were to be have begun, and told something.
+    fn are_used_up(&self) -> bool {
+        self.left == 0 && self.again.is_empty()
     }
 }
 
@@ -139,7 +149,7 @@ pub fn run(
     let _passed_on = cancel.on_cancel(move || stopper.cancel());
     let deadline = limits.time.and_then(|time| Instant::now().checked_add(time));
     let left = limits.runs.unwrap_or(u64::MAX);
-    let tickets = Mutex::new(Tickets { last: 0, left, deadline });
+    let tickets = Mutex::new(Tickets { last: 0, left, again: Vec::new(), deadline });
     let mut fold = Fold {
         tally: Tally::default(),
         host_failures: 0,
@@ -172,10 +182,10 @@ pub fn run(
                 Err(RecvTimeoutError::Disconnected) if cancel.is_cancelled() => {
                     break Ok(Stop::Interrupted);
                 }
-                Err(RecvTimeoutError::Disconnected) if lock(&tickets).left > 0 => {
-                    break Ok(Stop::Time);
+                Err(RecvTimeoutError::Disconnected) if lock(&tickets).are_used_up() => {
+                    break Ok(Stop::Runs);
                 }
-                Err(RecvTimeoutError::Disconnected) => break Ok(Stop::Runs),
+                Err(RecvTimeoutError::Disconnected) => break Ok(Stop::Time),
             }
         };
         // The runs that are still under way tell nothing that is waited for.
@@ -193,15 +203,14 @@ fn work(
     sender: &Sender<Message>,
     stop: &Cancel,
 ) {
-    // A number whose run the host failed is tried again.
-    let mut again = None;
-    while !stop.is_cancelled()
-        && let Some(number) = again.take().or_else(|| lock(tickets).take())
-    {
+    loop {
+        // The lock is not held while it runs.
+        let ticket = lock(tickets).take();
+        let Some(number) = ticket.filter(|_| !stop.is_cancelled()) else { return };
         let job = Job { id: number, ..job.clone() };
         let mut console = KeptConsole::default();
         let mut on_event = |event: TrialEvent| match event {
-            TrialEvent::Line(line) => console.push(&line.text),
+            TrialEvent::Line(line) => console.push(&line),
             TrialEvent::Restarted { reason } => {
                 console = KeptConsole::default();
                 let _ = sender.send(Message::Restarted { number, reason });
@@ -216,7 +225,7 @@ fn work(
                 console.end(&report);
                 let (seen, console) = (Seen::of(&report), console.text());
                 if let Seen::Infra(_) = seen {
-                    again = Some(number);
+                    lock(tickets).again.push(number);
                 }
                 Message::Finished(Box::new(Finished { number, seen, report, console }))
             }
@@ -281,5 +290,24 @@ impl Fold {
             Some(first) => self.until.matches(&first.crash),
             None => self.until.matches_title(title),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Tickets;
+
+    #[test]
+    fn what_the_host_failed_begins_again_unless_the_time_is_up() {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let mut tickets = Tickets { last: 7, left: 1, again: vec![5], deadline: Some(now + hour) };
+        assert_eq!([tickets.take(), tickets.take(), tickets.take()], [Some(5), Some(8), None]);
+        assert!(tickets.are_used_up());
+        let mut late = Tickets { last: 7, left: 0, again: vec![5], deadline: Some(now) };
+        assert_eq!(late.take(), None);
+        assert!(!late.are_used_up(), "it is the time that ended them");
     }
 }

@@ -10,8 +10,10 @@ use anyhow::Context;
 use serde_json::json;
 use vmbisect::symbols::KernelOffset;
 use vmbisect::temp::TempRoom;
-use vmbisect::trial::{Job, LaunchError, Outcome, Target, Terminal, TrialEvent, TrialReport};
-use vmm::{Ending, Milestone};
+use vmbisect::trial::{
+    Job, KeptConsole, LaunchError, Outcome, Target, Terminal, TrialEvent, TrialReport, stamped,
+};
+use vmm::{ConsoleLine, Ending, Milestone};
 
 use super::args::{Explainer, LauncherArgs, MachineArgs, SymbolsArgs, WorkloadArgs, symbols_of};
 use super::interrupt::{cancel_on_signals, interrupted};
@@ -24,7 +26,9 @@ pub(super) use terminal::restore as restore_terminal;
 /// and what crashed.
 ///
 /// On a terminal it is the guest's: what is typed goes to the guest's serial port, Ctrl-C too.
-/// Ctrl-A x leaves, Ctrl-A Ctrl-A sends a Ctrl-A. `--run sh` gives a shell.
+/// Ctrl-A x leaves, Ctrl-A Ctrl-A sends a Ctrl-A. `--run sh` gives a shell. The guest then goes on
+/// after a crash; elsewhere it is stopped when the report of the first one is complete, unless
+/// --on-crash says otherwise.
 ///
 /// Exit status: 0 the workload ended with status 0 and nothing crashed, 1 anything else was seen, 2
 /// the kernel could not be tried, 130 interrupted.
@@ -32,13 +36,16 @@ pub(super) use terminal::restore as restore_terminal;
 #[command(after_help = "\
 With --json, the console goes to standard error, and one object is printed at the end: outcome (what
 the boot says where any crash counts), crashes, machine (how it stopped and what it took),
-milestones (with microseconds since the start), cpus_online, pv_spinlocks and launcher. A machine that
+milestones (with microseconds since the start), cpus_online, pv_spinlocks, launcher and console: its
+lines, each with at_us, the microseconds since the start when it was complete. Of a long one the first
+64 KiB and the last 256 KiB are there, and console_dropped says how many lines are not. A machine that
 hung has its vCPUs' registers and backtraces in machine, and the report of it among the crashes.
 
 Examples:
   vmbisect boot arch/x86/boot/bzImage
   vmbisect boot bzImage --vcpus 4 --memory 256 --workload-c spin.c --args 3
   vmbisect boot bzImage --run sh --timeout 3600
+  vmbisect boot bzImage --workload repro --on-crash continue --timestamps
   vmbisect boot bzImage --run 'cat /proc/cpuinfo' --append nopvspin --timings")]
 pub(crate) struct Args {
     /// A bzImage or an ELF vmlinux
@@ -49,6 +56,19 @@ pub(crate) struct Args {
     /// guest's own
     #[arg(long)]
     timings: bool,
+
+    /// What a crash does: `stop` ends the guest when the crash's report is complete; `continue` lets it go
+    /// on to an end of its own, past a warning at boot to the workload. All that crashes is reported, and
+    /// the exit status is 1 in either case [default: continue on a terminal that is the guest's, else
+    /// stop]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    on_crash: Option<OnCrash>,
+
+    /// Show before each line of the console when it was complete, in seconds since the machine was
+    /// started: the host's time, beside which the kernel's own stands. The terminal is not the guest's
+    /// then
+    #[arg(long, conflicts_with = "interactive")]
+    timestamps: bool,
 
     /// Be the guest's terminal, which `boot` is by itself where standard input and output are one;
     /// `=never` never
@@ -69,10 +89,20 @@ pub(crate) struct Args {
     symbols: SymbolsArgs,
 }
 
+/// What a crash does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OnCrash {
+    /// The guest is ended when the crash's report is complete
+    Stop,
+    /// It goes on
+    Continue,
+}
+
 /// Whether to be the guest's terminal.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Interactive {
-    /// Where standard input and output are a terminal, and neither --json nor --quiet is given
+    /// Where standard input and output are a terminal, and none of --json, --quiet and --timestamps is
+    /// given
     Auto,
     /// Always; standard input may be a file or a pipe
     Always,
@@ -88,22 +118,33 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
 
     let selected = args.launcher.select(output)?;
     let terminal = args.interactive(output).then(Terminal::new);
-    let job = Job { measure_memory: args.timings, terminal: terminal.clone(), ..job };
+    let goes_on = match args.on_crash {
+        Some(on_crash) => on_crash == OnCrash::Continue,
+        None => terminal.is_some(),
+    };
+    let job = Job { measure_memory: args.timings, goes_on, terminal: terminal.clone(), ..job };
     // Given back when this is dropped, before anything else is printed.
     let attached = match terminal {
         Some(terminal) => Some(terminal::attach(terminal, cancel.clone(), output)?),
         None => None,
     };
     let mut offset = KernelOffset::default();
+    let mut console = KeptConsole::default();
     let mut on_event = |event| {
-        if let TrialEvent::Line(line) = &event {
-            offset.push(line.text.as_bytes());
-            offset.push(b"\n");
+        match &event {
+            TrialEvent::Line(line) => {
+                offset.push(line.text.as_bytes());
+                offset.push(b"\n");
+                console.push(line);
+            }
+            // Another machine's console begins.
+            TrialEvent::Restarted { .. } => console = KeptConsole::default(),
+            _ => {}
         }
         match (&attached, &event) {
-            (Some(_), TrialEvent::Output { byte }) => terminal::print(*byte),
+            (Some(_), TrialEvent::Output { bytes }) => terminal::print(bytes, output),
             (Some(_), TrialEvent::Line(_)) => {}
-            _ => show(&event, output),
+            _ => show(&event, args.timestamps, output),
         }
     };
     let ran = selected.launcher.run(&job, &mut on_event, &cancel);
@@ -124,6 +165,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         let mut value = serde_json::to_value(&report)?;
         if let Some(object) = value.as_object_mut() {
             object.insert("launcher".into(), json!(selected.launcher.describe()));
+            object.insert("console".into(), json!(console.lines().collect::<Vec<_>>()));
+            object.insert("console_dropped".into(), json!(console.dropped()));
         }
         output.line(value.to_string());
     } else {
@@ -147,7 +190,7 @@ impl Args {
             Interactive::Never => false,
             Interactive::Auto => {
                 let here = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-                here && !output.json && !output.is_quiet()
+                here && !output.json && !output.is_quiet() && !self.timestamps
             }
         }
     }
@@ -181,12 +224,16 @@ pub(super) fn refused<T>(error: LaunchError) -> anyhow::Result<T> {
 }
 
 /// Shows the console while it comes.
-fn show(event: &TrialEvent, output: &Output) {
+fn show(event: &TrialEvent, timestamps: bool, output: &Output) {
+    let text = |line: &ConsoleLine| match timestamps {
+        true => printable(&stamped(line)).into_owned(),
+        false => printable(&line.text).into_owned(),
+    };
     match event {
         TrialEvent::Line(line) if output.json => {
-            let _ = writeln!(std::io::stderr(), "{}", printable(&line.text));
+            let _ = writeln!(std::io::stderr(), "{}", text(line));
         }
-        TrialEvent::Line(line) => output.line(printable(&line.text)),
+        TrialEvent::Line(line) => output.line(text(line)),
         TrialEvent::Restarted { reason } => output.note(format!("starting again: {reason}")),
         TrialEvent::Output { .. }
         | TrialEvent::Milestone { .. }

@@ -116,7 +116,7 @@ fn run_one(launcher: &dyn Launcher, job: &Job, sender: &Sender<Message>, stop: &
     let mut console = KeptConsole::default();
     let mut on_event = |event: TrialEvent| {
         match &event {
-            TrialEvent::Line(line) => console.push(&line.text),
+            TrialEvent::Line(line) => console.push(line),
             // Another machine's console begins.
             TrialEvent::Restarted { .. } => console = KeptConsole::default(),
             _ => {}

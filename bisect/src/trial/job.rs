@@ -74,8 +74,12 @@ pub struct Job {
     /// the whole process: meant for one trial at a time.
     #[serde(default)]
     pub measure_memory: bool,
+    /// Whether the machine goes on after a crash, to an end of its own; otherwise it is stopped when the
+    /// crash's report is complete. What the trial says is the same: the first crash decides.
+    #[serde(default)]
+    pub goes_on: bool,
     /// What types on the guest's console, if something does: the workload then has the console for
-    /// its terminal, and what the guest prints comes byte by byte as well, as
+    /// its terminal, and what the guest prints comes before its line is complete as well, as
     /// [`TrialEvent::Output`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<Terminal>,
@@ -104,6 +108,7 @@ impl Job {
             target,
             require_pv_spinlocks: false,
             measure_memory: false,
+            goes_on: false,
             terminal: None,
         }
     }
@@ -115,10 +120,10 @@ impl Job {
 pub enum TrialEvent {
     /// The console printed a line.
     Line(ConsoleLine),
-    /// The console printed this byte; only where there is a terminal.
+    /// The console printed these bytes; only where there is a terminal.
     Output {
-        /// As the guest wrote it.
-        byte: u8,
+        /// As the guest wrote them.
+        bytes: Vec<u8>,
     },
     /// A milestone was passed.
     Milestone {
@@ -156,7 +161,7 @@ pub struct TrialReport {
     /// What it says about the target.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// Every crash, in the order they were printed.
+    /// Every crash, in the order they were printed: the first 100 of them.
     pub crashes: Vec<SeenCrash>,
     /// How the machine stopped and what it took; none if it was never started.
     pub machine: Option<Summary>,

@@ -21,7 +21,7 @@ mod target;
 mod terminal;
 mod workload;
 
-pub use console::KeptConsole;
+pub use console::{KeptConsole, stamped};
 pub use job::{Acpi, Job, SeenCrash, TrialEvent, TrialReport};
 pub use kernel_log::UnseenLog;
 pub use launcher::{LaunchError, Launcher};

@@ -7,6 +7,10 @@ use super::kernel_log::{Shown, UnseenLog};
 use super::{Job, Outcome, SeenCrash, Target, TrialEvent, TrialReport};
 use crate::crash::{Crash, Event, Phase, Scanner};
 
+/// Crashes that are kept of a guest that goes on after the first. A report is cut at 1 MiB, but the largest
+/// of real ones are below 100 KiB.
+const MOST_CRASHES: usize = 100;
+
 /// Whether the machine has anything left to say that matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -66,7 +70,8 @@ impl<'a> Observer<'a> {
         on_event(TrialEvent::Line(line));
         let complete = events.iter().any(|event| matches!(event, Event::Crash(_)));
         self.take_in(events, on_event);
-        match self.crashes.is_empty() || self.job.target == Target::NoBoot {
+        let goes_on = self.job.goes_on || self.job.target == Target::NoBoot;
+        match self.crashes.is_empty() || goes_on {
             true => Flow::GoOn,
             false if complete => Flow::Stop,
             false => Flow::FinishReport,
@@ -136,7 +141,7 @@ impl<'a> Observer<'a> {
         };
         let (crashes, lines) = self.shown.unseen(log);
         let found = !crashes.is_empty();
-        for unseen in crashes {
+        for unseen in crashes.into_iter().take(MOST_CRASHES) {
             let after = self.workload_us.is_some_and(|start| unseen.time_us > start);
             let phase = if after { Phase::Workload } else { Phase::Boot };
             let seen = SeenCrash { phase, at_us: summary.wall_us, crash: unseen.crash };
@@ -170,8 +175,10 @@ impl<'a> Observer<'a> {
 
     /// A crash that is new is announced; one that is known was only cut short before.
     fn crash(&mut self, crash: Crash, on_event: &mut dyn FnMut(TrialEvent)) {
+        let room = self.crashes.len() < MOST_CRASHES;
         match self.crashes.iter_mut().find(|known| known.seen.crash.start == crash.start) {
             Some(known) => known.seen.crash = crash,
+            None if !room => {}
             None => {
                 let seen = SeenCrash { phase: self.phase(), at_us: self.now_us, crash };
                 on_event(TrialEvent::Crash(Box::new(seen.clone())));
@@ -287,6 +294,19 @@ Call Trace:
         assert!(clean.flows.iter().all(|flow| *flow == Flow::GoOn));
         let liar = run(&job(), "Linux version 6.1\n", BOOT, Ending::Exit { status: 0 });
         assert!(matches!(liar.report.outcome, Outcome::Invalid { .. }));
+    }
+
+    #[test]
+    fn a_job_that_goes_on_meets_whatever_follows_and_says_the_same() {
+        let going_on = Job { goes_on: true, ..job() };
+        let workload = format!("VFS: Close: file count is 0\n{}done\n", WARNING.repeat(200));
+        let run = run(&going_on, BOOT, &workload, Ending::Exit { status: 0 });
+        assert!(run.flows.iter().all(|flow| *flow == Flow::GoOn));
+        let titles: Vec<_> = run.report.crashes.iter().map(|seen| &*seen.crash.title).collect();
+        let first = "VFS: Close: file count is zero (use-after-free)";
+        assert_eq!(titles[..2], [first, "WARNING in kvm_wait"]);
+        assert_eq!(titles.len(), 100, "and no more are kept");
+        assert_eq!(run.report.outcome, Outcome::Foreign { title: first.into() });
     }
 
     #[test]

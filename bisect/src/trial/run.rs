@@ -31,7 +31,8 @@ const CONSOLE_LIMIT: u64 = 16 << 20;
 /// caller to conclude (see [`super::hang`]) and to say that it is done.
 ///
 /// The machine is stopped as soon as what the trial says is decided: when the target or another
-/// crash has shown and its report is complete or, where boot is the question, when init is reached.
+/// crash has shown and its report is complete, unless the job is to go on, or, where boot is the
+/// question, when init is reached.
 ///
 /// # Errors
 /// Fails if the user cancels, if `files` does, or if the machine can't be made as the job asks.
@@ -140,8 +141,8 @@ fn follow(
         };
         let flow = match waited {
             Waited::Event(MachineEvent::Line(line)) => observer.line(line, on_event),
-            Waited::Event(MachineEvent::Output(byte)) => {
-                on_event(TrialEvent::Output { byte });
+            Waited::Event(MachineEvent::Output(bytes)) => {
+                on_event(TrialEvent::Output { bytes });
                 Flow::GoOn
             }
             Waited::Event(MachineEvent::Milestone(milestone, at_us)) => {

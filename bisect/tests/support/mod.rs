@@ -9,6 +9,13 @@ pub(crate) fn tiny_kernel() -> Vec<u8> {
     kernel(&code)
 }
 
+/// One that prints a crash and goes on without a word.
+pub(crate) fn crashing_kernel() -> Vec<u8> {
+    let mut code = print(b"hello\nVFS: Close: file count is 0\n");
+    code.extend([0xeb, 0xfe]); // jmp $
+    kernel(&code)
+}
+
 /// One that says `$ `, sends back what it receives on the serial port, and resets the machine when
 /// it has received a `q`.
 pub(crate) fn echo_kernel() -> Vec<u8> {

@@ -199,7 +199,7 @@ impl Guest {
 #[derive(Debug)]
 pub struct Run {
     pub lines: Vec<String>,
-    /// Byte by byte, of a machine with a raw console.
+    /// Of a machine with a raw console.
     pub output: Vec<u8>,
     pub milestones: Vec<Milestone>,
     pub summary: Summary,
@@ -230,7 +230,7 @@ pub fn listen(machine: &Machine) -> Run {
         assert!(ended.is_none(), "an event after the end");
         match event {
             MachineEvent::Line(line) => lines.push(line.text),
-            MachineEvent::Output(byte) => output.push(byte),
+            MachineEvent::Output(bytes) => output.extend(bytes),
             MachineEvent::Milestone(milestone, _) => milestones.push(milestone),
             MachineEvent::Ended(summary) => ended = Some(*summary),
         }

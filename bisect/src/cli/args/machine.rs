@@ -125,6 +125,7 @@ impl MachineArgs {
             target,
             require_pv_spinlocks: self.require_pv_spinlocks,
             measure_memory: false,
+            goes_on: false,
             terminal: None,
         }
     }

@@ -3,8 +3,8 @@
 //! The terminal is raw while the guest has it: every key goes to the guest, those that make signals
 //! as well. It is given back whatever happens: when [`Attached`] is dropped, by a panic too; before
 //! the process ends by itself; and while it is stopped (SIGTSTP). Output keeps its translation of
-//! line ends, for what this program itself says meanwhile. The terminal's size is not the guest's
-//! business: a serial line has none.
+//! line ends, for what this program itself says meanwhile. A serial line can't say how large the terminal
+//! is.
 
 mod escape;
 
@@ -90,10 +90,15 @@ impl Drop for Attached {
     }
 }
 
-/// Prints what the guest printed, as it is: escape sequences are what a terminal is for.
-pub(super) fn print(byte: u8) {
-    let mut stdout = io::stdout().lock();
-    if stdout.write_all(&[byte]).and_then(|()| stdout.flush()).is_err() {
+/// Prints what the guest printed, as it is: escape sequences are what a terminal is for. Where standard
+/// output is for JSON, it goes to standard error.
+pub(super) fn print(bytes: &[u8], output: &Output) {
+    let write = |to: &mut dyn Write| to.write_all(bytes).and_then(|()| to.flush());
+    let written = match output.json {
+        true => write(&mut io::stderr().lock()),
+        false => write(&mut io::stdout().lock()),
+    };
+    if written.is_err() {
         restore();
         std::process::exit(141);
     }

@@ -195,7 +195,7 @@ mod tests {
     use crate::trial::tests::job;
     use crate::trial::{Job, Outcome, TrialEvent, TrialReport};
 
-    const HELLO: &str = r#"echo '{"hello":{"protocol":1,"version":"0","release":"6","kvm":"none",
+    const HELLO: &str = r#"echo '{"hello":{"protocol":2,"version":"0","release":"6","kvm":"none",
         "cpus":3,"memory_mib":4096}}' | tr -d '\n'; echo; "#;
 
     /// A shell script that passes for a worker.
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn another_protocol_is_refused() {
-        let hello = HELLO.replace(r#""protocol":1"#, r#""protocol":99"#);
+        let hello = HELLO.replace(r#""protocol":2"#, r#""protocol":99"#);
         let run = run(&format!("{hello} cat >/dev/null; true"), &Cancel::new());
         let Err(LaunchError::Remote { reason, .. }) = run.result else {
             panic!("{:?}", run.result);

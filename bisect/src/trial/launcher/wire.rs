@@ -14,9 +14,10 @@
 //! [`HEARTBEAT`], whatever else there is to say:
 //!
 //! ```text
-//! {"hello":{"protocol":1,"version":"0.1.0",…}}
+//! {"hello":{"protocol":2,"version":"0.1.0",…}}
 //! {"heartbeat":{"trials":1}}
 //! {"trial":{"id":1,"event":"line","at_us":51034,"text":"Linux version 6.1.192"}}
+//! {"trial":{"id":1,"event":"output","bytes":[36,32]}}      of a job that has a "terminal"
 //! {"failed":{"id":1,"reason":"not a kernel","hint":"give a bzImage"}}
 //! ```
 //!
@@ -33,7 +34,7 @@ use super::super::{Job, TrialEvent};
 
 /// The version of what is described here. Both sides are normally the same program; a worker
 /// installed elsewhere may not be.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// How often a worker says that it is alive.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -200,6 +201,11 @@ mod tests {
         assert_eq!(
             line(&Reply::Trial { id: 1, event }),
             r#"{"trial":{"id":1,"event":"line","at_us":7,"text":"x"}}"#
+        );
+        let event = TrialEvent::Output { bytes: b"$ ".to_vec() };
+        assert_eq!(
+            line(&Reply::Trial { id: 1, event }),
+            r#"{"trial":{"id":1,"event":"output","bytes":[36,32]}}"#
         );
         assert_eq!(serde_json::to_string(&Request::Cancel(1)).unwrap(), r#"{"cancel":1}"#);
     }
