@@ -1,0 +1,75 @@
+//! `vmbisect boot` as a script meets it, with tiny guests.
+
+#![allow(clippy::unwrap_used)] // clippy knows only test functions themselves for tests
+
+mod support;
+
+use std::fs::File;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use support::{crashing_kernel, tiny_kernel};
+
+/// What came of `vmbisect boot` of this kernel; none, with the reason printed, where there is no KVM.
+fn boot(kernel: &[u8], arguments: &[&str]) -> Option<Output> {
+    if File::open("/dev/kvm").is_err() {
+        eprintln!("skipped: there is no /dev/kvm that could run a tiny guest");
+        return None;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kernel");
+    std::fs::write(&path, kernel).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmbisect"));
+    command.args(["boot", "--launcher", "in-process", "--memory", "64", "--vcpus", "1"]);
+    Some(command.args(arguments).arg(path).stdin(Stdio::null()).output().unwrap())
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+const CRASH: &str = "VFS: Close: file count is zero (use-after-free)";
+
+#[test]
+fn a_crash_ends_the_guest_or_it_goes_on() {
+    // Each guest that is let go on spins until its time is up.
+    for (arguments, goes_on) in [
+        (&["--timeout", "60"][..], false),
+        (&["--timeout", "60", "--interactive=always", "--on-crash", "stop"], false),
+        (&["--timeout", "2", "--on-crash", "continue"], true),
+        (&["--timeout", "2", "--interactive=always"], true),
+    ] {
+        let Some(output) = boot(&crashing_kernel(), &[arguments, &["--json"]].concat()) else {
+            return;
+        };
+        let value = json(&output);
+        assert_eq!(output.status.code(), Some(1), "{value:#}");
+        assert_eq!(value["crashes"][0]["title"], CRASH, "{value:#}");
+        assert_eq!((&value["outcome"], &value["title"]), (&"hit".into(), &CRASH.into()));
+        assert_eq!(
+            value["machine"]["ending"]["ending"] != "stopped",
+            goes_on,
+            "{arguments:?} {value:#}"
+        );
+    }
+}
+
+#[test]
+fn lines_carry_the_hosts_time_where_it_is_asked_for_and_in_json() {
+    let Some(text) = boot(&tiny_kernel(), &["--timestamps"]) else { return };
+    let text = String::from_utf8(text.stdout).unwrap();
+    let line = text.lines().next().unwrap();
+    let time = line.strip_prefix('[').and_then(|line| line.strip_suffix("] hello"));
+    let time: f64 = time.unwrap_or_else(|| panic!("{line}")).trim().parse().unwrap();
+    assert!(time > 0.0 && time < 60.0, "{line}");
+
+    let output = boot(&tiny_kernel(), &["--json"]).unwrap();
+    let value = json(&output);
+    let [line] = &**value["console"].as_array().unwrap() else { panic!("{value:#}") };
+    assert_eq!(line["text"], "hello");
+    let wall_us = value["machine"]["wall_us"].as_u64().unwrap();
+    assert!((1..=wall_us).contains(&line["at_us"].as_u64().unwrap()), "{value:#}");
+    assert_eq!(value["console_dropped"], 0);
+    let shown = String::from_utf8(output.stderr).unwrap();
+    assert!(shown.lines().any(|line| line == "hello"), "{shown}");
+}
