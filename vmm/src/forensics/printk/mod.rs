@@ -128,7 +128,8 @@ fn by_symbols(
         let ring = space.word(prb)?;
         return Layout::known(space)
             .iter()
-            .find_map(|layout| Ring::open(space, ring, layout))
+            .filter_map(|layout| Ring::open(space, ring, layout))
+            .find(|ring| ring.has_sense(space))
             .map(|ring| ring.records(space));
     }
     let variables = legacy::Variables {
@@ -143,7 +144,9 @@ fn by_symbols(
 fn by_vmcoreinfo(space: &AddressSpace<'_>, info: &VmCoreInfo) -> Option<Vec<LogRecord>> {
     if let Some(prb) = info.symbol("prb") {
         let layout = Layout::from_vmcoreinfo(info)?;
-        return Some(Ring::open(space, space.word(prb)?, &layout)?.records(space));
+        return Ring::open(space, space.word(prb)?, &layout)
+            .filter(|ring| ring.has_sense(space))
+            .map(|ring| ring.records(space));
     }
     let variables = legacy::Variables {
         log_buf: info.symbol("log_buf")?,
@@ -187,7 +190,8 @@ fn search(space: &AddressSpace<'_>) -> Option<Vec<LogRecord>> {
                     if rings > MOST_RINGS {
                         break 'image;
                     }
-                    if let Some(last) = ring.last_sequence(space)
+                    if ring.has_sense(space)
+                        && let Some(last) = ring.last_sequence(space)
                         && best.as_ref().is_none_or(|(best, _)| *best <= last)
                     {
                         best = Some((last, ring));

@@ -126,8 +126,8 @@ impl Ring {
             && words.take(2).all(|pointer| space.is_kernel(pointer))
     }
 
-    /// The ring buffer at `address`, if there is one: sizes and addresses make sense, the newest
-    /// descriptor bears its number, and the newest records their sequence numbers.
+    /// The ring buffer at `address`, if there is one: sizes and addresses make sense, and the newest
+    /// descriptor bears its number. Whether the layout is its own, [`Ring::has_sense`] says.
     pub(super) fn open(space: &AddressSpace<'_>, address: u64, layout: &Layout) -> Option<Ring> {
         let desc_ring = address.checked_add(layout.desc_ring)?;
         let data_ring = address.checked_add(layout.text_data_ring)?;
@@ -161,12 +161,12 @@ impl Ring {
             data,
         };
         let (id, _) = ring.state(space, head_id)?;
-        (ring.span() < ring.count() && id == head_id && ring.has_sense(space)).then_some(ring)
+        (ring.span() < ring.count() && id == head_id).then_some(ring)
     }
 
     /// Whether the newest records' sequence numbers are those of their places: the first record of
     /// all was in the first one (`prb_reserve()`). In the wrong layout they are anything.
-    fn has_sense(&self, space: &AddressSpace<'_>) -> bool {
+    pub(super) fn has_sense(&self, space: &AddressSpace<'_>) -> bool {
         self.newest_first()
             .take(MOST_UNFINISHED)
             .filter_map(|id| Some((id, self.info(space, id)?)))
