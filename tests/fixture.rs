@@ -37,8 +37,12 @@ impl Kernels {
 /// The option of prctl(2) by which the [`mortal`] kernel dies.
 pub const DIE: u32 = 0x76_6d62;
 
-/// System calls that do not come back: with interrupts off or on, spinning or halted; and with a
-/// `BUG()` in a function that is inlined.
+/// What `prctl(DIE, …)` takes for a lock that nobody gives back: all but the first caller wait for it
+/// with interrupts off, and for a kick that does not come.
+pub const TAKE_THE_LOCK: u32 = 8;
+
+/// System calls that do not come back: with interrupts off or on, spinning or halted; with a `BUG()` in
+/// a function that is inlined; and waiting for a spinlock.
 const DEATHS: &str = "\
 static noinline void lose_the_cpu(unsigned long how)
 {
@@ -64,10 +68,19 @@ static noinline void die_of(unsigned long how)
 	lose_the_cpu(how);
 }
 
+static arch_spinlock_t taken = __ARCH_SPIN_LOCK_UNLOCKED;
+
+static noinline void take_the_lock(void)
+{
+	local_irq_disable();
+	arch_spin_lock(&taken);
+	local_irq_enable();
+}
+
 ";
 
 /// A kernel in which `prctl(DIE, how)` loses the CPU, where `how` is less than 4, with interrupts
-/// off if it is odd and halted from 2 on; from 4 on it runs into a `BUG()`.
+/// off if it is odd and halted from 2 on; from 4 on it runs into a `BUG()`, and see [`TAKE_THE_LOCK`].
 ///
 /// # Errors
 /// Fails if it can't be built.
@@ -79,7 +92,10 @@ pub fn mortal(kernels: &Kernels) -> anyhow::Result<Image> {
     let text = demo::read(&kernels.repo, base, SYS_C)?;
     ensure!(text.matches(PRCTL).count() == 1 && text.matches(CHECK).count() == 1, "{SYS_C}");
     let text = text.replace(PRCTL, &format!("{DEATHS}{PRCTL}"));
-    let call = format!("\tif (option == {DIE:#x})\n\t\tdie_of(arg2);\n\n{CHECK}");
+    let call = format!(
+        "\tif (option == {DIE:#x} && arg2 == {TAKE_THE_LOCK})\n\t\ttake_the_lock();\n\
+         \telse if (option == {DIE:#x})\n\t\tdie_of(arg2);\n\n{CHECK}"
+    );
     let changes = [Change { path: SYS_C.into(), text: Some(text.replace(CHECK, &call)) }];
     let message = "sys: Add a system call that does not come back\n";
     let commit = demo::commit(&kernels.repo, &[base], &changes, message)?;

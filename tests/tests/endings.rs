@@ -14,13 +14,30 @@ use vmbisect::crash::Kind;
 use vmbisect::tools::Purpose;
 use vmbisect::trial::launcher::{Choice, Launcher, TcgConfig, select};
 use vmbisect::trial::{Job, Outcome, Target, TrialReport, Workload, prepare};
-use vmbisect_tests::fixture::{self, DIE, Kernels};
+use vmbisect_tests::fixture::{self, DIE, Kernels, TAKE_THE_LOCK};
 use vmbisect_tests::program::vmbisect;
 use vmm::{Ending, HangKind};
 
 /// What the workloads begin with.
-const HEAD: &str = "#include <fcntl.h>\n#include <string.h>\n#include <sys/prctl.h>\n\
-    #include <sys/reboot.h>\n#include <unistd.h>\n";
+const HEAD: &str = "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <sched.h>\n\
+    #include <string.h>\n#include <sys/prctl.h>\n#include <sys/reboot.h>\n#include <unistd.h>\n";
+
+/// The body of a program whose two processes, a CPU each, wait for a lock that was taken before and is
+/// never given back.
+const WAITERS: &str = "
+    int ready[2], child;
+    char byte = 0;
+    cpu_set_t cpu;
+    if (prctl(DIE, TAKE_THE_LOCK, 0, 0, 0) == 0 || pipe(ready))
+        return 2;
+    child = fork() == 0;
+    CPU_ZERO(&cpu);
+    CPU_SET(child, &cpu);
+    if (sched_setaffinity(0, sizeof cpu, &cpu))
+        return 3;
+    if ((child ? write(ready[1], &byte, 1) : read(ready[0], &byte, 1)) != 1)
+        return 4;
+    return prctl(DIE, TAKE_THE_LOCK, 0, 0, 0);";
 
 struct Place {
     room: TempDir,
@@ -204,13 +221,28 @@ fn a_kernel_that_hangs_is_seen_to_hang_where_it_does() {
         assert_eq!(report.outcome, Outcome::Hit { title: "hang in lose_the_cpu".into() });
         let crash = &report.crashes[0].crash;
         assert_eq!(crash.kind, Kind::Hang);
-        let (_, trace) = crash.report.split_once("Call Trace:\n").unwrap();
+        let (registers, trace) = crash.report.split_once("Call Trace:\n").unwrap();
         let (trace, _) = trace.split_once("\n\n").unwrap();
-        assert!(trace.contains(" lose_the_cpu+0x"), "{trace}");
+        // It may be met in an interrupt.
+        let mut lines = registers.lines().chain(trace.lines());
+        let hangs = lines.find(|line| line.contains("lose_the_cpu+0x"));
+        let hangs = hangs.unwrap_or_else(|| panic!("{}", crash.report));
+        let (_, line) = hangs.split_once(" kernel/sys.c:").unwrap_or_else(|| panic!("{hangs}"));
+        assert!(line.parse::<u32>().is_ok(), "{hangs}");
         assert!(trace.contains("sys_prctl+0x"), "{trace}");
         assert!(trace.contains("do_syscall_64+0x"), "{trace}");
         assert!(!trace.contains("? "), "{trace}");
         let machine = report.machine.as_ref().unwrap();
         assert_eq!(machine.symbols_fit, Some(true));
     }
+
+    // Both vCPUs wait for a kick, as those of a guest do that has lost one.
+    let defines = format!("enum {{ DIE = {DIE}, TAKE_THE_LOCK = {TAKE_THE_LOCK} }}; {WAITERS}");
+    let report = place.run(&job(&image.path, place.workload("waits", &defines)));
+    assert_eq!(*ending(&report), Ending::Hang { kind: HangKind::HaltedInterruptsOff });
+    assert_eq!(report.outcome, Outcome::Hit { title: "hang in kvm_wait".into() });
+    let text = &report.crashes[0].crash.report;
+    assert_eq!(text.matches("\nRIP: 0010:kvm_wait+0x").count(), 2, "{text}");
+    assert_eq!(text.matches(" take_the_lock+0x").count(), 2, "{text}");
+    assert!(text.contains(" kernel/sys.c:") && text.contains(" arch/x86/kernel/kvm.c:"), "{text}");
 }

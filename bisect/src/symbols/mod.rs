@@ -156,4 +156,4 @@ impl Symbols {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -48,7 +48,7 @@ void NAME(void) { show(); __asm__ volatile (""); }
 "#;
 
 /// Compiles the program; `None`, with the reason printed, where there is no compiler.
-pub(super) fn vmlinux() -> Option<(TempDir, PathBuf)> {
+pub(crate) fn vmlinux() -> Option<(TempDir, PathBuf)> {
     let dir = tempfile::tempdir().unwrap();
     let (tree, out) = (dir.path().join("linux"), dir.path().join("out"));
     for (path, text) in [
@@ -91,7 +91,7 @@ pub(super) fn vmlinux() -> Option<(TempDir, PathBuf)> {
 }
 
 /// Where `ud2` is in `start_kernel`.
-pub(super) fn ud2(path: &Path, symbols: &Symbols) -> u64 {
+pub(crate) fn ud2(path: &Path, symbols: &Symbols) -> u64 {
     let start = symbols.address_of("start_kernel").unwrap();
     let bytes = fs::read(path).unwrap();
     // The segment's first byte is that of TEXT.

@@ -189,10 +189,13 @@ fn write_vcpu(text: &mut String, vcpu: &VcpuState, symbols: Option<&Symbols>) {
             let _ = writeln!(text, "{}", row.join(" "));
         }
     }
-    if vcpu.backtrace.len() > 1 || !regs.is_user() {
+    // As in the kernel's own reports, the instruction pointer is not said again: what stands in a trace
+    // is returned to, and its line that of the call before.
+    let callers = vcpu.backtrace.get(1..).unwrap_or_default();
+    if !callers.is_empty() {
         let _ = writeln!(text, "Call Trace:");
     }
-    for frame in &vcpu.backtrace {
+    for frame in callers {
         let questionable = if frame.source == FrameSource::Scan { "? " } else { "" };
         let _ = writeln!(text, " {questionable}{}", describe(frame, symbols));
     }
@@ -255,6 +258,8 @@ mod tests {
 
     use super::conclude;
     use crate::crash::{Kind, classify};
+    use crate::symbols::Symbols;
+    use crate::symbols::tests::{ud2, vmlinux};
     use crate::trial::tests::job;
     use crate::trial::{Job, Outcome, Target, TrialReport, UnseenLog};
 
@@ -325,7 +330,7 @@ ffffffff81000800 T _etext
                      interrupts off";
         assert!(text.starts_with(first), "{text}");
         assert!(text.contains("RIP: 0010:kvm_wait+0x34/0x100\n"), "{text}");
-        assert!(text.contains("Call Trace:\n kvm_wait+0x34/0x100\n __pv_queued"), "{text}");
+        assert!(text.contains("Call Trace:\n __pv_queued"), "{text}");
         assert!(text.contains(" do_dup2+0x5/0x100\n\nvCPU 0: halted, interrupts on"), "{text}");
         assert!(text.contains("  | Uhhuh. NMI received\n"), "{text}");
         // Kept in a file, it is read as what it is.
@@ -404,12 +409,47 @@ ffffffff81000800 T _etext
         let text = &report.crashes[0].crash.report;
         assert!(text.contains("\nEIP: kvm_wait+0x34/0x100\nCS: 0060 EFLAGS: 00000002\n"), "{text}");
         assert!(text.contains(" EBP: 00000000 ESP: c1234560\n"), "{text}");
-        assert!(text.contains("Call Trace:\n kvm_wait+0x34/0x100\n __pv_queued"), "{text}");
+        assert!(text.contains("Call Trace:\n __pv_queued"), "{text}");
         assert_eq!(classify(text.as_bytes())[0].title, "hang in kvm_wait");
         let nameless = Job { symbols: None, ..job };
         let report = conclude(&nameless, hung(HangKind::HaltedInterruptsOff, vec![stuck]));
         let text = &report.crashes[0].crash.report;
         assert!(text.contains("\nEIP: 0xc1000134\n"), "{text}");
+    }
+
+    #[test]
+    fn with_debug_information_each_function_has_its_file_and_line() {
+        let Some((_dir, path)) = vmlinux() else { return };
+        let symbols = Symbols::open(&path).unwrap();
+        let at = ud2(&path, &symbols);
+        let start = symbols.address_of("start_kernel").unwrap();
+        let second = symbols.address_of("second").unwrap();
+        // The same instruction, once as the one that it is at, once as the call before what is
+        // returned to.
+        let mut stuck = vcpu(0, OFF, &[0, 0, 0]);
+        for (frame, address) in stuck.backtrace.iter_mut().zip([at, second + 1, at + 1]) {
+            frame.address = address;
+        }
+        let job = Job { target: Target::Hang, symbols: Some(path), ..job() };
+        let report = conclude(&job, hung(HangKind::HaltedInterruptsOff, vec![stuck]));
+        // The way into the kernel is to blame for nothing.
+        assert_eq!(report.outcome, Outcome::Hit { title: "hang in second".into() });
+        let text = &report.crashes[0].crash.report;
+        let size = symbols.lookup(start).unwrap().size;
+        let place = |offset: u64| format!("start_kernel+{:#x}/{size:#x}", at - start + offset);
+        let lines = |before: &str, place: &str| {
+            format!(
+                "{before}innermost include/linux/helper.h:4 [inline]\n\
+                 {before}helper include/linux/helper.h:9 [inline]\n{before}{place} init/main.c:9\n"
+            )
+        };
+        let exact = place(0);
+        assert!(text.contains(&lines("RIP: 0010:", &exact)), "{text}");
+        let (_, trace) = text.split_once("Call Trace:\n second+0x1/").unwrap();
+        let (second, trace) = trace.split_once('\n').unwrap();
+        assert!(second.contains(" net/second.c:"), "{text}");
+        assert!(trace.starts_with(&lines(" ", &place(1))), "{text}");
+        assert_eq!(classify(text.as_bytes())[0].title, "hang in second");
     }
 
     #[test]

@@ -20,7 +20,8 @@
 //!
 //! Stock kernels of Debian 12 and its updates, unmodified, that were booted to PID 1, their workload and
 //! a reset (`vmbisect boot`, in QEMU's emulation of SVM; the 32-bit one with shadow paging, since that
-//! emulation's nested paging fails with PAE):
+//! emulation's nested paging fails with PAE; `cargo run -p vmbisect-tests --example stock` does it again
+//! with 1 and 2 vCPUs). Protocols before 2.15 are tested with images made by hand alone.
 //!
 //! | package | payload | entered in | processors by | vCPUs |
 //! | --- | --- | --- | --- | --- |
