@@ -243,6 +243,6 @@ fn a_kernel_that_hangs_is_seen_to_hang_where_it_does() {
     assert_eq!(report.outcome, Outcome::Hit { title: "hang in kvm_wait".into() });
     let text = &report.crashes[0].crash.report;
     assert_eq!(text.matches("\nRIP: 0010:kvm_wait+0x").count(), 2, "{text}");
-    assert_eq!(text.matches(" take_the_lock+0x").count(), 2, "{text}");
+    assert_eq!(text.matches("\n take_the_lock+0x").count(), 2, "{text}");
     assert!(text.contains(" kernel/sys.c:") && text.contains(" arch/x86/kernel/kvm.c:"), "{text}");
 }
