@@ -1,5 +1,7 @@
 //! `vmbisect simulate`.
 
+mod suspicion;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use vmbisect::simulate::{
     simulate,
 };
 
+use self::suspicion::Worth;
 use super::interrupt::{cancel_on_signals, interrupted};
 use super::{Output, WithHint};
 
@@ -41,10 +44,15 @@ use super::{Output, WithHint};
 /// --grid is the whole range in one go: hit rates from 0.05 to 0.9, false rates from 0 to 0.03,
 /// other crashes from none to 0.3 of the trials, ours beside syzkaller's rule of 2024.
 ///
+/// With --suspects, there is a table of what it is worth to suspect these commits, by the probability
+/// that the culprit is one of them. That probability is known only from bugs whose fixes name the
+/// culprit (`Fixes:`), as the share of them in which it touches a file of the crash.
+///
 /// With --json, there is an object for each setting: candidates, hit_rate, false_rate, foreign,
 /// histories, least_trials (the line "no rule") and rules, each with how many histories were right,
 /// wrong and unanswered, the means of its trials, of those at_bad_tip, builds and hours, hours_90, and
-/// reliability.
+/// reliability; and suspicion (null without --suspects): ours without it, with a wrong one and a right
+/// one, and saves_hours_from, the probability of being right at which it pays.
 ///
 /// Exit status: 0 done, 2 something went wrong, 130 interrupted, with what was known by then.
 #[derive(Debug, clap::Args)]
@@ -52,6 +60,7 @@ use super::{Output, WithHint};
   vmbisect simulate --candidates 5932 --hit-rate 0.05,0.1,0.3 --false-rate 0.01
   vmbisect simulate --merges 0.07 --hit-rate 0.2 --foreign 0.1 --broken 0.05 --machines 8
   vmbisect simulate --repo linux --good v6.1 --bad v6.2 --build-seconds 180 --trial-seconds 25
+  vmbisect simulate --rule ours --suspects 0.02
   vmbisect simulate --grid --runs 1000 --json > grid.json")]
 pub(crate) struct Args {
     /// Commits that may be the culprit
@@ -208,6 +217,8 @@ struct Simulated {
     /// Trials that no rule can do without, absent if hits tell nothing.
     least_trials: Option<f64>,
     rules: Vec<Score>,
+    /// What the suspicion is worth to our own rule, if there is one.
+    suspicion: Option<Worth>,
 }
 
 /// The rates of one setting.
@@ -251,17 +262,20 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
             break;
         }
         let setting = args.setting(shape.clone(), rates);
-        let mut on_done = |done| {
+        let mut on_done = |what: &str, done| {
             let Rates { hit, false_, foreign } = rates;
             let (of, settings) = (args.runs, settings.len());
             progress.set_message(format!(
                 "setting {number} of {settings} (hit rate {hit}, false rate {false_}, foreign \
-                 {foreign}): {done} of {of} histories"
+                 {foreign}{what}): {done} of {of} histories"
             ));
         };
-        let scores = simulate(&setting, &rules, args.runs, jobs, &cancel, &mut on_done);
-        let hint = scores.as_ref().err().map(SimulateError::hint).unwrap_or_default();
-        let rules = scores.hint(hint)?;
+        let mut on_rules = |done| on_done("", done);
+        let scores = hinted(simulate(&setting, &rules, args.runs, jobs, &cancel, &mut on_rules))?;
+        let suspicion = match rules.contains(&Rule::Ours) {
+            true => hinted(Worth::find(&setting, args.runs, jobs, &cancel, &mut on_done))?,
+            false => None,
+        };
         let least = least_trials(
             shape.candidates(),
             rates.hit,
@@ -274,9 +288,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
             hit_rate: rates.hit,
             false_rate: rates.false_,
             foreign: rates.foreign,
-            histories: rules.first().map_or(0, |score| score.histories),
+            histories: scores.first().map_or(0, |score| score.histories),
             least_trials: least.is_finite().then_some(least),
-            rules,
+            rules: scores,
+            suspicion,
         };
         if !output.json {
             progress.suspend(|| print(&simulated, output));
@@ -360,6 +375,11 @@ impl Args {
     }
 }
 
+fn hinted<T>(result: Result<T, SimulateError>) -> anyhow::Result<T> {
+    let hint = result.as_ref().err().map(SimulateError::hint).unwrap_or_default();
+    result.hint(hint)
+}
+
 fn told<T>(result: Result<T, HistoryError>) -> anyhow::Result<T> {
     let hint = result.as_ref().err().map(HistoryError::hint).unwrap_or_default();
     result.hint(hint)
@@ -367,6 +387,7 @@ fn told<T>(result: Result<T, HistoryError>) -> anyhow::Result<T> {
 
 fn print(simulated: &Simulated, output: &Output) {
     let Simulated { hit_rate, false_rate, foreign, histories, least_trials, rules, .. } = simulated;
+    let suspicion = &simulated.suspicion;
     output.line("");
     output.line(format!(
         "hit rate {hit_rate}, false rate {false_rate}, other crashes {foreign}, {histories} \
@@ -391,6 +412,9 @@ fn print(simulated: &Simulated, output: &Output) {
     }
     if let Some(least) = least_trials {
         output.line(format!("{:<43} {least:>8.1}", "no rule, builds free, with fewer than"));
+    }
+    if let Some(suspicion) = suspicion {
+        suspicion.print(output);
     }
 }
 
