@@ -9,15 +9,16 @@ const EVEN: f64 = 0.05;
 /// The share of the probability that the commits hold that touch files of the crash. Where they are
 /// one in fifty, that is 4.6 bits if the culprit is among them, and -1 if it is not.
 ///
-/// What that comes to in builds and hours is told by
-/// `vmbisect simulate --rule ours --suspects 0.02 --suspects-right P`.
+/// It is chosen, not measured: it is right where a culprit touches such a file in half of the cases,
+/// which could be counted over the `Fixes:` tags of a history. What it is worth at any such
+/// probability is told by `vmbisect simulate --rule ours --suspects 0.02`.
 pub(crate) const SUSPECTED: f64 = 0.5;
 
 /// How likely each candidate is to be the culprit, before the first trial: even by default, then
 /// as the user, or the crash itself, points at some of them.
 ///
-/// A good hint saves log2(probability * candidates) bits, each worth about one build; a bad one
-/// costs time and never the answer, since every candidate keeps a share.
+/// A good hint saves log2(probability * candidates) bits, each worth about one build. A bad one costs
+/// time, and makes a wrong name likelier, though every candidate keeps a share.
 ///
 /// ```
 /// use vmbisect::search::Prior;

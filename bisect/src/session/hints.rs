@@ -7,7 +7,7 @@ use crate::search::Prior;
 const PATHS_HOLD: f64 = 0.9;
 
 /// What a user suspects before the first trial. It saves trials where it is right, and costs some
-/// where it is wrong; the answer does not depend on it.
+/// where it is wrong. It rules nobody out, but is part of every probability that is given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hints {
     /// Paths that the sought commit probably changes.

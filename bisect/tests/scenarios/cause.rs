@@ -150,7 +150,8 @@ fn a_host_that_can_not_build_is_no_verdict() {
     assert_eq!(reason, "cc1 was killed");
 }
 
-/// A right suspicion saves builds, a wrong one costs some, and neither changes the answer.
+/// A right suspicion saves builds and a wrong one costs some; of a bug that always shows, neither
+/// changes the answer.
 #[test]
 fn suspicions() {
     let repo = Repo::straight(64);
