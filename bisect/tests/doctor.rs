@@ -79,3 +79,25 @@ fn where_nothing_is_installed_all_of_it_is_missing() {
     let missing = missing.unwrap_or_else(|| panic!("{text:?}"));
     assert!(missing.contains("missing") && missing.contains("(package flex)"), "{missing}");
 }
+
+#[test]
+fn of_what_some_kernels_need_a_configuration_says_which() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config");
+    std::fs::write(&config, "CONFIG_KERNEL_ZSTD=y\n# CONFIG_DEBUG_INFO_BTF is not set\n").unwrap();
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let value = json(&doctor(arguments).arg("--json").output().unwrap());
+        let tools = value["tools"].as_array().unwrap();
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let has = |names: &[String], name: &str| names.iter().any(|it| it == name);
+    let all = names(&[]);
+    assert!(has(&all, "zstd") && has(&all, "pahole") && has(&all, "lzop"), "{all:?}");
+    let some = names(&["--config", config.to_str().unwrap()]);
+    assert!(has(&some, "zstd") && has(&some, "make"), "{some:?}");
+    assert!(!has(&some, "pahole") && !has(&some, "lzop"), "{some:?}");
+    let nothing = doctor(&["--config", "/nowhere/config"]).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(2), "{nothing:?}");
+    let said = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert!(said.contains("can't read /nowhere/config"), "{said}");
+}

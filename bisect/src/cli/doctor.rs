@@ -1,7 +1,9 @@
 //! `vmbisect doctor`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use serde::Serialize;
 use serde_json::json;
 use vmbisect::cancel::Cancel;
@@ -11,14 +13,15 @@ use vmbisect::trial::launcher::{Choice, Cost, InProcess, Tcg, TcgConfig, measure
 use vmm::PvFeatures;
 use vmm::host::{HostReport, KvmState, StepOutcome, Verdict, inspect};
 
-use super::Output;
 use super::args::select_hint;
 use super::interrupt::{cancel_on_signals, interrupted};
+use super::{Output, WithHint};
 
 /// Says what this machine's KVM can run, where trials will run because of that, what a trial costs
 /// there, and which tools are missing and in which packages they are.
 ///
-/// Exit status: 0 trials can run here, 1 they can't or a tool is missing.
+/// Exit status: 0 trials can run here, 1 they can't or a tool is missing: one that every kernel's build
+/// needs, or that some configurations need. With --config, of the latter only what that one needs counts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 With --json: host (kvm, backend, capabilities, max_vcpus, pv_features, hidden, probe, verdict),
@@ -28,6 +31,11 @@ pub(crate) struct Args {
     /// Without, only trials in this process are measured
     #[arg(long)]
     measure: bool,
+
+    /// The configuration of the kernels that are to be built: of the tools that only some need, look
+    /// for those that it does
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// What kernels are built, workloads compiled and trials run with.
@@ -42,7 +50,17 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     if host.verdict != Verdict::RunsLinux {
         purposes.push(Purpose::OuterMachine);
     }
-    let found = tools::check(&tools::needed_for(&purposes));
+    let mut needed = tools::needed_for(&purposes);
+    match &args.config {
+        Some(path) => {
+            let config = std::fs::read_to_string(path)
+                .with_context(|| format!("can't read {}", path.display()))
+                .hint("give the .config of a kernel")?;
+            needed.extend(tools::needed_by_config(&config));
+        }
+        None => needed.extend(tools::needed_for(&[Purpose::KernelOption])),
+    }
+    let found = tools::check(&needed);
     let missing: Vec<_> =
         found.iter().filter(|found| found.path.is_none()).map(|found| found.tool).collect();
     let install = (!missing.is_empty()).then(|| tools::install_line(&missing));
@@ -182,10 +200,17 @@ fn print_tools(found: &[Found], install: Option<&str>, output: &Output) {
                 let version = version.as_deref().unwrap_or_default();
                 output.line(format!("tool: {:<20} {} {version}", tool.name, path.display()));
             }
-            None => output.line(format!(
-                "tool: {:<20} missing: {} (package {})",
-                tool.name, tool.why, tool.debian
-            )),
+            None => {
+                let only: Vec<_> = tool.options.iter().map(|it| format!("CONFIG_{it}")).collect();
+                let only = match only.is_empty() {
+                    true => String::new(),
+                    false => format!(", for {} only", only.join(" or ")),
+                };
+                output.line(format!(
+                    "tool: {:<20} missing: {} (package {}{only})",
+                    tool.name, tool.why, tool.debian
+                ));
+            }
         }
     }
     if let Some(install) = install {

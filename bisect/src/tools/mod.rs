@@ -18,6 +18,8 @@ pub enum Purpose {
     History,
     /// Building a kernel.
     Kernel,
+    /// Building a kernel whose configuration asks for it; see [`Tool::options`].
+    KernelOption,
     /// Compiling a workload written in C.
     Workload,
     /// Running trials in an outer machine that QEMU emulates.
@@ -35,6 +37,10 @@ pub struct Tool {
     pub why: &'static str,
     /// What it is needed for.
     pub purposes: &'static [Purpose],
+    /// For [`Purpose::KernelOption`], the options of the kernel's configuration that ask for it, without
+    /// the `CONFIG_`.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub options: &'static [&'static str],
     /// The package on Debian and Ubuntu.
     pub debian: &'static str,
     /// The package on Fedora and its relatives, where it has one.
@@ -57,7 +63,7 @@ enum Probe {
 /// Where Debian's package puts the source of Linux 6.1.
 pub const LINUX_SOURCE: &str = "/usr/src/linux-source-6.1.tar.xz";
 
-use Purpose::{History, Kernel, LinuxSource, OuterMachine, Workload};
+use Purpose::{History, Kernel, KernelOption, LinuxSource, OuterMachine, Workload};
 
 /// Everything that vmbisect may need of a host.
 pub const ALL: &[Tool] = &[
@@ -65,6 +71,7 @@ pub const ALL: &[Tool] = &[
         name: "git",
         why: "checks revisions out",
         purposes: &[History, Kernel, LinuxSource],
+        options: &[],
         debian: "git",
         fedora: Some("git-core"),
         probe: Probe::Program("git", "--version"),
@@ -73,6 +80,7 @@ pub const ALL: &[Tool] = &[
         name: "gcc",
         why: "compiles kernels and workloads",
         purposes: &[Kernel, Workload],
+        options: &[],
         debian: "gcc",
         fedora: Some("gcc"),
         probe: Probe::Program("gcc", "--version"),
@@ -81,6 +89,7 @@ pub const ALL: &[Tool] = &[
         name: "C library headers",
         why: "the kernel's host programs and static workloads are built with them",
         purposes: &[Kernel, Workload],
+        options: &[],
         debian: "libc6-dev",
         fedora: Some("glibc-static"),
         probe: Probe::Header("stdio.h"),
@@ -89,6 +98,7 @@ pub const ALL: &[Tool] = &[
         name: "make",
         why: "runs the kernel's build",
         purposes: &[Kernel],
+        options: &[],
         debian: "make",
         fedora: Some("make"),
         probe: Probe::Program("make", "--version"),
@@ -97,6 +107,7 @@ pub const ALL: &[Tool] = &[
         name: "ld",
         why: "links kernels",
         purposes: &[Kernel],
+        options: &[],
         debian: "binutils",
         fedora: Some("binutils"),
         probe: Probe::Program("ld", "--version"),
@@ -105,6 +116,7 @@ pub const ALL: &[Tool] = &[
         name: "flex",
         why: "the kernel's configuration parser is made with it",
         purposes: &[Kernel],
+        options: &[],
         debian: "flex",
         fedora: Some("flex"),
         probe: Probe::Program("flex", "--version"),
@@ -113,6 +125,7 @@ pub const ALL: &[Tool] = &[
         name: "bison",
         why: "the kernel's configuration parser is made with it",
         purposes: &[Kernel],
+        options: &[],
         debian: "bison",
         fedora: Some("bison"),
         probe: Probe::Program("bison", "--version"),
@@ -121,6 +134,7 @@ pub const ALL: &[Tool] = &[
         name: "bc",
         why: "the kernel's time constants are computed with it",
         purposes: &[Kernel],
+        options: &[],
         debian: "bc",
         fedora: Some("bc"),
         probe: Probe::Program("bc", "--version"),
@@ -129,6 +143,7 @@ pub const ALL: &[Tool] = &[
         name: "perl",
         why: "some kernel sources are generated with it",
         purposes: &[Kernel],
+        options: &[],
         debian: "perl-base",
         fedora: Some("perl-interpreter"),
         probe: Probe::Program("perl", "--version"),
@@ -137,6 +152,7 @@ pub const ALL: &[Tool] = &[
         name: "libelf headers",
         why: "objtool is built with them",
         purposes: &[Kernel],
+        options: &[],
         debian: "libelf-dev",
         fedora: Some("elfutils-libelf-devel"),
         probe: Probe::Header("gelf.h"),
@@ -145,6 +161,7 @@ pub const ALL: &[Tool] = &[
         name: "OpenSSL headers",
         why: "kernels that verify signatures are built with them",
         purposes: &[Kernel],
+        options: &[],
         debian: "libssl-dev",
         fedora: Some("openssl-devel"),
         probe: Probe::Header("openssl/opensslv.h"),
@@ -153,6 +170,7 @@ pub const ALL: &[Tool] = &[
         name: "lz4",
         why: "compresses kernels that are configured for it, as the demonstration's are",
         purposes: &[Kernel],
+        options: &[],
         debian: "lz4",
         fedora: Some("lz4"),
         probe: Probe::Program("lz4", "--version"),
@@ -161,14 +179,79 @@ pub const ALL: &[Tool] = &[
         name: "xz",
         why: "compresses kernels that are configured for it, as tinyconfig's are",
         purposes: &[Kernel],
+        options: &[],
         debian: "xz-utils",
         fedora: Some("xz"),
         probe: Probe::Program("xz", "--version"),
     },
     Tool {
+        name: "gzip",
+        why: "compresses kernels that are configured for it, as most are",
+        purposes: &[KernelOption],
+        options: &["KERNEL_GZIP", "IKCONFIG"],
+        debian: "gzip",
+        fedora: Some("gzip"),
+        probe: Probe::Program("gzip", "--version"),
+    },
+    Tool {
+        name: "bzip2",
+        why: "compresses kernels that are configured for it",
+        purposes: &[KernelOption],
+        options: &["KERNEL_BZIP2"],
+        debian: "bzip2",
+        fedora: Some("bzip2"),
+        probe: Probe::Program("bzip2", "--help"),
+    },
+    Tool {
+        name: "lzma",
+        why: "compresses kernels that are configured for it",
+        purposes: &[KernelOption],
+        options: &["KERNEL_LZMA"],
+        debian: "xz-utils",
+        fedora: Some("xz-lzma-compat"),
+        probe: Probe::Program("lzma", "--version"),
+    },
+    Tool {
+        name: "lzop",
+        why: "compresses kernels that are configured for it",
+        purposes: &[KernelOption],
+        options: &["KERNEL_LZO"],
+        debian: "lzop",
+        fedora: Some("lzop"),
+        probe: Probe::Program("lzop", "--version"),
+    },
+    Tool {
+        name: "zstd",
+        why: "compresses kernels that are configured for it, as distributions' are",
+        purposes: &[KernelOption],
+        options: &["KERNEL_ZSTD"],
+        debian: "zstd",
+        fedora: Some("zstd"),
+        probe: Probe::Program("zstd", "--version"),
+    },
+    Tool {
+        name: "pahole",
+        why: "makes the BTF that BPF programs are loaded with",
+        purposes: &[KernelOption],
+        options: &["DEBUG_INFO_BTF"],
+        debian: "dwarves",
+        fedora: Some("dwarves"),
+        probe: Probe::Program("pahole", "--version"),
+    },
+    Tool {
+        name: "cpio",
+        why: "packs the headers that a kernel carries",
+        purposes: &[KernelOption],
+        options: &["IKHEADERS"],
+        debian: "cpio",
+        fedora: Some("cpio"),
+        probe: Probe::Program("cpio", "--version"),
+    },
+    Tool {
         name: "busybox",
         why: "is the shell of a guest that runs a command line (--run)",
         purposes: &[Workload],
+        options: &[],
         debian: "busybox-static",
         fedora: Some("busybox"),
         probe: Probe::Program("busybox", "--help"),
@@ -177,6 +260,7 @@ pub const ALL: &[Tool] = &[
         name: "qemu-system-x86_64",
         why: "emulates a machine with KVM where the host has none that runs Linux",
         purposes: &[OuterMachine],
+        options: &[],
         debian: "qemu-system-x86",
         fedora: Some("qemu-system-x86-core"),
         probe: Probe::Program("qemu-system-x86_64", "--version"),
@@ -185,6 +269,7 @@ pub const ALL: &[Tool] = &[
         name: "Linux 6.1 source",
         why: "the demonstration and the tests build kernels from it",
         purposes: &[LinuxSource],
+        options: &[],
         debian: "linux-source-6.1",
         fedora: None,
         probe: Probe::File(LINUX_SOURCE),
@@ -194,6 +279,16 @@ pub const ALL: &[Tool] = &[
 /// The tools that one of `purposes` needs.
 pub fn needed_for(purposes: &[Purpose]) -> Vec<&'static Tool> {
     ALL.iter().filter(|tool| tool.purposes.iter().any(|it| purposes.contains(it))).collect()
+}
+
+/// The tools that kernels with this configuration need beside those that every kernel needs. `config` is
+/// a kernel's `.config`.
+pub fn needed_by_config(config: &str) -> Vec<&'static Tool> {
+    let is_set = |option: &&str| {
+        let set = format!("{option}=y");
+        config.lines().any(|line| line.trim_end().strip_prefix("CONFIG_") == Some(&set))
+    };
+    ALL.iter().filter(|tool| tool.options.iter().any(is_set)).collect()
 }
 
 /// Whether a tool is there.
@@ -267,7 +362,7 @@ fn header(name: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, Purpose, check, needed_for, on_path};
+    use super::{ALL, Purpose, check, needed_by_config, needed_for, on_path};
 
     #[test]
     fn a_shell_is_found_and_nonsense_is_not() {
@@ -281,6 +376,21 @@ mod tests {
         let names: Vec<_> = needed_for(&[Purpose::Workload]).iter().map(|tool| tool.name).collect();
         assert_eq!(names, ["gcc", "C library headers", "busybox"]);
         assert!(ALL.iter().all(|tool| !tool.purposes.is_empty()));
+        let by_option = |tool: &&super::Tool| tool.purposes.contains(&Purpose::KernelOption);
+        assert!(ALL.iter().all(|tool| by_option(&tool) != tool.options.is_empty()));
+    }
+
+    #[test]
+    fn a_configuration_selects_tools() {
+        let names = |config: &str| -> Vec<_> {
+            needed_by_config(config).iter().map(|tool| tool.name).collect()
+        };
+        assert_eq!(names("CONFIG_KERNEL_ZSTD=y\r\nCONFIG_DEBUG_INFO_BTF=y\n"), ["zstd", "pahole"]);
+        assert_eq!(names("# CONFIG_KERNEL_LZO is not set\nCONFIG_KERNEL_GZIP=n\n"), [""; 0]);
+        // Each of the ways that a kernel can be compressed in has its compressor.
+        for way in ["GZIP", "BZIP2", "LZMA", "LZO", "ZSTD"] {
+            assert_eq!(names(&format!("CONFIG_KERNEL_{way}=y\n")).len(), 1, "{way}");
+        }
     }
 
     #[test]
