@@ -43,6 +43,7 @@ done
         let mut command = Command::new(env!("CARGO_BIN_EXE_vmbisect"));
         command.args(["loop", "--launcher"]).arg(format!("command:sh '{}'", path.display()));
         command.arg(kernel).stdin(Stdio::null());
+        command.env(vmbisect::cache::CACHE_VARIABLE, directory.path().join("cache"));
         Scripted { directory, command }
     }
 
@@ -122,6 +123,31 @@ fn it_runs_without_a_limit_until_the_title_shows() {
     assert_eq!(output.status.code(), Some(1), "{result:#}");
     assert_eq!(result["stopped"]["crash"], "WARNING in foo", "{result:#}");
     assert_eq!(result["counted"], 7, "{result:#}");
+}
+
+#[test]
+fn consoles_are_kept_without_being_asked_for_unless_they_are_not_wanted() {
+    let answers = format!("2|4) {} ;; *) {CLEAN} ;;", crash("WARNING in foo"));
+    let (scripted, _, result) = Scripted::new(&answers).run(&["--runs", "4", "--jobs", "1"]);
+    let kept = PathBuf::from(result["consoles"].as_str().unwrap());
+    assert!(kept.starts_with(scripted.directory.path().join("cache/loops")), "{result:#}");
+    assert_eq!(kept.read_dir().unwrap().count(), 2, "{result:#}");
+
+    let nothing = |arguments: &[&str], answers: &str| {
+        let (scripted, _, result) = Scripted::new(answers).run(arguments);
+        assert_eq!(result["consoles"], Value::Null, "{result:#}");
+        assert!(!scripted.directory.path().join("cache").exists());
+    };
+    nothing(&["--runs", "2", "--jobs", "1", "--no-keep"], &answers);
+    nothing(&["--runs", "1", "--jobs", "1"], &answers);
+
+    // Where there is no room for what nobody asked for, the loop goes on without.
+    let mut scripted = Scripted::new(&answers);
+    scripted.command.env(vmbisect::cache::CACHE_VARIABLE, "/proc/nothing");
+    let (_, output, result) = scripted.run(&["--runs", "4", "--jobs", "1"]);
+    assert_eq!((&result["failed"], &result["stopped"]), (&2.into(), &"runs".into()), "{result:#}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.matches("consoles are not kept: can't make /proc/nothing").count(), 1);
 }
 
 #[test]

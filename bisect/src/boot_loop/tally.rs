@@ -80,6 +80,13 @@ impl Tally {
         self.shown.iter().find(|shown| shown.title == title).map_or(0, |shown| shown.count)
     }
 
+    /// What showed and how often, the most frequent title first.
+    pub fn titles(&self) -> Vec<(&str, u64)> {
+        let mut shown: Vec<&Shown> = self.shown.iter().collect();
+        shown.sort_by_key(|shown| (std::cmp::Reverse(shown.count), shown.first_run));
+        shown.into_iter().map(|shown| (&*shown.title, shown.count)).collect()
+    }
+
     /// All of it, the most frequent title first.
     pub fn summary(&self) -> Summary {
         let counted = self.counted();

@@ -5,7 +5,7 @@ mod show;
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,9 @@ const RUNS: u64 = 100;
 /// by title, hangs, boots that come to nothing, workloads that fail.
 ///
 /// Every run is a machine of its own and ends with the first thing that shows. Rates come with the
-/// 95 % interval of Clopper and Pearson. The first report of each title is printed as it comes.
+/// 95 % interval of Clopper and Pearson. The first report of each title is printed as it comes, and
+/// the console of every run that shows something is kept, each line with the host's time: the first
+/// 64 KiB and the last 256 KiB of it.
 ///
 /// Exit status: 0 nothing showed, 1 something did, 2 no run told anything or the loop could not go
 /// on, 130 interrupted before anything showed. What was counted is printed in every case.
@@ -33,7 +35,8 @@ const RUNS: u64 = 100;
 #[command(after_help = "\
 With --json, one object is printed at the end: counted, passed, failed, rate, interval, titles (each
 with count, rate, interval, first_run and its first report), invalid and infra (runs that told
-nothing, by reason), to_init_us (min, median, p90, max), stopped (why), seconds, jobs, launcher.
+nothing, by reason), to_init_us (min, median, p90, max), stopped (why), seconds, jobs, launcher,
+consoles (the directory with those that were kept, or null).
 
 Races over locks want contention: more vCPUs than CPUs (--vcpus), and more machines than CPUs
 (--overcommit).
@@ -65,9 +68,14 @@ pub(crate) struct Args {
     #[arg(long, requires = "until_crash", help_heading = "Loop")]
     accept_family: bool,
 
-    /// Keep the console of every run that shows something, as a file in this directory
+    /// Keep the console of every run that shows something, as a file in this directory [default: one
+    /// for this loop in the directory loops of the cache, which the result names]
     #[arg(long, value_name = "DIR", help_heading = "Loop")]
     keep: Option<PathBuf>,
+
+    /// Keep no consoles
+    #[arg(long, conflicts_with = "keep", help_heading = "Loop")]
+    no_keep: bool,
 
     /// Machines on each CPU, as far as memory lasts; --jobs says the number itself
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN, help_heading = "Loop")]
@@ -98,6 +106,7 @@ struct Result {
     seconds: f64,
     jobs: usize,
     launcher: String,
+    consoles: Option<PathBuf>,
 }
 
 /// Runs the subcommand.
@@ -105,7 +114,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let cancel = cancel_on_signals()?;
     let (job, _room) =
         prepare(&args.image, args.vmlinux.as_deref(), &args.workload, &args.machine)?;
-    let keep = args.keep.as_deref().map(Keep::new).transpose()?;
+    let mut keep = args.keep()?;
     let launcher = args.launcher.select(output)?.launcher;
     let jobs = launcher.capacity(args.machine.memory, args.overcommit, &cancel);
     let jobs = NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN);
@@ -115,10 +124,15 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let mut kept = Ok(());
     let on_progress = |progress: Progress<'_>| {
         show.progress(&progress);
-        if let (Progress::Finished { finished, .. }, Some(keep)) = (&progress, &keep)
+        if let (Progress::Finished { finished, .. }, Some(to)) = (&progress, &mut keep)
             && let Seen::Title(title) = &finished.seen
         {
-            kept = keep.console(finished.number, title, &finished.console);
+            kept = to.console(finished.number, title, &finished.console);
+            // What nobody asked for does not stop the loop.
+            if let (Err(error), None) = (&kept, &args.keep) {
+                show.note(format!("consoles are not kept: {error:#}"));
+                (keep, kept) = (None, Ok(()));
+            }
         }
         if kept.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
@@ -131,6 +145,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         seconds: started.elapsed().as_secs_f64(),
         jobs: jobs.get(),
         launcher: launcher.describe(),
+        consoles: keep.as_ref().and_then(Keep::used).map(Path::to_owned),
     };
     match output.json {
         true => output.line(serde_json::to_string_pretty(&result)?),
@@ -155,6 +170,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
+    fn keep(&self) -> anyhow::Result<Option<Keep>> {
+        Ok(match &self.keep {
+            _ if self.no_keep => None,
+            Some(directory) => Some(Keep::new(directory)?),
+            None => Some(Keep::below(&vmbisect::cache::dir().join("loops"))),
+        })
+    }
+
     fn limits(&self) -> Limits {
         let endless = self.time.is_some() || !self.until_crash.is_empty();
         Limits {

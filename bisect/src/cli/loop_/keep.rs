@@ -11,24 +11,48 @@ use crate::cli::WithHint;
 const LONGEST: usize = 80;
 
 /// Keeps consoles in a directory.
-pub(super) struct Keep(PathBuf);
+pub(super) struct Keep {
+    directory: PathBuf,
+    used: bool,
+}
 
 impl Keep {
-    /// Makes the directory if it is not there.
+    /// In the directory that the user names, which is made if it is not there.
     pub(super) fn new(directory: &Path) -> anyhow::Result<Keep> {
-        fs::create_dir_all(directory)
-            .with_context(|| format!("can't make {}", directory.display()))
-            .hint("name a directory that you can write to")?;
-        Ok(Keep(directory.to_owned()))
+        make(directory)?;
+        Ok(Keep { directory: directory.to_owned(), used: false })
+    }
+
+    /// In a directory of its own for this loop, below `parent`. It is made when there is something to
+    /// keep.
+    pub(super) fn below(parent: &Path) -> Keep {
+        let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S");
+        let directory = parent.join(format!("{now}-{}", std::process::id()));
+        Keep { directory, used: false }
     }
 
     /// Keeps the console of a run; one of the same name, which an earlier loop left, is replaced.
-    pub(super) fn console(&self, run: u64, title: &str, console: &str) -> anyhow::Result<()> {
-        let path = self.0.join(file_name(run, title));
+    pub(super) fn console(&mut self, run: u64, title: &str, console: &str) -> anyhow::Result<()> {
+        if !self.used {
+            make(&self.directory)?;
+        }
+        self.used = true;
+        let path = self.directory.join(file_name(run, title));
         fs::write(&path, console)
             .with_context(|| format!("can't write {}", path.display()))
-            .hint("make room there, or name another directory")
+            .hint("make room there, or name another directory with --keep")
     }
+
+    /// The directory, if anything was kept.
+    pub(super) fn used(&self) -> Option<&Path> {
+        self.used.then_some(&self.directory)
+    }
+}
+
+fn make(directory: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("can't make {}", directory.display()))
+        .hint("name a directory that you can write to with --keep")
 }
 
 /// Sorts by run, says what is in it, and is no trouble to a shell.
@@ -53,12 +77,25 @@ mod tests {
     fn consoles_are_kept_and_a_full_disk_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b");
-        let keep = Keep::new(&path).unwrap();
+        let mut keep = Keep::new(&path).unwrap();
+        assert_eq!(keep.used(), None);
         keep.console(3, "BUG: x", "one\ntwo\n").unwrap();
         let kept = std::fs::read_to_string(path.join("000003-BUG--x.log")).unwrap();
         assert_eq!(kept, "one\ntwo\n");
+        assert_eq!(keep.used(), Some(&*path));
         std::fs::remove_dir_all(&path).unwrap();
         assert!(keep.console(4, "BUG: x", "").is_err());
         assert!(Keep::new(std::path::Path::new("/proc/nothing")).is_err());
+    }
+
+    #[test]
+    fn a_loop_in_which_nothing_shows_leaves_no_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut keep = Keep::below(parent.path());
+        assert_eq!((parent.path().read_dir().unwrap().count(), keep.used()), (0, None));
+        keep.console(1, "BUG: x", "one\n").unwrap();
+        let own = keep.used().unwrap();
+        assert_eq!(own.parent(), Some(parent.path()));
+        assert_eq!(own.read_dir().unwrap().count(), 1);
     }
 }

@@ -15,6 +15,9 @@ use crate::cli::output::printable;
 /// redrawn.
 const WORD: Duration = Duration::from_secs(30);
 
+/// Titles that the redrawn line names.
+const LIVE_TITLES: usize = 3;
+
 /// Shows a loop while it goes on.
 pub(super) struct Show<'a> {
     output: &'a Output,
@@ -74,7 +77,11 @@ impl<'a> Show<'a> {
     fn live(&self, tally: &Tally) {
         let of = self.runs.map_or(String::new(), |runs| format!(" of {runs}"));
         let (counted, failed) = (tally.counted(), tally.failed());
-        let now = format!("{counted}{of} runs, {failed} showed something{}", rate(failed, counted));
+        let now = format!(
+            "{counted}{of} runs, {failed} showed something{}{}",
+            rate(failed, counted),
+            by_title(&tally.titles())
+        );
         self.bar.set_message(now.clone());
         if self.bar.is_hidden() && self.said.get().elapsed() >= WORD {
             self.note(now);
@@ -82,12 +89,24 @@ impl<'a> Show<'a> {
     }
 
     /// A line that stays.
-    fn note(&self, line: impl AsRef<str>) {
+    pub(super) fn note(&self, line: impl AsRef<str>) {
         self.said.set(Instant::now());
         let elapsed = self.started.elapsed().as_secs();
         let line = format!("[{:>3}:{:02}] {}", elapsed / 60, elapsed % 60, line.as_ref());
         self.bar.suspend(|| self.output.note(line));
     }
+}
+
+/// The most frequent titles, as many as a line has room for.
+fn by_title(titles: &[(&str, u64)]) -> String {
+    let (first, rest) = titles.split_at(titles.len().min(LIVE_TITLES));
+    let mut counts: Vec<String> =
+        first.iter().map(|(title, count)| format!("{count} x {}", printable(title))).collect();
+    if !rest.is_empty() {
+        let count: u64 = rest.iter().map(|(_, count)| count).sum();
+        counts.push(format!("{count} x {} others", rest.len()));
+    }
+    if counts.is_empty() { String::new() } else { format!(": {}", counts.join("; ")) }
 }
 
 fn rate(count: u64, of: u64) -> String {
@@ -145,6 +164,9 @@ pub(super) fn result(result: &Result, output: &Output) {
         Stop::Interrupted => "interrupted".into(),
         Stop::Host(reason) => format!("the host failed: {}", printable(reason)),
     };
+    if let Some(consoles) = &result.consoles {
+        output.line(format!("their consoles: {}", consoles.display()));
+    }
     output.line(format!(
         "stopped: {why} ({:.1} s, {} at a time, {})",
         result.seconds, result.jobs, result.launcher
@@ -183,7 +205,15 @@ fn seconds(us: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::percent;
+    use super::{by_title, percent};
+
+    #[test]
+    fn the_line_that_is_redrawn_counts_by_title() {
+        assert_eq!(by_title(&[]), "");
+        assert_eq!(by_title(&[("BUG: a\x1b", 2)]), ": 2 x BUG: a\u{fffd}");
+        let many = [("a", 5), ("b", 4), ("c", 3), ("d", 2), ("e", 1)];
+        assert_eq!(by_title(&many), ": 5 x a; 4 x b; 3 x c; 3 x 2 others");
+    }
 
     #[test]
     fn small_rates_keep_their_digits() {
