@@ -164,6 +164,13 @@ fn one_wrong_verdict_is_not_followed_blindly() {
     assert!((137..=149).contains(&number), "{next}");
     let (status, said) = line.replay(&["--repo", line.path()]);
     assert_eq!(status, 1, "{said}");
+    // How often a verdict is wrong, as --help says: what lies behind this one is as likely as that.
+    for (trials, wrong_in) in [("2", 100.0..200.0), ("3", 400.0..650.0), ("10", 800.0..1250.0)] {
+        let answer = line.answer(&["--verdict-trials", trials]);
+        let blamed = answer["blamed"]["probability"].as_f64().unwrap();
+        let (behind, odds) = (f64::from(149 - 99), (1.0 - blamed) / blamed);
+        assert!(wrong_in.contains(&(behind / odds)), "{trials}: {}", behind / odds);
+    }
 
     // That test is enough to see that one of two verdicts is wrong. git itself refuses to hear it.
     let tested_next = line.git(&["rev-parse", &format!("c{number}")]);

@@ -30,7 +30,7 @@ use super::Output;
 ///
 /// `git bisect log` records verdicts and no runs, so nothing can contradict them but one another. Each
 /// counts as --verdict-trials trials, all of which showed the bug, or none. By the model any revision
-/// may behave oddly, so that amounts to one wrong verdict in some 100 at 2, 500 at 3 and 1,000 at 10.
+/// may behave oddly, so that amounts to one wrong verdict in some 150 at 2, 500 at 3 and 1,000 at 10.
 /// A log that narrows a commit down from both sides names it then. One that rests on a single verdict,
 /// as after a wrong "good", leaves what lies behind that verdict likely as well, and what is next is
 /// the test that settles it. Take 1 where each verdict was a single boot of a bug that shows now and
