@@ -140,7 +140,7 @@ fn verdicts_that_agree_name_the_commit() {
     // Without the repository: the order is that of the halvings.
     let (status, said) = line.replay(&[]);
     assert_eq!(status, 0, "{said}");
-    assert!(said.contains("in the order that the log implies"), "{said}");
+    assert!(said.contains(" candidates, by number and order as the log implies"), "{said}");
     // One boot each is too little to go by.
     let (status, said) = line.replay(&["--repo", line.path(), "--verdict-trials", "1"]);
     assert_eq!(status, 1, "{said}");

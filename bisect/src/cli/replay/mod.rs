@@ -38,13 +38,14 @@ use super::Output;
 ///
 /// With --json, the answer is one object: find, target (null, where only verdicts are known and no
 /// title was given), order (of the commits: that of the repository, the one that the log states, or
-/// what it implies), candidates, verdict_trials (null, where no verdict lacks runs), tested (each
-/// commit with its recorded verdict, its tally, judged (whether there is only the verdict),
-/// probability_bad, and whether the verdict contradicts the runs or, without runs, other verdicts),
-/// blamed (by the log), named (by us) or why_not, unconfirmed (parents of the named one that can't be
-/// tested), best (the likeliest commit that has a name), remaining (those with names) and
-/// unnamed_remaining, outside (probability of none of the candidates), titles (each with its rate by
-/// revision), contradictions, conflicts (verdicts that exclude one another) and next.
+/// what it implies), candidates, counted (whether the log says how many commits lie between those it
+/// tests; nobody is named or remains otherwise), verdict_trials (null, where no verdict lacks runs),
+/// tested (each commit with its recorded verdict, its tally, judged (whether there is only the
+/// verdict), probability_bad, and whether the verdict contradicts the runs or, without runs, other
+/// verdicts), blamed (by the log), named (by us) or why_not, unconfirmed (parents of the named one
+/// that can't be tested), best (the likeliest commit that has a name), remaining (those with names)
+/// and unnamed_remaining, outside (probability of none of the candidates), titles (each with its rate
+/// by revision), contradictions, conflicts (verdicts that exclude one another) and next.
 ///
 /// Exit status: 0 one commit is named, 1 none is, 2 the log can't be used.
 #[derive(Debug, clap::Args)]

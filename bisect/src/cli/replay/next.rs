@@ -31,6 +31,9 @@ fn purpose(fold: &Fold, step: &Step) -> Option<Purpose> {
 
 /// What it would do next, in words.
 pub(super) fn describe(evidence: &Evidence) -> String {
+    if !evidence.is_counted {
+        return "the same with --repo DIR".into();
+    }
     let fold = &evidence.fold;
     let step = fold.next();
     match &step {

@@ -24,6 +24,7 @@ pub(super) struct Replayed {
     pub(super) target: Option<Target>,
     pub(super) order: Order,
     pub(super) candidates: usize,
+    pub(super) counted: bool,
     pub(super) verdict_trials: Option<u32>,
     pub(super) tested: Vec<Tested>,
     pub(super) blamed: Option<Remaining>,
@@ -79,14 +80,18 @@ impl Replayed {
         let of =
             |commit, probability| Remaining { commit, title: evidence.title(commit), probability };
         let id = |rev| fold.candidates().id(rev);
-        let remaining = belief.credible(evidence.confidence);
+        // Of how many others it is one decides how likely a commit is.
+        let remaining = match evidence.is_counted {
+            true => belief.credible(evidence.confidence),
+            false => Vec::new(),
+        };
         let (named, unnamed): (Vec<_>, Vec<_>) = remaining
             .into_iter()
             .filter_map(|(rev, probability)| Some((id(rev)?, probability)))
             .enumerate()
             .partition(|(at, (commit, _))| *at < LISTED && evidence.is_named(*commit));
         let best = || {
-            let (rev, probability) = belief.best()?;
+            let (rev, probability) = belief.best().filter(|_| evidence.is_counted)?;
             let commit = id(rev).filter(|commit| evidence.is_named(*commit))?;
             Some(of(commit, probability))
         };
@@ -102,6 +107,7 @@ impl Replayed {
             target: evidence.target.clone(),
             order: evidence.order,
             candidates: fold.candidates().len(),
+            counted: evidence.is_counted,
             verdict_trials: evidence.verdict_trials,
             tested: tested(evidence, &conflicts),
             blamed: evidence.blamed.map(|blamed| {

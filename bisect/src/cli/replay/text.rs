@@ -18,7 +18,8 @@ impl Replayed {
                 ", in the order that the log states; if there are merges among them, --repo DIR \
                  knows better"
             }
-            Order::Implied => ", in the order that the log implies",
+            Order::Implied if !self.counted => " at least, as the log does not count the others",
+            Order::Implied => ", by number and order as the log implies",
         };
         output.line(format!("{} candidates{order}", self.candidates));
         let target = self.target.as_ref().map(describe);
@@ -55,7 +56,9 @@ impl Replayed {
             let probability = percent(blamed.probability);
             output.line(format!("recorded {what}: {} at {probability}", named(blamed)));
         }
-        self.print_remaining(output);
+        if self.counted {
+            self.print_remaining(output);
+        }
         self.print_foreign(output);
         for line in vmbisect::report::doubts(&self.contradictions) {
             output.line(line);
