@@ -32,7 +32,8 @@ use super::{Output, WithHint};
 ///
 /// All rules meet the same histories, the same broken revisions and the same luck in the n-th trial
 /// of each revision. Our own knows neither rate beforehand; how often names at a claimed
-/// probability were right is in a table at the end. "Wrong" are names of other commits: what a rule
+/// probability were right is in a table at the end, by what was claimed and by setting; a setting is
+/// marked where the two differ by more than 2 points and by more than chance. "Wrong" are names of other commits: what a rule
 /// that is merely unsure leaves out. The line "no rule" gives the fewest trials that would do for
 /// anyone who knew both rates and had builds for free (Fano's bound); compare with
 /// --build-seconds 0.
@@ -72,6 +73,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "History")]
     #[arg(value_parser = |text: &str| number(text, 0.0, 0.4))]
     merges: f64,
+
+    /// Share of the branches that left below the good revision; each left at another commit
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "History")]
+    #[arg(value_parser = |text: &str| number(text, 0.0, 1.0), requires = "merges")]
+    below: f64,
 
     /// Take the history between --good and --bad from this repository
     #[arg(long, value_name = "DIR", help_heading = "History", requires = "good")]
@@ -317,7 +323,7 @@ impl Args {
         let Some(repo) = &self.repo else {
             return Ok(match self.merges {
                 0.0 => Shape::Linear { candidates },
-                share => Shape::Merges { candidates, share },
+                share => Shape::Merges { candidates, share, below: self.below },
             });
         };
         let history = told(History::open(repo))?;
@@ -429,14 +435,38 @@ fn print_reliability(all: &[Simulated], output: &Output) {
         output.line("");
         output.line(format!("{}: claimed and actual probability", rule.name()));
         for row in rows {
+            let claims = claims(&row);
             output.line(format!(
-                "  {:>4.0} to {:>3.0} %: {:>6} claims, {:>5.1} % claimed, {:>5.1} % right",
+                "  {:>4.0} to {:>3.0} %: {claims}",
                 100.0 * row.from,
-                100.0 * row.to,
-                row.claims,
-                100.0 * row.claimed,
-                100.0 * row.actual,
+                100.0 * row.to
             ));
         }
+        if all.len() > 1 {
+            print_by_setting(all, rule, output);
+        }
     }
+}
+
+/// What all settings together hide: where more was claimed than was true, or less.
+fn print_by_setting(all: &[Simulated], rule: Rule, output: &Output) {
+    output.line("  by hit rate, false rate and other crashes:");
+    for simulated in all {
+        let score = simulated.rules.iter().find(|score| score.rule == rule);
+        let Some(row) = score.and_then(|score| Reliability::in_all(&score.reliability)) else {
+            continue;
+        };
+        let Simulated { hit_rate, false_rate, foreign, .. } = simulated;
+        let off = if row.is_off() { "  <- off by more than 2 points and chance" } else { "" };
+        output.line(format!("  {hit_rate:>5} {false_rate:>5} {foreign:>4}: {}{off}", claims(&row)));
+    }
+}
+
+fn claims(row: &Reliability) -> String {
+    let Reliability { claims, claimed, actual, .. } = row;
+    format!(
+        "{claims:>6} claims, {:>5.1} % claimed, {:>5.1} % right",
+        100.0 * claimed,
+        100.0 * actual
+    )
 }

@@ -80,6 +80,9 @@ pub enum Answer {
         remaining: Vec<Suspect>,
         /// Probability that it is none of the candidates.
         outside: f64,
+        /// Where a side branch left that has the bug already, if that is why: it is no candidate.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        base: Option<Suspect>,
     },
     /// The bug did not show at the bad end.
     NotReproduced {
@@ -113,6 +116,8 @@ pub enum Answer {
         same_image: bool,
         /// Whether it is the oldest release, tried because no good revision was given.
         oldest_release: bool,
+        /// The good ends that are believed to have it.
+        shows_at: Vec<Suspect>,
     },
 }
 
@@ -267,6 +272,12 @@ fn answer(fold: &Fold, verdict: &Verdict, history: &History) -> Result<Answer, R
             why: *why,
             remaining: remaining.iter().map(|&(rev, _)| suspect(rev)).collect::<Result<_, _>>()?,
             outside: fold.belief().outside(),
+            base: fold
+                .belief()
+                .bad_base()
+                .filter(|_| *why == WhyNot::BaseIsBad)
+                .map(|(base, _)| suspect(base))
+                .transpose()?,
         },
         Verdict::NotReproduced => {
             let clean = at_bad.map_or(0, |tried| tried.tally().clean);
@@ -292,8 +303,11 @@ fn answer(fold: &Fold, verdict: &Verdict, history: &History) -> Result<Answer, R
         Verdict::GoodTipBad { probability } => {
             let same = fold.bad_end().map(|end| fold.same_image(end)).unwrap_or_default();
             let good = fold.good_ends();
+            let has_it = |&&end: &&Rev| fold.belief().probability_bad(end) >= 0.5;
+            let shows_at = good.iter().filter(has_it).map(|&end| suspect(end));
             Answer::GoodTipBad {
                 probability: *probability,
+                shows_at: shows_at.collect::<Result<_, ReportError>>()?,
                 oldest_release: fold.picked_good(),
                 same_image: same.iter().any(|tried| good.contains(&tried.rev)),
             }

@@ -88,7 +88,10 @@ pub enum RevertResult {
     Shows,
     /// The revert does not apply.
     DoesNotApply,
-    /// The revert can't be built or run, or not often enough.
+    /// The bug shows more rarely than without the revert, and more often than where it is not, or
+    /// there were too few trials.
+    Unclear,
+    /// The revert can't be built or run.
     Untestable,
 }
 
@@ -107,9 +110,12 @@ impl RevertReport {
         };
         let told = tried.tally();
         let result = match () {
-            () if told.hits > 0 => RevertResult::Shows,
-            () if fold.is_settled(reverted) => RevertResult::Gone,
-            () => RevertResult::Untestable,
+            () if told.trials() == 0 => RevertResult::Untestable,
+            () => match fold.shows_reverted() {
+                Some(true) => RevertResult::Shows,
+                Some(false) => RevertResult::Gone,
+                None => RevertResult::Unclear,
+            },
         };
         let seen = tried.useless().into_iter().next_back().map(|(what, _)| what);
         Some(RevertReport {

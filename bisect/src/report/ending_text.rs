@@ -63,7 +63,8 @@ impl Report {
         match (revert.result, self.find) {
             (RevertResult::Gone, Find::Cause) => writeln!(
                 f,
-                "Reverted at {newest} it is cured: none of {trials} trials shows the target."
+                "Reverted at {newest} it is cured: {} trials shows the target.",
+                out_of(revert.hits, trials)
             ),
             (RevertResult::Shows, Find::Cause) => writeln!(
                 f,
@@ -73,12 +74,19 @@ impl Report {
             ),
             (RevertResult::Gone, Find::Fix) => writeln!(
                 f,
-                "Reverted at {newest} the bug does not come back: {trials} clean trials. Something \
-                 that came later fixes it as well."
+                "Reverted at {newest} the bug does not come back: {} trials shows the target. \
+                 Something that came later fixes it as well.",
+                out_of(revert.hits, trials)
             ),
             (RevertResult::Shows, Find::Fix) => writeln!(
                 f,
                 "Reverted at {newest} the bug comes back: {} of {trials} trials show the target.",
+                revert.hits
+            ),
+            (RevertResult::Unclear, _) => writeln!(
+                f,
+                "Reverted at {newest}, {} of {trials} trials show the target: too few to tell \
+                 whether it is there.",
                 revert.hits
             ),
             (RevertResult::DoesNotApply, _) => {
@@ -87,7 +95,7 @@ impl Report {
             (RevertResult::Untestable, _) => writeln!(
                 f,
                 "The revert at {newest} could not be tested: {}.",
-                reason.unwrap_or("too few trials were allowed")
+                reason.unwrap_or("no trial was allowed")
             ),
         }
     }
@@ -118,13 +126,27 @@ impl Report {
 
     /// What can be done where there is no answer.
     pub(super) fn write_way_on(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Answer::Undecided { why, remaining, .. } = &self.answer else { return Ok(()) };
+        let Answer::Undecided { why, remaining, base, .. } = &self.answer else { return Ok(()) };
         use crate::search::WhyNot;
         match why {
             WhyNot::Budget => writeln!(
                 f,
                 "hint: vmbisect bisect --resume --max-trials {} goes on",
                 self.trials.saturating_mul(2).max(1)
+            ),
+            WhyNot::BaseIsBad => {
+                let base = base.as_ref().map(|base| base.commit.short()).unwrap_or_default();
+                let good = self.good.first().map(|good| good.commit.short()).unwrap_or_default();
+                writeln!(
+                    f,
+                    "hint: vmbisect bisect --bad {base} with an older --good finds what brought it in \
+                     there; vmbisect bisect --find fix --bad {base} --good {good} what the good \
+                     revision has against it, which the branch, or the merge of it, may lack"
+                )
+            }
+            WhyNot::Contradicted => writeln!(
+                f,
+                "hint: see below what does not fit; --crash narrows a title down that has two causes"
             ),
             WhyNot::Unconfirmed | WhyNot::Indistinguishable => {
                 let first = remaining.first().map(|suspect| suspect.commit.short());
@@ -173,6 +195,14 @@ pub(super) fn trials_to_believe() -> String {
     let rates = rates_to_exclude();
     let each = rates.map(|(rate, trials)| format!("{trials} clean trials for {}", percent(rate)));
     each.join(", ")
+}
+
+/// `none of 20`, where there may be a hit of something else.
+fn out_of(hits: u32, trials: u32) -> String {
+    match hits {
+        0 => format!("none of {trials}"),
+        hits => format!("{hits} of {trials}"),
+    }
 }
 
 fn files(files: &[String]) -> String {

@@ -63,7 +63,7 @@ impl Report {
                 merge.iter().try_for_each(|merge| self.write_merge(f, merge))?;
                 revert.iter().try_for_each(|revert| self.write_revert(f, revert))
             }
-            Answer::Undecided { why, remaining, outside } => {
+            Answer::Undecided { why, remaining, outside, base } => {
                 let reason = match why {
                     WhyNot::Indistinguishable => {
                         "nothing that can be tested would tell these apart"
@@ -71,9 +71,20 @@ impl Report {
                     WhyNot::Unconfirmed => {
                         "the likeliest one can't be tested, so that nobody has seen it show the bug"
                     }
+                    WhyNot::Contradicted => {
+                        "what was seen of the likeliest one, or of a parent of it, speaks against it"
+                    }
+                    WhyNot::BaseIsBad => "the bug came in on a side branch, below this range",
                     WhyNot::Budget => "as many trials were run as were allowed (--max-trials)",
                 };
                 writeln!(f, "No culprit can be named: {reason}.")?;
+                if let Some(base) = base {
+                    writeln!(
+                        f,
+                        "{}, where the branch left, shows it already: it is no good revision.",
+                        line(base)
+                    )?;
+                }
                 for suspect in remaining.iter().take(LISTED) {
                     writeln!(f, "  {:>7}  {}", percent(suspect.probability), line(suspect))?;
                 }
@@ -131,7 +142,7 @@ impl Report {
                 "The good and the bad revision build to the same image: with this configuration, \
                  nothing that changed between them is built."
             ),
-            Answer::GoodTipBad { probability, same_image: false, oldest_release } => {
+            Answer::GoodTipBad { probability, same_image: false, oldest_release, shows_at } => {
                 match self.find {
                     Find::Cause if *oldest_release => writeln!(
                         f,
@@ -141,8 +152,9 @@ impl Report {
                     )?,
                     Find::Cause => writeln!(
                         f,
-                        "{target} shows at a good revision too: it is older.\n\
-                         hint: give an older good revision, or leave out --good to have one found"
+                        "{target} shows at a good revision too, {}: it is older.\n\
+                         hint: give an older good revision, or leave out --good to have one found",
+                        shows_at.iter().map(line).collect::<Vec<_>>().join(", ")
                     )?,
                     Find::Fix => writeln!(
                         f,

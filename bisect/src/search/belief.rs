@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::chains::Chains;
 use super::class::Class;
 use super::evidence::{Evidence, Known};
-use super::partition::{Partition, Run};
+use super::next::ESTABLISHED;
+use super::partition::{Outside, Partition, Run};
 use super::rates::{Rates, Tally};
 use super::testability::Testability;
 use super::yields::{Useless, Yields};
@@ -60,8 +61,8 @@ impl Belief {
     pub fn with_prior(graph: Arc<Graph>, model: Model, prior: &Prior) -> Belief {
         let prior = prior.probabilities();
         let weight = |rev: Rev| prior.get(rev as usize).copied().unwrap_or(0.0);
-        let chains = Arc::new(Chains::new(&graph));
-        let partition = Partition::new(chains, weight, model.outside);
+        let (chains, outside) = outside(&graph, &model);
+        let partition = Partition::new(Arc::new(chains), weight, outside);
         let mut belief = Belief {
             rates: Rates::new(model.outlier),
             prior,
@@ -192,14 +193,66 @@ impl Belief {
 
     /// Posterior probability that this candidate is the culprit.
     pub fn probability(&self, rev: Rev) -> f64 {
-        let hypothesis = self.partition.hypothesis(rev);
+        let hypothesis = self.partition.hypothesis(rev).filter(|_| self.graph.is_candidate(rev));
         hypothesis.map_or(0.0, |(prior, class)| prior * self.factor(class))
     }
 
     /// Posterior probability that it is none of the candidates: that the bug is older than the
     /// range or, where its fix is looked for, not fixed in it.
     pub fn outside(&self) -> f64 {
-        self.partition.outside() * self.factor(self.partition.outside_class())
+        self.everywhere() + self.partition.bases().iter().map(|run| self.mass(run)).sum::<f64>()
+    }
+
+    /// Posterior probability that the bug shows all over the range.
+    pub(super) fn everywhere(&self) -> f64 {
+        self.partition.everywhere() * self.factor(self.partition.outside_class())
+    }
+
+    /// The revision outside the range that is likeliest to have the bug already, where some have it
+    /// and others not, and the probability of that.
+    pub fn bad_base(&self) -> Option<(Rev, f64)> {
+        let of = |run: &Run| (self.partition.likeliest(run).0, self.mass(run));
+        let worst = self.partition.bases().iter().map(of).max_by(|a, b| a.1.total_cmp(&b.1));
+        worst.map(|(rev, mass)| (rev, mass + self.everywhere()))
+    }
+
+    /// Whether a side branch left here, below the good ends.
+    pub(super) fn is_base(&self, rev: Rev) -> bool {
+        let is_good_end = || self.graph.good_tips().contains(&rev);
+        self.model.find == Find::Cause && !self.graph.is_candidate(rev) && !is_good_end()
+    }
+
+    /// Probability that a good end has the bug.
+    pub(super) fn bad_good_end(&self) -> f64 {
+        let good = self.model.find.good_ends(&self.graph);
+        let of =
+            |&rev: &Rev| self.partition.hypothesis(rev).filter(|_| !self.graph.is_candidate(rev));
+        let its = good.iter().filter_map(of).map(|(prior, class)| prior * self.factor(class));
+        self.everywhere() + its.sum::<f64>()
+    }
+
+    /// Probability that what these trials are of has the bug, by them alone and at even odds
+    /// beforehand, at the rates that follow if `culprit` is the culprit.
+    pub fn has_bug(&self, trials: Tally, culprit: Rev) -> f64 {
+        let class = self.partition.hypothesis(culprit).map(|(_, class)| class);
+        let class = class.and_then(|class| self.classes.get(class as usize));
+        let Some((if_bad, if_good)) = class.map(|class| class.odds_of(&self.rates, trials)) else {
+            return 0.5;
+        };
+        if_bad / (if_bad + if_good).max(f64::MIN_POSITIVE)
+    }
+
+    /// Whether trials say with the model's confidence that what they are of has the bug, or that it
+    /// has not, at the rates that follow if `culprit` is the culprit; `None` if they do not say. A
+    /// single hit never does.
+    pub fn shows(&self, trials: Tally, culprit: Rev) -> Option<bool> {
+        let bad = self.has_bug(trials, culprit);
+        let is_sure = |probability| probability >= self.model.confidence;
+        match () {
+            () if is_sure(bad) && trials.hits >= ESTABLISHED => Some(true),
+            () if is_sure(1.0 - bad) && trials.clean > 0 => Some(false),
+            () => None,
+        }
     }
 
     fn factor(&self, class: u32) -> f64 {
@@ -217,7 +270,7 @@ impl Belief {
             let (rev, prior) = self.partition.likeliest(run);
             (rev, prior * self.factor(run.class))
         };
-        let runs = self.partition.runs().iter().map(likeliest);
+        let runs = self.partition.candidate_runs().iter().map(likeliest);
         runs.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
     }
 
@@ -229,7 +282,7 @@ impl Belief {
         // As long as those left out are too unlikely to be missed, the likeliest are the same.
         let least = (all - wanted).max(0.0) / (2 * self.graph.candidates().max(1)) as f64;
         let mut ranked: Vec<(Rev, f64)> = Vec::new();
-        for run in self.partition.runs() {
+        for run in self.partition.candidate_runs() {
             let factor = self.factor(run.class);
             if self.partition.likeliest(run).1 * factor >= least {
                 let members = self.partition.members(run).map(|(rev, prior)| (rev, prior * factor));
@@ -306,7 +359,7 @@ impl Belief {
         };
         let inside: f64 = self.partition.runs().iter().map(inside).sum();
         match self.model.find {
-            Find::Cause => inside + self.outside(),
+            Find::Cause => inside + self.everywhere(),
             Find::Fix => 1.0 - inside,
         }
     }
@@ -397,4 +450,24 @@ impl Belief {
             class.mass /= total;
         }
     }
+}
+
+/// The chains, and what is thought beforehand of none of the candidates being the culprit.
+///
+/// A side branch may have left below the good ends, where the bug was already which they have a fix
+/// of; and of several good ends one may have it. So where more than one revision lies just outside
+/// the range, each of them is a hypothesis. A fix asks otherwise which revisions had the bug to begin
+/// with.
+fn outside(graph: &Graph, model: &Model) -> (Chains, Outside) {
+    let (candidates, revisions) = (graph.candidates(), graph.revisions());
+    if model.find == Find::Fix || revisions < candidates + 2 {
+        return (Chains::new(graph), Outside { everywhere: model.outside, bases: Vec::new() });
+    }
+    let good = graph.good_tips();
+    let everywhere = model.outside / 2.0;
+    let of_good = (model.outside - everywhere) / good.len().max(1) as f64;
+    let of_other = model.base_is_bad() / candidates.max(1) as f64;
+    let of = |rev: Rev| if good.contains(&rev) { of_good } else { of_other };
+    let bases = (candidates as Rev..revisions as Rev).map(of).collect();
+    (Chains::with_outside(graph), Outside { everywhere, bases })
 }

@@ -16,8 +16,12 @@ pub(super) type Chain = u32;
 pub(super) type Place = u32;
 
 /// The chains of a graph. 12 bytes a candidate.
+///
+/// Revisions outside the range may be among them: they come first, each a chain of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Chains {
+    /// How many of the chains are revisions outside the range.
+    beyond: Chain,
     /// First place of each chain, and one past the last place of all.
     starts: Vec<Place>,
     members: Vec<Rev>,
@@ -28,9 +32,20 @@ pub(crate) struct Chains {
 }
 
 impl Chains {
-    /// The chains of this graph.
+    /// The chains of this graph's candidates.
     pub(crate) fn new(graph: &Graph) -> Chains {
+        Chains::among(graph, graph.candidates())
+    }
+
+    /// The same, and every revision just outside.
+    pub(super) fn with_outside(graph: &Graph) -> Chains {
+        Chains::among(graph, graph.revisions())
+    }
+
+    /// The chains of the first `all` revisions.
+    fn among(graph: &Graph, all: usize) -> Chains {
         let candidates = graph.candidates();
+        let beyond = (all - candidates) as Chain;
         let mut children = vec![0u8; candidates];
         for rev in 0..candidates as Rev {
             for parent in graph.candidate_parents(rev) {
@@ -39,11 +54,15 @@ impl Chains {
                 }
             }
         }
-        let mut of: Vec<Chain> = Vec::with_capacity(candidates);
-        let mut lengths: Vec<u32> = Vec::new();
-        let (mut parents, mut parent_starts) = (Vec::new(), vec![0]);
+        let mut of: Vec<Chain> = vec![0; all];
+        for (chain, of) in (0..).zip(of.iter_mut().skip(candidates)) {
+            *of = chain;
+        }
+        let mut lengths: Vec<u32> = vec![1; beyond as usize];
+        let (mut parents, mut parent_starts) = (Vec::new(), vec![0; beyond as usize + 1]);
         for rev in 0..candidates as Rev {
-            let mut its = graph.candidate_parents(rev);
+            let known = graph.parents(rev).iter().copied().filter(|&it| (it as usize) < all);
+            let mut its = known.clone();
             let first = its.next();
             let only = first.filter(|&parent| {
                 its.next().is_none() && children.get(parent as usize).is_some_and(|&n| n == 1)
@@ -52,7 +71,7 @@ impl Chains {
                 Some(&chain) => chain,
                 None => {
                     let chain_of = |parent: Rev| of.get(parent as usize).copied();
-                    parents.extend(graph.candidate_parents(rev).filter_map(chain_of));
+                    parents.extend(known.filter_map(chain_of));
                     parent_starts.push(parents.len() as u32);
                     lengths.push(0);
                     (lengths.len() - 1) as Chain
@@ -61,7 +80,9 @@ impl Chains {
             if let Some(length) = lengths.get_mut(chain as usize) {
                 *length += 1;
             }
-            of.push(chain);
+            if let Some(of) = of.get_mut(rev as usize) {
+                *of = chain;
+            }
         }
         let mut starts: Vec<Place> = Vec::with_capacity(lengths.len() + 1);
         let mut next = 0;
@@ -71,7 +92,7 @@ impl Chains {
             starts.push(next);
         }
         let mut free = starts.clone();
-        let (mut places, mut members) = (vec![0; candidates], vec![0; candidates]);
+        let (mut places, mut members) = (vec![0; all], vec![0; all]);
         for ((rev, place), &chain) in (0..).zip(&mut places).zip(&of) {
             if let Some(free) = free.get_mut(chain as usize) {
                 *place = *free;
@@ -81,7 +102,12 @@ impl Chains {
                 *member = rev;
             }
         }
-        Chains { starts, members, places, of, parent_starts, parents }
+        Chains { beyond, starts, members, places, of, parent_starts, parents }
+    }
+
+    /// How many of the chains, and of the places, are revisions outside the range: the first ones.
+    pub(super) fn beyond(&self) -> u32 {
+        self.beyond
     }
 
     /// How many chains there are.
@@ -117,7 +143,7 @@ impl Chains {
         self.members.get(places.start as usize..places.end as usize).unwrap_or_default()
     }
 
-    /// The chain and the place of a candidate; `None` for a revision outside.
+    /// The chain and the place of a revision; `None` for one that is not among them.
     pub(super) fn locate(&self, rev: Rev) -> Option<(Chain, Place)> {
         Some((*self.of.get(rev as usize)?, *self.places.get(rev as usize)?))
     }

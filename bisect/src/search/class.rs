@@ -57,6 +57,18 @@ impl Class {
         }
     }
 
+    /// How likely trials are of a revision that follows the rates that all trials tell: if it has the
+    /// bug, and if it has not. Both are relative to the same.
+    pub(super) fn odds_of(&self, rates: &Rates, tally: Tally) -> (f64, f64) {
+        let (if_bad, if_good) =
+            (rates.ln_plain(&rates.hit, tally), rates.ln_plain(&rates.false_, tally));
+        let highest = if_bad.iter().chain(&if_good).copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum = |ln: &[f64], masses: &[f64]| -> f64 {
+            ln.iter().zip(masses).map(|(ln, mass)| mass * (ln - highest).exp()).sum()
+        };
+        (sum(&if_bad, &self.hit), sum(&if_good, &self.false_))
+    }
+
     /// Works out the likelihood of all trials, and the posterior over both rates. `ln_lie` is the
     /// price of telling revisions of one image apart.
     pub(super) fn weigh(&mut self, rates: &Rates, evidence: &Evidence, ln_lie: f64) {

@@ -110,7 +110,7 @@ impl<'a> Gain<'a> {
                 }
             }
         }
-        let beyond = (partition.outside_class() as usize, belief.outside());
+        let beyond = (partition.outside_class() as usize, belief.everywhere());
         let share = belief.yields.share(Tally::default(), Useless::default());
         for (&rev, mut inside) in revs.iter().zip(inside) {
             // Older than the range is bad everywhere.

@@ -3,7 +3,9 @@
 //! # The model
 //!
 //! A hypothesis names a culprit `c`: a candidate, or *outside*, a bug older than the good tips.
-//! Under it revision `r` is bad if `c` is `r` or an ancestor of `r`. Every informative trial of a
+//! Under it revision `r` is bad if `c` is `r` or an ancestor of `r`. Where branches left below the
+//! good tips, or there are several, each revision just outside the range is such a `c` as well: a
+//! branch may have the bug from where it left, though the good tip has a fix of it. Every informative trial of a
 //! bad revision hits with probability `p`, of a good one with `q`. Neither is known: both run over
 //! a grid, `q` small but never zero, so that no single crash is proof. A small share of revisions
 //! follows no rate at all (a rate of its own, evenly likely), which keeps one odd revision from
@@ -37,6 +39,8 @@ mod prior;
 mod rates;
 mod shortlist;
 mod testability;
+#[cfg(test)]
+mod tests;
 mod yields;
 
 pub(crate) use ancestry::ancestor_sums;

@@ -11,7 +11,7 @@ pub struct Model {
     pub confidence: f64,
     /// Share of revisions whose trials follow no common rate.
     pub outlier: f64,
-    /// Probability that the bug shows all over the range: that it is older or, where its fix is
+    /// Probability that the bug shows in the good ends too: that it is older or, where its fix is
     /// looked for, not fixed yet.
     pub outside: f64,
     /// Probability that two images of one signature behave differently.
@@ -29,6 +29,13 @@ impl Model {
             outside: 0.02,
             signature_lies: 1e-4,
         }
+    }
+
+    /// How likely it is that a revision just outside the range, where a side branch left below the
+    /// good ends, has the bug already and brings it in, relative to an average candidate. It leaves
+    /// room to name the first commit of a branch whose base can't be tested.
+    pub(super) fn base_is_bad(&self) -> f64 {
+        (1.0 - self.confidence) / 2.0
     }
 
     /// The posterior probability at which a culprit is named. A part of the error that is allowed

@@ -25,7 +25,7 @@ pub enum Purpose {
     BadTip,
     /// Whether it is really absent from a good end.
     GoodTip,
-    /// Whether a branch already had the bug where it left the line that has it.
+    /// Whether a branch already had the bug where it left.
     MergeBase,
     /// Whether reverting the culprit undoes what it did.
     Revert,
@@ -97,11 +97,17 @@ pub enum WhyNot {
     Budget,
     /// The others are ruled out, but the one that is left can't be tested itself.
     Unconfirmed,
+    /// The others are ruled out, but what its own trials show, or those of a parent, speaks against
+    /// the one that is left.
+    Contradicted,
+    /// A branch already had the bug where it left, below the good ends: see
+    /// [`Belief::bad_base`]. What brought it in there is no candidate.
+    BaseIsBad,
 }
 
 /// Hits at the bad end that establish the bug, and of the culprit that make it sure that it has it:
 /// a single one may be false.
-const ESTABLISHED: u32 = 2;
+pub(super) const ESTABLISHED: u32 = 2;
 
 /// Trials of the bad end after which one hit has to do.
 const PATIENCE: u32 = 20;
@@ -117,6 +123,14 @@ const AT_GOOD: f64 = 0.25;
 /// Below this share of the error that is allowed, the bug hardly shows all over the range: good ends
 /// are tried like any other revision then, where that tells most.
 const SETTLED: f64 = 0.2;
+
+/// Trials of the likely culprit or of a parent, for each clean one that is asked for, after which more
+/// will not show what it has to be.
+const ENOUGH: u32 = 2;
+
+/// How many times as many clean trials are asked of where a side branch left, below the good ends: a
+/// whole branch is blamed by it, and beforehand little speaks for its being bad.
+const BASE_CARE: u32 = 2;
 
 /// Less information than this, in bits, is not worth a batch.
 const NEGLIGIBLE: f64 = 0.003;
@@ -153,16 +167,30 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         return test(bad_tip, ESTABLISHED.max(machines), Purpose::BadTip);
     }
     let names_at = belief.model.names_at();
-    if belief.outside() >= names_at {
-        return Action::Done(Verdict::GoodTipBad { probability: belief.outside() });
+    let bad_good_end = belief.bad_good_end();
+    if bad_good_end >= names_at {
+        return Action::Done(Verdict::GoodTipBad { probability: bad_good_end });
+    }
+    if let Some((base, probability)) = belief.bad_base()
+        && probability >= names_at
+    {
+        return match belief.tally(base).hits >= ESTABLISHED || belief.is_untestable(base) {
+            true => undecided(belief, WhyNot::BaseIsBad),
+            false => test(base, machines, Purpose::MergeBase),
+        };
     }
     let (best, probability) = belief.best().unwrap_or_default();
     let needed = belief.clean_trials_needed(best, limits.clean);
+    let wanted_of = |rev: Rev| match belief.is_base(rev) {
+        true => needed.saturating_mul(BASE_CARE),
+        false => needed,
+    };
     let lacks = |rev: Rev| {
-        let tally = belief.tally(rev);
-        let lacks = needed.saturating_sub(tally.clean);
+        let (tally, wanted) = (belief.tally(rev), wanted_of(rev));
+        let lacks = wanted.saturating_sub(tally.clean);
         // A few hits may be false ones; where the bug itself is likelier, more trials tell nothing.
-        let in_doubt = tally.hits == 0 || belief.probability_bad(rev) < 0.5;
+        let in_doubt = belief.probability_bad(rev) < 0.5 && tally.trials() < wanted * ENOUGH;
+        let in_doubt = tally.hits == 0 || in_doubt;
         (lacks > 0 && in_doubt && !belief.is_untestable(rev)).then_some(lacks)
     };
     // The ends are there already, and what they tell of the rates saves builds and trials later: a
@@ -176,30 +204,36 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
     }
     let good_ends = find.good_ends(&belief.graph);
     let at_good: u32 = good_ends.iter().map(|&end| belief.tally(end).trials()).sum();
-    let testable = good_ends.iter().find(|&&end| !belief.is_untestable(end));
+    let testable = good_ends.iter().filter(|&&end| !belief.is_untestable(end));
+    let least_tried = testable.min_by_key(|&&end| belief.tally(end).trials());
     let wanted = AT_GOOD * f64::from(at_bad.trials().min(limits.clean));
     let lacks_good = (wanted.ceil() as u32).saturating_sub(at_good);
-    if let (Some(&end), true) = (testable, lacks_good > 0) {
-        return test(end, lacks_good, Purpose::GoodTip);
+    if let (Some(&end), true) = (least_tried, lacks_good > 0) {
+        let each = lacks_good.div_ceil(good_ends.len().max(1) as u32);
+        return test(end, each, Purpose::GoodTip);
     }
     // Clean trials further up say more about a good end than its own could.
-    if belief.outside() > SETTLED * (1.0 - belief.model.confidence) {
-        for tip in good_ends {
-            if let Some(lacks) = lacks(tip) {
-                return test(tip, lacks, Purpose::GoodTip);
-            }
+    for tip in good_ends {
+        if belief.probability_bad(tip) > SETTLED * (1.0 - belief.model.confidence)
+            && let Some(lacks) = lacks(tip)
+        {
+            return test(tip, lacks, Purpose::GoodTip);
         }
     }
     if probability >= names_at {
         // Trials that a revision lacks to be seen to be what the culprit makes it.
-        let lacks_to_be = |rev: Rev, bad: bool| match bad {
-            true if belief.tally(rev).hits >= ESTABLISHED || belief.is_untestable(rev) => None,
-            true => Some(machines),
-            false => lacks(rev),
+        let lacks_to_be = |rev: Rev, bad: bool| {
+            let tally = belief.tally(rev);
+            let is_seen = tally.hits >= ESTABLISHED || tally.clean >= needed * ENOUGH;
+            match bad {
+                true if is_seen || belief.is_untestable(rev) => None,
+                true => Some(machines),
+                false => lacks(rev),
+            }
         };
         let seen_to_be = |rev: Rev, bad: bool| match bad {
             true => belief.tally(rev).hits >= ESTABLISHED,
-            false => belief.tally(rev).clean >= needed,
+            false => belief.tally(rev).clean >= wanted_of(rev),
         };
         let bad = find.is_bad(true);
         if let Some(lacks) = lacks_to_be(best, bad) {
@@ -221,6 +255,10 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
             false => Purpose::ConfirmParent,
         };
         let mut all = std::iter::once(best).chain(parents.iter().copied());
+        let has_to_be = |rev| if rev == best { bad } else { !bad };
+        if all.clone().any(|rev| belief.shows(belief.tally(rev), best) == Some(!has_to_be(rev))) {
+            return undecided(belief, WhyNot::Contradicted);
+        }
         let unseen = all.find(|&rev| !belief.is_built(rev) && !belief.is_untestable(rev));
         if let (Some(rev), true) = (unseen, spent < limits.trials) {
             return Action::Test { rev, trials: 1, purpose: purpose(rev) };
@@ -235,7 +273,10 @@ pub fn next(belief: &Belief, costs: &Costs, limits: &Limits, spent: u64) -> Acti
         Some((batch, most_bits)) if most_bits >= NEGLIGIBLE => {
             test(batch.rev, batch.trials, Purpose::Search)
         }
-        _ => undecided(belief, WhyNot::Indistinguishable),
+        _ => match belief.bad_base() {
+            Some((_, bad)) if bad > 0.5 => undecided(belief, WhyNot::BaseIsBad),
+            _ => undecided(belief, WhyNot::Indistinguishable),
+        },
     }
 }
 

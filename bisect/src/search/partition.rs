@@ -25,15 +25,24 @@ pub(super) struct Run {
 #[derive(Clone, Debug)]
 pub(super) struct Partition {
     pub(super) chains: Arc<Chains>,
-    /// By place, all together `1 - outside`.
+    /// By place, all together `1 - outside.everywhere`.
     prior: Vec<f64>,
     /// Prior mass before each place.
     before: Vec<f64>,
     runs: Vec<Run>,
-    /// Prior that the bug is older than the range.
-    outside: f64,
+    outside: Outside,
     outside_class: u32,
     classes: usize,
+}
+
+/// Prior that none of the candidates is the culprit.
+#[derive(Clone, Debug)]
+pub(super) struct Outside {
+    /// That the bug shows all over the range.
+    pub(super) everywhere: f64,
+    /// Of each revision outside that the chains tell of, in their order: that it has the bug
+    /// already, and with it all that contains it, and nothing else.
+    pub(super) bases: Vec<f64>,
 }
 
 /// Where a class came from when a revision became known.
@@ -47,7 +56,11 @@ pub(super) struct Split {
 
 impl Partition {
     /// One class of all. `weight` gives each candidate's share of what is not `outside`.
-    pub(super) fn new(chains: Arc<Chains>, weight: impl Fn(Rev) -> f64, outside: f64) -> Partition {
+    pub(super) fn new(
+        chains: Arc<Chains>,
+        weight: impl Fn(Rev) -> f64,
+        outside: Outside,
+    ) -> Partition {
         let all = 0..chains.len() as Chain;
         let runs = all.map(|chain| {
             let Range { start: from, end: to } = chains.range(chain);
@@ -64,14 +77,17 @@ impl Partition {
     /// Gives the candidates other shares.
     pub(super) fn weigh(&mut self, weight: impl Fn(Rev) -> f64) {
         let last = self.runs.last().map_or(0, |run| run.to);
-        self.prior = self.chains.members(0..last).iter().map(|&rev| weight(rev)).collect();
-        let scale = (1.0 - self.outside) / self.prior.iter().sum::<f64>();
+        let candidates = self.chains.members(self.chains.beyond()..last);
+        let weights: Vec<f64> = candidates.iter().map(|&rev| weight(rev)).collect();
+        let outside = self.outside.everywhere + self.outside.bases.iter().sum::<f64>();
+        let scale = (1.0 - outside) / weights.iter().sum::<f64>();
+        self.prior.clone_from(&self.outside.bases);
+        self.prior.extend(weights.iter().map(|weight| weight * scale));
         self.before.clear();
         self.before.push(0.0);
         let mut sum = 0.0;
-        for prior in &mut self.prior {
-            *prior *= scale;
-            sum += *prior;
+        for prior in &self.prior {
+            sum += prior;
             self.before.push(sum);
         }
         let mut runs = std::mem::take(&mut self.runs);
@@ -110,17 +126,27 @@ impl Partition {
         &self.runs
     }
 
-    /// The class of "older than the range".
+    /// The runs of candidates.
+    pub(super) fn candidate_runs(&self) -> &[Run] {
+        self.runs.get(self.chains.beyond() as usize..).unwrap_or_default()
+    }
+
+    /// The runs of revisions outside.
+    pub(super) fn bases(&self) -> &[Run] {
+        self.runs.get(..self.chains.beyond() as usize).unwrap_or_default()
+    }
+
+    /// The class of "all over the range".
     pub(super) fn outside_class(&self) -> u32 {
         self.outside_class
     }
 
-    /// Prior of "older than the range".
-    pub(super) fn outside(&self) -> f64 {
-        self.outside
+    /// Prior of "all over the range".
+    pub(super) fn everywhere(&self) -> f64 {
+        self.outside.everywhere
     }
 
-    /// A candidate's prior and class.
+    /// A revision's prior and class.
     pub(super) fn hypothesis(&self, rev: Rev) -> Option<(f64, u32)> {
         let (_, place) = self.chains.locate(rev)?;
         let at = self.runs.partition_point(|run| run.to <= place);
@@ -154,7 +180,7 @@ impl Partition {
     /// Prior mass of each class.
     pub(super) fn class_priors(&self) -> Vec<f64> {
         let mut priors = vec![0.0; self.classes];
-        let outside = (self.outside_class, self.outside);
+        let outside = (self.outside_class, self.outside.everywhere);
         let runs = self.runs.iter().map(|run| (run.class, run.prior));
         for (class, prior) in runs.chain([outside]) {
             if let Some(sum) = priors.get_mut(class as usize) {

@@ -90,15 +90,20 @@ impl Rates {
         if tally.trials() == 0 {
             return AtRates { ln: [0.0; N], odd: [self.outlier; N] };
         }
-        let (hits, clean) = (f64::from(tally.hits), f64::from(tally.clean));
         let odd = self.outlier.ln() + self.ln_any_rate(tally);
         let follows = (-self.outlier).ln_1p();
-        let ln = rates.map(|rate| {
-            let common = follows + hits * rate.ln() + clean * (-rate).ln_1p();
+        let ln = self.ln_plain(rates, tally).map(|plain| {
+            let common = follows + plain;
             let (high, low) = if common > odd { (common, odd) } else { (odd, common) };
             high + (low - high).exp().ln_1p()
         });
         AtRates { ln, odd: ln.map(|ln| (odd - ln).exp()) }
+    }
+
+    /// Logarithm of the probability of these trials at each of `rates`.
+    pub(super) fn ln_plain<const N: usize>(&self, rates: &[f64; N], tally: Tally) -> [f64; N] {
+        let (hits, clean) = (f64::from(tally.hits), f64::from(tally.clean));
+        rates.map(|rate| hits * rate.ln() + clean * (-rate).ln_1p())
     }
 
     /// Probability that `more` trials stay clean, under a rate of which nothing is known but these

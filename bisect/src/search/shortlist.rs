@@ -89,7 +89,7 @@ impl<'a> Scan<'a> {
             };
             std::array::from_fn(at)
         };
-        let outside = belief.outside();
+        let outside = belief.everywhere();
         let outside_class = belief.partition.outside_class() as usize;
         let mut nothing = Columns::default();
         let mut gains = Vec::with_capacity(fresh.len());

@@ -19,6 +19,8 @@ pub enum Shape {
         candidates: usize,
         /// Share of merges among them, from 0 to 0.4; Linux has 0.07.
         share: f64,
+        /// Share of the branches that left below the good end, from 0 to 1.
+        below: f64,
     },
     /// This one, and no other.
     Given(Arc<Graph>),
@@ -44,16 +46,20 @@ impl Shape {
     pub(super) fn history(&self, rng: &mut Rng) -> Arc<Graph> {
         match self {
             Shape::Linear { candidates } => Arc::new(Graph::linear(*candidates)),
-            Shape::Merges { candidates, share } => Arc::new(merged(*candidates, *share, rng)),
+            Shape::Merges { candidates, share, below } => {
+                Arc::new(merged(*candidates, *share, *below, rng))
+            }
             Shape::Given(graph) => graph.clone(),
         }
     }
 }
 
 /// A history in which every commit is in the last one. A share of the commits are merges, and as
-/// many start a branch; the others go on where a branch ends.
-fn merged(candidates: usize, share: f64, rng: &mut Rng) -> Graph {
+/// many start a branch; the others go on where a branch ends. A share of the branches leave below
+/// the good end, each at a commit of its own.
+fn merged(candidates: usize, share: f64, below: f64, rng: &mut Rng) -> Graph {
     let good = candidates as Rev;
+    let mut revisions = candidates + 1;
     let mut parents: Vec<Vec<Rev>> = Vec::with_capacity(candidates);
     let mut main = vec![good];
     let mut open: Vec<Rev> = Vec::new();
@@ -80,6 +86,10 @@ fn merged(candidates: usize, share: f64, rng: &mut Rng) -> Graph {
                     main.push(this);
                 }
             }
+        } else if may_fork && (dice < 2.0 * share) && below > 0.0 && rng.uniform() < below {
+            parents.push(vec![revisions as Rev]);
+            revisions += 1;
+            open.push(this);
         } else if may_fork && (dice < 2.0 * share) {
             let recent = main.len().div_ceil(2);
             let from = main.len() - 1 - rng.below(recent);
@@ -100,7 +110,7 @@ fn merged(candidates: usize, share: f64, rng: &mut Rng) -> Graph {
             }
         }
     }
-    Graph::new(&parents, candidates + 1, vec![good])
+    Graph::new(&parents, revisions, vec![good])
 }
 
 #[cfg(test)]
@@ -114,9 +124,9 @@ mod tests {
         /// What the bad tip does not contain would be no candidate.
         #[test]
         fn the_last_commit_contains_all(
-            candidates in 1usize..2000, share in 0.0..0.4, seed in any::<u64>()
+            candidates in 1usize..2000, share in 0.0..0.4, below in 0.0..1.0, seed in any::<u64>()
         ) {
-            let graph = merged(candidates, share, &mut Rng::new(seed));
+            let graph = merged(candidates, share, below, &mut Rng::new(seed));
             prop_assert_eq!(graph.candidates(), candidates);
             prop_assert_eq!(graph.ancestors(graph.bad_tip().unwrap()).count(), candidates);
         }
@@ -124,8 +134,10 @@ mod tests {
 
     #[test]
     fn there_are_as_many_merges_as_asked_for() {
-        let graph = merged(20_000, 0.07, &mut Rng::new(1));
+        let graph = merged(20_000, 0.07, 0.5, &mut Rng::new(1));
         let merges = (0..20_000).filter(|&rev| graph.parents(rev).len() == 2).count();
         assert!((1200..=1600).contains(&merges), "{merges}");
+        let bases = graph.revisions() - 20_001;
+        assert!((600..=800).contains(&bases), "{bases}");
     }
 }

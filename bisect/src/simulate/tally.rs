@@ -96,6 +96,19 @@ impl Reliability {
         sums.sort_by(|a, b| a.from.total_cmp(&b.from));
         sums
     }
+
+    /// All rows of a table as one; `None` if it has none.
+    pub fn in_all<'a>(table: impl IntoIterator<Item = &'a Reliability>) -> Option<Reliability> {
+        let whole = table.into_iter().map(|row| Reliability { from: 0.0, to: 1.0, ..*row });
+        Reliability::together(&whole.collect::<Vec<_>>()).pop()
+    }
+
+    /// Whether what was claimed is off the truth by more than 2 points, and by more than two
+    /// standard deviations of so many claims that are true as often as claimed.
+    pub fn is_off(&self) -> bool {
+        let chance = (self.claimed * (1.0 - self.claimed) / self.claims.max(1) as f64).sqrt();
+        (self.claimed - self.actual).abs() > f64::max(0.02, 2.0 * chance)
+    }
 }
 
 impl Score {
@@ -170,5 +183,19 @@ mod tests {
         assert!((row.claimed - 0.965).abs() < 1e-12);
         let twice = Reliability::together(score.reliability.iter().chain(&score.reliability));
         assert_eq!((twice.len(), twice[1].claims, twice[1].actual), (2, 4, 0.5));
+        let all = Reliability::in_all(&score.reliability).unwrap();
+        assert_eq!((all.claims, all.actual), (3, 2.0 / 3.0));
+        assert!((all.claimed - (0.96 + 0.97 + 0.6) / 3.0).abs() < 1e-12);
+        assert_eq!(Reliability::in_all(&[]), None);
+    }
+
+    #[test]
+    fn what_is_off_is_told_from_chance() {
+        let row =
+            |claims, claimed, actual| Reliability { from: 0.0, to: 1.0, claims, claimed, actual };
+        assert!(row(200, 0.97, 0.92).is_off());
+        assert!(row(200, 0.90, 0.98).is_off());
+        assert!(!row(20, 0.97, 0.92).is_off());
+        assert!(!row(10_000, 0.97, 0.955).is_off());
     }
 }

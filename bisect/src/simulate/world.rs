@@ -140,10 +140,9 @@ fn containing(graph: &Graph, rev: Rev) -> Vec<bool> {
     if let Some(own) = contains.get_mut(rev as usize) {
         *own = true;
     }
-    for child in rev.saturating_add(1)..graph.candidates() as Rev {
-        let inherits = graph
-            .candidate_parents(child)
-            .any(|parent| contains.get(parent as usize).copied().unwrap_or(false));
+    for child in 0..graph.candidates() as Rev {
+        let has = |&parent: &Rev| contains.get(parent as usize).copied().unwrap_or(false);
+        let inherits = graph.parents(child).iter().any(has);
         if let Some(child) = contains.get_mut(child as usize).filter(|_| inherits) {
             *child = true;
         }

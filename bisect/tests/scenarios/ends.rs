@@ -85,6 +85,27 @@ fn the_revert_does_not_cure_it() {
     assert!(report.to_string().contains("NOT cured"), "{report}");
 }
 
+/// A bug that does not show in every trial, and one hit of something else with the revert.
+#[test]
+fn a_single_hit_with_the_revert_is_not_the_bug() {
+    let repo = Repo::straight(8);
+    for (one_in, false_hit) in [(3, 0), (3, 4), (10, 5)] {
+        let bad = repo.since(&["5"]);
+        let world = World::new(&repo, move |title, nth| match () {
+            () if title.starts_with("Revert") && nth == false_hit => hit(),
+            () if bad.contains(title) && nth % one_in == one_in / 2 => hit(),
+            () => Outcome::Clean,
+        });
+        let report = world.bisect_and_revert(Find::Cause, "0", "7").report();
+        let Answer::Culprit { revert: Some(revert), .. } = &report.answer else {
+            panic!("{report}")
+        };
+        assert_eq!((revert.result, revert.hits), (RevertResult::Gone, 1), "{report}");
+        let trials = format!("1 of {} trials shows the target", revert.clean + 1);
+        assert!(report.to_string().contains(&trials), "{report}");
+    }
+}
+
 #[test]
 fn the_revert_of_a_fix_brings_the_bug_back() {
     let repo = Repo::releases();

@@ -6,7 +6,7 @@ use vmbisect::history::Find;
 use vmbisect::search::Verdict;
 use vmbisect::trial::{Outcome, Target};
 
-use crate::world::{Repo, World, foreign};
+use crate::world::{Repo, World, foreign, hit};
 
 fn set(titles: &[&str]) -> BTreeSet<String> {
     titles.iter().map(|title| (*title).to_owned()).collect()
@@ -42,6 +42,21 @@ fn a_fix_on_a_branch_that_had_the_bug() {
     let world = World::plain(&repo, between(&repo, "602", &["791"]), set(&[]));
     assert_eq!(world.bisect(Find::Fix, "905", "802").named().0, "791");
     assert!(world.tried("700") > 0, "it rests on where the branch left");
+}
+
+/// One hit of a merge base may be false, where the bug itself shows in a third of the trials.
+#[test]
+fn a_branch_whose_base_shows_it_once() {
+    let repo = Repo::releases();
+    let bad = between(&repo, "704", &["804"]);
+    let world = World::new(&repo, move |title, nth| match () {
+        () if title == "700" && nth == 3 => hit(),
+        () if bad.contains(title) && nth % 3 == 1 => hit(),
+        () => Outcome::Clean,
+    });
+    let ended = world.bisect(Find::Fix, "905", "802");
+    assert_eq!(ended.named().0, "804", "{}", ended.report());
+    assert!(world.tried("700") > 20, "{}", world.tried("700"));
 }
 
 #[test]

@@ -16,6 +16,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // clippy knows only test functions for tests
 
+mod bases;
+mod blame;
 mod cause;
 mod contradictory;
 mod ends;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use git2::{Oid, Repository, Signature, Time};
 use vmbisect::cancel::Cancel;
+use vmbisect::crash::{Crash, Phase, classify};
 use vmbisect::history::{CommitId, Find, History, Release};
 use vmbisect::journal::{Event, Header, Journal, Record};
 use vmbisect::report::Report;
@@ -13,7 +14,9 @@ use vmbisect::search::{Limits, Model, Verdict};
 use vmbisect::session::{
     Build, BuildFault, BuildOutcome, Fold, Hints, Progress, Releases, Session, SessionError,
 };
-use vmbisect::trial::{Job, LaunchError, Launcher, Outcome, Target, TrialEvent, TrialReport};
+use vmbisect::trial::{
+    Job, LaunchError, Launcher, Outcome, SeenCrash, Target, TrialEvent, TrialReport,
+};
 
 /// What is looked for.
 pub(crate) const TARGET: &str = "WARNING in kvm_wait";
@@ -190,6 +193,8 @@ fn room() -> tempfile::TempDir {
 /// Where trials run.
 struct Lab {
     shows: Box<Shows>,
+    /// The report of the crash that is a hit.
+    crash: Option<Crash>,
     /// Trials until now, by commit.
     trials: Mutex<BTreeMap<String, u32>>,
 }
@@ -213,7 +218,7 @@ impl<'a> World<'a> {
     ) -> World<'a> {
         World {
             repo,
-            lab: Lab { shows: Box::new(shows), trials: Mutex::default() },
+            lab: Lab { shows: Box::new(shows), crash: None, trials: Mutex::default() },
             broken: BTreeSet::new(),
             starved: BTreeSet::new(),
             same_as: BTreeMap::new(),
@@ -250,49 +255,63 @@ impl<'a> World<'a> {
         self
     }
 
+    /// Lets hits come with this report.
+    pub(crate) fn reporting(mut self, report: &str) -> World<'a> {
+        self.lab.crash = Some(classify(report.as_bytes()).remove(0));
+        self
+    }
+
     pub(crate) fn tried(&self, title: &str) -> u32 {
         self.lab.trials.lock().unwrap().get(title).copied().unwrap_or(0)
     }
 
     /// Bisects from a good to a bad end.
     pub(crate) fn bisect(&self, find: Find, good: &str, bad: &str) -> Ended<'a> {
-        let good = self.repo.id(good);
-        self.run(find, Some(good), bad, |fold| fold)
+        self.run(find, &[self.repo.id(good)], bad, |fold| fold)
+    }
+
+    /// The same, with several good ends.
+    pub(crate) fn bisect_from_several(&self, good: &[&str], bad: &str) -> Ended<'a> {
+        let good: Vec<CommitId> = good.iter().map(|title| self.repo.id(title)).collect();
+        self.run(Find::Cause, &good, bad, |fold| fold)
     }
 
     /// Bisects from a good to a bad end, and reverts the answer.
     pub(crate) fn bisect_and_revert(&self, find: Find, good: &str, bad: &str) -> Ended<'a> {
-        let good = self.repo.id(good);
-        self.run(find, Some(good), bad, Fold::with_revert)
+        self.run(find, &[self.repo.id(good)], bad, Fold::with_revert)
     }
 
     /// Bisects where only a bad revision is known.
     pub(crate) fn bisect_from(&self, bad: &str) -> Ended<'a> {
-        self.run(Find::Cause, None, bad, Fold::with_picked_good)
+        self.run(Find::Cause, &[], bad, Fold::with_picked_good)
+    }
+
+    /// The same, where the crash points at commits.
+    pub(crate) fn bisect_by_crash_from(&self, bad: &str) -> Ended<'a> {
+        self.run(Find::Cause, &[], bad, |fold| fold.with_picked_good().with_crash_hint())
     }
 
     fn run(
         &self,
         find: Find,
-        good: Option<CommitId>,
+        good: &[CommitId],
         bad: &str,
         options: fn(Fold) -> Fold,
     ) -> Ended<'a> {
         let (history, bad) = (self.repo.history(), self.repo.id(bad));
         let mut releases = match good {
-            None => Some(Releases::before(&history, bad, None).unwrap()),
-            Some(_) => None,
+            [] => Some(Releases::before(&history, bad, None).unwrap()),
+            _ => None,
         };
         let picked = releases.as_mut().and_then(Iterator::next);
-        let given: Vec<CommitId> = good.into_iter().collect();
         let older = picked.iter().map(|release| release.commit);
-        let older: Vec<CommitId> = given.iter().copied().chain(older).collect();
+        let older: Vec<CommitId> = good.iter().copied().chain(older).collect();
         let (older, newer) = find.range(&older, bad);
         let candidates = Arc::new(history.range(find, &older, newer).unwrap().candidates);
         let limits = Limits { trials: 600, ..Limits::default() };
         let model = Model { find, ..Model::new(0.95) };
         let state = room();
-        let header = self.header(find, &given, bad);
+        let header = self.header(find, good, bad);
         let mut journal = Journal::create(state.path(), &header).unwrap();
         let picked = picked.map(|Release { commit, name, .. }| Event::Good { commit, name });
         let records = picked.map(|event| journal.append(event).unwrap()).into_iter().collect();
@@ -324,7 +343,8 @@ impl<'a> World<'a> {
             }
         });
         let target = self.target.clone();
-        Ended { repo: self.repo, result, fold: session.fold, target, state }
+        let Session { fold, records, .. } = session;
+        Ended { repo: self.repo, result, fold, records, target, state }
     }
 
     fn job(&self) -> Job {
@@ -355,6 +375,7 @@ pub(crate) struct Ended<'a> {
     repo: &'a Repo,
     pub(crate) result: Result<Verdict, SessionError>,
     pub(crate) fold: Fold,
+    pub(crate) records: Vec<Record>,
     target: Target,
     state: tempfile::TempDir,
 }
@@ -447,7 +468,11 @@ impl Launcher for Lab {
             *count - 1
         };
         let runs = std::fs::read_to_string(&job.kernel).unwrap();
-        let report = TrialReport::without_machine((self.shows)(&runs, nth));
+        let mut report = TrialReport::without_machine((self.shows)(&runs, nth));
+        if let (Outcome::Hit { .. }, Some(crash)) = (&report.outcome, &self.crash) {
+            report.crashes =
+                vec![SeenCrash { phase: Phase::Workload, at_us: 1, crash: crash.clone() }];
+        }
         on_event(TrialEvent::Done(Box::new(report.clone())));
         Ok(report)
     }

@@ -45,7 +45,7 @@ fn resident() -> usize {
 }
 
 fn linux(candidates: usize) -> Arc<Graph> {
-    Shape::Merges { candidates, share: 0.07 }.sample(1)
+    Shape::Merges { candidates, share: 0.07, below: 0.0 }.sample(1)
 }
 
 /// A search of which both ends are settled and `halvings` revisions were tried since, by a bug that

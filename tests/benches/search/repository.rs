@@ -30,7 +30,7 @@ static RANGE: LazyLock<Range> = LazyLock::new(|| match std::env::var_os("VMBISEC
 fn generated() -> Range {
     let commits = std::env::var("VMBISECT_BENCH_COMMITS").ok();
     let candidates = commits.and_then(|it| it.parse().ok()).unwrap_or(100_000);
-    let graph = Shape::Merges { candidates, share: 0.07 }.sample(1);
+    let graph = Shape::Merges { candidates, share: 0.07, below: 0.0 }.sample(1);
     let dir = tempfile::tempdir().unwrap();
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");

@@ -35,8 +35,8 @@ impl Fold {
         if let Event::BuildFailed { reason, .. } = event {
             tried.build_failure = Some(reason.clone());
         }
-        // A hit says it all, and what does not build says nothing.
-        if tried.tally().hits > 0 || tried.build_failure.is_some() {
+        let is_over = tried.build_failure.is_some();
+        if is_over || self.reverted.as_ref().is_some_and(|it| it.shows(&self.belief).is_some()) {
             self.plan = None;
         }
         Ok(())
@@ -66,16 +66,19 @@ impl Fold {
         self.reverted.as_ref()
     }
 
-    /// Whether trials enough of the revert were run.
-    pub fn is_settled(&self, reverted: &Reverted) -> bool {
-        let untold = reverted.tried.as_ref().is_none_or(|tried| tried.tally().trials() == 0);
-        !untold && reverted.lacks(self.clean_trials_needed(), &self.belief) == 0
+    /// Whether the bug shows with the revert; `None` where its trials do not say.
+    pub fn shows_reverted(&self) -> Option<bool> {
+        self.reverted.as_ref()?.shows(&self.belief)
     }
 
     /// Clean trials after which a revision counts as without the bug.
     pub fn clean_trials_needed(&self) -> u32 {
-        let best = self.belief.best().map_or(0, |(rev, _)| rev);
-        self.belief.clean_trials_needed(best, self.limits.clean)
+        self.belief.clean_trials_needed(self.likeliest(), self.limits.clean)
+    }
+
+    /// The likeliest candidate.
+    pub(super) fn likeliest(&self) -> Rev {
+        self.belief.best().map_or(0, |(rev, _)| rev)
     }
 
     /// The number that stands for the revert: one that no revision has.

@@ -10,6 +10,10 @@ use crate::session::{Skip, Step, Tried};
 /// ruled out by it.
 const MERGE_BASE_CARE: u32 = 2;
 
+/// Trials of a merge base, for each clean one that is asked for, after which it is left open whether
+/// it has the bug.
+const MOST_OF_BASE: u32 = 2;
+
 impl Fold {
     /// Takes in what one more trial told, which is among those tried already.
     pub(super) fn weigh(&mut self, rev: Rev, at: usize, told: Tally, useless: Useless) {
@@ -23,13 +27,17 @@ impl Fold {
         }
         // Without the bug to begin with, a clean trial does not speak for a fix.
         let own = self.tried.get(at).map(Tried::tally).unwrap_or_default();
-        if own.hits > 0 {
+        let (shows, needed) = (self.belief.shows(own, self.likeliest()), self.merge_base_trials());
+        let is_base = !graph.is_candidate(rev);
+        if shows == Some(true) {
             self.found(rev, Found::Shows);
             self.take_in_what_was_held_back();
-        } else if !graph.is_candidate(rev) && own.clean >= self.merge_base_trials() {
+        } else if is_base && shows == Some(false) && own.clean >= needed {
             self.found(rev, Found::Lacks);
             self.belief.untestable(rev);
             self.plan = None;
+        } else if is_base && own.trials() >= MOST_OF_BASE * needed {
+            self.give_up_on(rev);
         }
     }
 

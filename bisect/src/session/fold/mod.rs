@@ -32,8 +32,10 @@ pub struct Fold {
     candidates: Arc<Candidates>,
     model: Model,
     belief: Belief,
-    prior: Prior,
-    /// Whether the crash itself is to point at candidates, and has not yet.
+    /// What the user suspects.
+    suspicion: Prior,
+    /// Whether the crash itself is to point at candidates, and whether it has not yet in this range.
+    crash_hints: bool,
     crash_hint: bool,
     presence: Option<Presence>,
     /// Candidates that can't change the image, once that is known of this range.
@@ -72,7 +74,8 @@ impl Fold {
         let belief = Belief::new(Arc::new(candidates.graph().clone()), model);
         let presence = Presence::new(model.find, candidates.graph());
         Fold {
-            prior: Prior::even(candidates.len()),
+            suspicion: Prior::even(candidates.len()),
+            crash_hints: false,
             crash_hint: false,
             candidates,
             model,
@@ -102,13 +105,13 @@ impl Fold {
     pub fn with_picked_good(self) -> Fold {
         let model = Model { outside: PICKED_GOOD_IS_BAD, ..self.model };
         let fold = Fold::new(self.candidates, model, self.limits, self.machines);
-        let (reverting, crash_hint) = (self.reverting, self.crash_hint);
-        Fold { picked: true, reverting, crash_hint, ..fold }
+        let (reverting, crash_hints) = (self.reverting, self.crash_hints);
+        Fold { picked: true, reverting, crash_hints, crash_hint: crash_hints, ..fold }
     }
 
     /// The same, in which the files that the crash names point at candidates.
     pub fn with_crash_hint(self) -> Fold {
-        Fold { crash_hint: true, ..self }
+        Fold { crash_hints: true, crash_hint: true, ..self }
     }
 
     /// Whether the crash is still to point at candidates.
@@ -120,7 +123,7 @@ impl Fold {
     pub fn with_prior(self, prior: &Prior) -> Fold {
         let graph = Arc::new(self.candidates.graph().clone());
         let belief = Belief::with_prior(graph, self.model, prior);
-        Fold { belief, prior: prior.clone(), ..self }
+        Fold { belief, suspicion: prior.clone(), ..self }
     }
 
     /// The same, which reverts its answer in the end.
@@ -131,8 +134,8 @@ impl Fold {
     /// One in which nothing has happened yet, of another range.
     pub fn anew(&self, candidates: Arc<Candidates>) -> Fold {
         let fold = Fold::new(candidates, self.model, self.limits, self.machines);
-        let Fold { picked, reverting, crash_hint, .. } = *self;
-        Fold { picked, reverting, crash_hint, ..fold }
+        let Fold { picked, reverting, crash_hints, .. } = *self;
+        Fold { picked, reverting, crash_hints, crash_hint: crash_hints, ..fold }
     }
 
     /// Takes in what happened.
@@ -152,13 +155,19 @@ impl Fold {
                 // Whoever resumes has seen to the host.
                 self.host_failures = 0;
             }
-            // Of what the range has more now, nothing of the kind is known.
-            Event::Good { .. } => self.inert = None,
+            // Of what the range has more now, nothing of either kind is known, and those that were
+            // favoured before are too young by now.
+            Event::Good { .. } => {
+                self.inert = None;
+                self.crash_hint = self.crash_hints;
+                self.belief.set_prior(&self.suspicion);
+            }
             Event::Favoured { commits, share } => {
                 self.crash_hint = false;
                 let revs = commits.iter().filter_map(|&commit| self.candidates.rev(commit));
-                self.prior.hold(revs, *share);
-                self.belief.set_prior(&self.prior);
+                let mut prior = self.suspicion.clone();
+                prior.hold(revs, *share);
+                self.belief.set_prior(&prior);
             }
             Event::Inert { commits } => {
                 self.set_inert(commits.iter().filter_map(|&it| self.candidates.rev(it)).collect());
