@@ -27,7 +27,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | linux-image-6.1.0-56-amd64 | xz | long mode | MP table | 1, 2 |
 //! | linux-image-6.1.0-56-cloud-amd64 | lz4 | long mode | ACPI | 1, 2, 8 (with 5.5 GiB) |
-//! | linux-image-6.1.0-56-rt-amd64 | xz | long mode | MP table | 2 |
+//! | linux-image-6.1.0-56-rt-amd64 | xz | long mode | MP table | 1, 2 |
 //! | linux-image-6.1.0-50-686-pae | xz | protected mode | MP table | 1, 2 |
 //! | linux-image-6.12.117+deb12-amd64 | zstd | long mode | MP table | 1, 2 |
 //! | linux-image-6.12.117+deb12-cloud-amd64 | zstd | long mode | ACPI | 1, 2 |
