@@ -457,7 +457,11 @@ fn print_by_setting(all: &[Simulated], rule: Rule, output: &Output) {
             continue;
         };
         let Simulated { hit_rate, false_rate, foreign, .. } = simulated;
-        let off = if row.is_off() { "  <- off by more than 2 points and chance" } else { "" };
+        let off = match row.is_off() {
+            true if row.claimed > row.actual => "  <- claims too much",
+            true => "  <- claims too little",
+            false => "",
+        };
         output.line(format!("  {hit_rate:>5} {false_rate:>5} {foreign:>4}: {}{off}", claims(&row)));
     }
 }
