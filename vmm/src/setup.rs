@@ -15,7 +15,7 @@ use crate::console::Console;
 use crate::control::Control;
 use crate::devices::agent_port::AgentPort;
 use crate::devices::bus::{self, Bus};
-use crate::devices::i8042::I8042;
+use crate::devices::i8042::{self, I8042};
 use crate::devices::serial::{self, PostedRing, PostedWrites, Serial};
 use crate::error::{StartError, VcpuSetupError};
 use crate::hub::Hub;
@@ -37,7 +37,6 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(315_360_000);
 /// How long a guest's last byte may lie about unseen: none that a kernel prints does, since it looks
 /// whether each has left.
 const TICK: Duration = Duration::from_millis(50);
-const KEYBOARD_IRQ: u32 = 1;
 const MIB: u64 = 1 << 20;
 /// Bytes that a kernel allocates early beside its map of the memory, at least.
 const OTHER_EARLY: u64 = 2 * MIB;
@@ -96,7 +95,7 @@ pub(crate) fn make(
         .raw(config.raw_console);
     let bus = Arc::new(Bus::new(
         Serial::new(interrupt(&vm, serial::IRQ)?, console),
-        I8042::new(interrupt(&vm, KEYBOARD_IRQ)?),
+        I8042::new(interrupt(&vm, i8042::IRQ)?),
         AgentPort::new(agent.clone()),
     ));
 

@@ -7,6 +7,9 @@
 
 use vmm_sys_util::eventfd::EventFd;
 
+/// The keyboard's interrupt.
+pub(crate) const IRQ: u32 = 1;
+
 // Status register.
 const OUTPUT_FULL: u8 = 1 << 0;
 const SYSTEM: u8 = 1 << 2;
