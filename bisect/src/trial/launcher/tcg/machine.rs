@@ -43,7 +43,7 @@ impl OuterMachine<'_> {
             Clock::Instructions => "clocksource=tsc tsc=reliable",
         };
         let append = format!(
-            "console=ttyS0 panic=-1 reboot=k mitigations=off {clock} random.trust_cpu=on no_timer_check \
+            "console=ttyS0 panic=-1 reboot=k mitigations=off init_on_alloc=0 {clock} random.trust_cpu=on no_timer_check \
              loglevel=5 rdinit=/init -- {}",
             self.arguments
         );
