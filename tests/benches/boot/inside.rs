@@ -13,8 +13,9 @@ use vmbisect::cancel::Cancel;
 use vmbisect::trial::launcher::{InProcess, outer_init};
 use vmbisect::trial::{Acpi, Job, Target};
 
+use super::cells::{Cell, Message};
 use super::launch::launch;
-use super::plan::{Cell, EMPTY_INITRAMFS, GUEST_MIB, KERNEL, Message};
+use super::plan::{EMPTY_INITRAMFS, GUEST_MIB, KERNEL};
 
 /// Boots of a loop.
 const LOOP: u64 = 10;
@@ -34,9 +35,9 @@ pub(crate) struct Options {
     #[arg(long)]
     loops: bool,
 
-    /// Where QEMU is; PID 1 has no PATH
-    #[arg(long)]
-    qemu: PathBuf,
+    /// Where the peers' programs are, separated by commas; PID 1 has no PATH
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<PathBuf>,
 }
 
 /// Does it all and switches the machine off.
@@ -52,7 +53,7 @@ fn measure(options: &Options, mut port: File) -> Result<(), Box<dyn Error>> {
     };
     for cell in Cell::all().filter(|cell| options.cells.contains(&cell.key())) {
         for round in 0..options.rounds {
-            match launch(cell, &options.qemu) {
+            match launch(cell, &options.peers) {
                 // What it reads from files is in the page cache from now on.
                 Ok(_) if round == 0 && options.rounds > 1 => {}
                 Ok(sample) => say(&Message::Sample(cell, sample))?,

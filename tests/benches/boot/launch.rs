@@ -4,8 +4,8 @@
 //! byte pays for each wake-up of the reader. PID 1 reports on the agent port where there is one, else
 //! on the console.
 
-use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::io::{self, ErrorKind, Read};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,9 @@ use anyhow::{Context, bail};
 use guest_init::protocol::Report;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::cells::{Boot, Cell, Sample, Vmm};
 use super::memory;
-use super::plan::{
-    Cell, FIRST_BYTE, GUEST_MIB, INITRAMFS, KERNEL, MachineArguments, NONCE, Sample, VMLINUX, Vmm,
-};
+use super::plan::{FIRST_BYTE, MachineArguments, NONCE, WRITTEN};
 
 /// The program that stands for vmbisect; the outer machine has it where the host has it.
 pub(crate) const MACHINE: &str = env!("CARGO_BIN_EXE_machine");
@@ -28,13 +27,13 @@ const DEADLINE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Says what the VMM said if it does not get where it should.
-pub(crate) fn launch(cell: Cell, qemu: &Path) -> anyhow::Result<Sample> {
-    let mut command = command(cell, qemu);
+pub(crate) fn launch(cell: Cell, peers: &[PathBuf]) -> anyhow::Result<Sample> {
+    let mut command = command(cell, peers)?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = Instant::now();
     let child = command.spawn().with_context(|| format!("{:?}", command.get_program()))?;
     let mut launched = Launched { child, start, console: Vec::new(), said: Vec::new() };
-    launched.measure(cell.vmm).with_context(|| {
+    launched.measure(cell).with_context(|| {
         let console: Vec<String> = lines(&launched.console).collect();
         let end = console.get(console.len().saturating_sub(5)..).unwrap_or_default().join("\n");
         let said = String::from_utf8_lossy(&launched.said);
@@ -42,36 +41,24 @@ pub(crate) fn launch(cell: Cell, qemu: &Path) -> anyhow::Result<Sample> {
     })
 }
 
-/// How a VMM is started, as its users would, with nothing that the guest does not need.
-fn command(cell: Cell, qemu: &Path) -> Command {
+/// How a VMM is started.
+fn command(cell: Cell, peers: &[PathBuf]) -> io::Result<Command> {
     let append = cell.boot.command_line();
-    let own = |image: &str, native, vcpus| {
-        let (image, command_line) = (image.to_owned(), append.clone());
-        let arguments = MachineArguments { image, native, vcpus, command_line };
+    let own = |native, vcpus| {
+        let (image, command_line) = (cell.vmm.kernel().to_owned(), append.clone());
+        let initramfs = cell.boot.initramfs().to_owned();
+        let arguments = MachineArguments { image, native, vcpus, initramfs, command_line };
         let mut command = Command::new(MACHINE);
         command.arg(serde_json::json!(arguments).to_string());
         command
     };
-    match cell.vmm {
-        Vmm::Direct => own(KERNEL, false, 1),
-        Vmm::Direct2 => own(KERNEL, false, 2),
-        Vmm::Direct4 => own(KERNEL, false, 4),
-        Vmm::Elf => own(VMLINUX, false, 1),
-        Vmm::Native => own(KERNEL, true, 1),
-        Vmm::Microvm => {
-            let mut command = Command::new(qemu);
-            command
-                // Without ACPI, of which the kernel has none, it describes its CPUs by an MP table.
-                .args(["-machine", "microvm,accel=kvm,acpi=off"])
-                // As the machine does under an emulator, whose XSAVE is not complete.
-                .args(["-cpu", "host,-xsave", "-smp", "1"])
-                .args(["-m", &GUEST_MIB.to_string()])
-                .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-                .args(["-kernel", KERNEL, "-initrd", INITRAMFS, "-append", &append])
-                .args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
-            command
-        }
-    }
+    Ok(match cell.vmm {
+        Vmm::Direct | Vmm::Elf => own(false, 1),
+        Vmm::Direct2 => own(false, 2),
+        Vmm::Direct4 => own(false, 4),
+        Vmm::Native => own(true, 1),
+        Vmm::Peer(peer) => peer.command(peers, &append)?,
+    })
 }
 
 /// A VMM that runs; killed when dropped.
@@ -93,7 +80,7 @@ impl Drop for Launched {
 }
 
 impl Launched {
-    fn measure(&mut self, vmm: Vmm) -> anyhow::Result<Sample> {
+    fn measure(&mut self, cell: Cell) -> anyhow::Result<Sample> {
         let mut stdout = self.child.stdout.take().context("no standard output")?;
         let mut stderr = self.child.stderr.take().context("no standard error")?;
         rustix::io::ioctl_fionbio(&stdout, true)?;
@@ -121,8 +108,14 @@ impl Launched {
         }
         let (beyond, anonymous) = memory::beyond_guest(self.child.id())?;
         (sample.beyond_kib, sample.anonymous_kib) = (Some(beyond), Some(anonymous));
-        if vmm == Vmm::Microvm {
+        if matches!(cell.vmm, Vmm::Peer(_)) {
             return Ok(sample);
+        }
+        while cell.boot == Boot::Written && !ends_with_line(&self.console, WRITTEN) {
+            if !take(&mut stdout, &mut self.console)? {
+                bail!("it ended before all was written");
+            }
+            self.wait(&stdout, &stderr)?;
         }
         // It counts its exits itself and says so in the end.
         drop(self.child.stdin.take());
@@ -157,6 +150,12 @@ fn take(from: &mut impl Read, into: &mut Vec<u8>) -> anyhow::Result<bool> {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether the last complete line is `line`.
+fn ends_with_line(bytes: &[u8], line: &str) -> bool {
+    let end = bytes.trim_ascii_end();
+    end.len() < bytes.len() && end.get(line_start(end, end.len())..) == Some(line.as_bytes())
 }
 
 /// Where the line begins that the byte at `index` is in.

@@ -1,5 +1,6 @@
-//! How long a launch takes, measured so that it repeats: vmbisect's machine and QEMU's microvm boot
-//! the same kernel in the same outer machine, which QEMU emulates on its instruction clock.
+//! How long a launch takes, measured so that it repeats: vmbisect's machine and other VMMs boot the
+//! same kernel in the same outer machine, which QEMU emulates on its instruction clock. QEMU's microvm is
+//! there wherever the benchmark is, other [peers] where they are on PATH.
 //!
 //! ```text
 //! cargo bench -p vmbisect-tests --bench boot
@@ -10,10 +11,12 @@
 //! that machine it is PID 1, launches one VMM after the other and takes the times. What stands for
 //! vmbisect there is another program (`machine.rs`), which does nothing but run one machine.
 
+mod cells;
 mod inside;
 mod launch;
 mod memory;
 mod outside;
+mod peers;
 mod plan;
 mod table;
 
@@ -21,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Times boots of vmbisect's machine and of QEMU's microvm in an emulated outer machine.
+/// Times boots of vmbisect's machine and of other VMMs in an emulated outer machine.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]

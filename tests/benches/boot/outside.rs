@@ -14,8 +14,10 @@ use vmbisect::trial::launcher::{Clock, OuterImage, OuterKernel, OuterMachine};
 use vmbisect::trial::{Workload, prepare};
 use vmbisect_tests::fixture;
 
+use super::cells::{Cell, Message, Vmm};
 use super::launch::MACHINE;
-use super::plan::{Cell, EMPTY_INITRAMFS, INITRAMFS, KERNEL, Message, VMLINUX, Vmm};
+use super::peers::Peer;
+use super::plan::{EMPTY_INITRAMFS, INITRAMFS, KERNEL, VMLINUX, WRITER_INITRAMFS};
 use super::table::{self, Samples};
 
 /// Memory of the outer machine in MiB: the guest, the VMM, and an initramfs with QEMU in it twice.
@@ -24,11 +26,7 @@ const OUTER_MIB: u64 = 2048;
 /// Outer machines that are started before those that hang are taken for the rule.
 const ATTEMPTS: usize = 3;
 
-/// What QEMU's microvm looks for, beside its program: the firmware that it has without ACPI and the
-/// ROMs by which that loads a kernel.
-const FIRMWARE: [&str; 4] = ["qboot.rom", "bios-microvm.bin", "linuxboot_dma.bin", "pvh.bin"];
-
-/// Where distributions put it.
+/// Where distributions put QEMU's firmware.
 const FIRMWARE_DIRECTORIES: [&str; 3] =
     ["/usr/share/qemu", "/usr/share/seabios", "/usr/share/qemu-firmware"];
 
@@ -43,7 +41,27 @@ const WORKLOAD: &str = r#"
         }
     }
 "#;
-/// What compiles it.
+/// One that writes 64 KiB on the console before that.
+const WRITER: &str = r#"
+    static long call(long number, long first, const void *second, long third)
+    {
+        long result;
+        __asm__ volatile("syscall" : "=a"(result)
+            : "a"(number), "D"(first), "S"(second), "d"(third) : "rcx", "r11", "memory");
+        return result;
+    }
+
+    void _start(void)
+    {
+        static const char line[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\n";
+        for (int lines = 0; lines < 1024; lines++)
+            call(1, 1, line, sizeof(line) - 1);
+        call(1, 1, "written\n", 8);
+        for (;;)
+            call(34, 0, 0, 0);
+    }
+"#;
+/// What compiles them.
 const COMPILER: &str = "cc -nostdlib";
 
 /// What is measured, and how.
@@ -70,7 +88,7 @@ pub(crate) struct Options {
     json: bool,
 
     /// Seconds of silence after which an outer machine counts as hung
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 240)]
     patience: u64,
 }
 
@@ -89,9 +107,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             None => return Ok(ExitCode::SUCCESS),
         },
     };
-    left.retain(|cell| cell.vmm != Vmm::Elf || vmlinux.is_some());
-    let with_qemu = left.iter().any(|cell| cell.vmm == Vmm::Microvm);
-    let outer = Outer::new(&kernel, vmlinux.as_deref(), with_qemu)?;
+    left.retain(|cell| cell.vmm.kernel() != VMLINUX || vmlinux.is_some());
+    let wanted = |peer: &Peer| left.iter().any(|cell| cell.vmm == Vmm::Peer(*peer));
+    let mut peers = Vec::new();
+    for peer in Peer::ALL.into_iter().filter(wanted) {
+        match on_path(peer.program()) {
+            Some(program) => peers.push((peer, program)),
+            None => println!("skipped: {}: `{}` is not on PATH", peer.name(), peer.program()),
+        }
+    }
+    left.retain(|cell| match cell.vmm {
+        Vmm::Peer(peer) => peers.iter().any(|(there, _)| *there == peer),
+        _ => true,
+    });
+    let outer = Outer::new(&kernel, vmlinux.as_deref(), peers)?;
     let mut samples = Samples::new();
     let mut loops = Vec::new();
     let mut failed = false;
@@ -156,12 +185,18 @@ impl Options {
 /// An outer machine that can be started.
 struct Outer {
     qemu: PathBuf,
+    /// Programs of other VMMs, in its initramfs.
+    peers: Vec<PathBuf>,
     kernel: OuterKernel,
     directory: tempfile::TempDir,
 }
 
 impl Outer {
-    fn new(kernel: &Path, vmlinux: Option<&Path>, with_qemu: bool) -> anyhow::Result<Outer> {
+    fn new(
+        kernel: &Path,
+        vmlinux: Option<&Path>,
+        peers: Vec<(Peer, PathBuf)>,
+    ) -> anyhow::Result<Outer> {
         let qemu = on_path("qemu-system-x86_64").context("qemu-system-x86_64 is not on PATH")?;
         let outer_kernel = OuterKernel::fetch(&vmbisect::cache::dir())?;
         let mut image = OuterImage::new(&outer_kernel, &std::env::current_exe()?)?;
@@ -172,14 +207,16 @@ impl Outer {
         }
         image.program(Path::new(MACHINE))?;
         let directory = tempfile::tempdir()?;
-        let source = directory.path().join("pause.c");
-        fs::write(&source, WORKLOAD)?;
-        let workload = Workload::CSource { path: source, args: Vec::new() };
-        image.file(INITRAMFS, prepare(&workload, Some(COMPILER))?);
+        for (at, text) in [(INITRAMFS, WORKLOAD), (WRITER_INITRAMFS, WRITER)] {
+            let source = directory.path().join("workload.c");
+            fs::write(&source, text)?;
+            let workload = Workload::CSource { path: source, args: Vec::new() };
+            image.file(at, prepare(&workload, Some(COMPILER))?);
+        }
         image.file(EMPTY_INITRAMFS, prepare(&Workload::None, None)?);
-        if with_qemu {
-            image.program(&qemu)?;
-            for name in FIRMWARE {
+        for (peer, program) in &peers {
+            image.program(program)?;
+            for name in peer.firmware() {
                 let found = FIRMWARE_DIRECTORIES.iter().map(|it| Path::new(it).join(name));
                 for path in found.filter(|path| path.is_file()) {
                     image.host_file(&path)?;
@@ -187,7 +224,8 @@ impl Outer {
             }
         }
         fs::write(directory.path().join("initramfs"), image.build()?)?;
-        Ok(Outer { qemu, kernel: outer_kernel, directory })
+        let peers = peers.into_iter().map(|(_, program)| program).collect();
+        Ok(Outer { qemu, peers, kernel: outer_kernel, directory })
     }
 
     /// Runs it once; false if it hung.
@@ -197,8 +235,11 @@ impl Outer {
         cells: &[Cell],
         on_message: &mut dyn FnMut(Message),
     ) -> anyhow::Result<bool> {
-        let mut arguments =
-            format!("inside --rounds {} --qemu {}", options.rounds, self.qemu.display());
+        let mut arguments = format!("inside --rounds {}", options.rounds);
+        if !self.peers.is_empty() {
+            let peers: Vec<_> = self.peers.iter().map(|path| path.display().to_string()).collect();
+            arguments.push_str(&format!(" --peers {}", peers.join(",")));
+        }
         if !cells.is_empty() {
             let cells: Vec<String> = cells.iter().map(|cell| cell.key()).collect();
             arguments.push_str(&format!(" --cells {}", cells.join(",")));

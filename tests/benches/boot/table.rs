@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Boot, Cell, LaunchTimes, Sample, Vmm};
+use super::cells::{Boot, Cell, LaunchTimes, Sample, Vmm};
+use super::peers::Peer;
+
+/// What all are compared to: it is there wherever the benchmark is.
+const MICROVM: Vmm = Vmm::Peer(Peer::Microvm);
 
 /// All samples of each cell.
 pub(crate) type Samples = BTreeMap<Cell, Vec<Sample>>;
@@ -43,7 +47,8 @@ const COLUMNS: [Column; 4] = [
 pub(crate) fn print(samples: &Samples) {
     let empty = Vec::new();
     let of = |vmm, boot| samples.get(&Cell { vmm, boot }).unwrap_or(&empty).iter();
-    let measured = || Vmm::ALL.into_iter().filter(|vmm| samples.keys().any(|c| c.vmm == *vmm));
+    let measured = || Vmm::all().filter(|vmm| samples.keys().any(|c| c.vmm == *vmm));
+    let ours = || measured().filter(|vmm| !matches!(vmm, Vmm::Peer(_)));
     let time = |vmm, (_, boot, value): Column| Spread::of(of(vmm, boot).filter_map(value));
     println!(
         "\nmilliseconds from launch to the first byte of the log, and to PID 1: median (least-most)"
@@ -63,10 +68,10 @@ pub(crate) fn print(samples: &Samples) {
         }
         println!();
     }
-    for vmm in measured().filter(|vmm| *vmm != Vmm::Microvm) {
+    for vmm in ours() {
         print!("{:<18}", format!("{} / microvm", vmm.name().trim_start_matches("vmbisect ")));
         for column in COLUMNS {
-            let ratio = time(vmm, column).zip(time(Vmm::Microvm, column));
+            let ratio = time(vmm, column).zip(time(MICROVM, column));
             let ratio = ratio.map(|(ours, theirs)| format!("{:.2}", ours.median / theirs.median));
             print!("{:>24}", ratio.unwrap_or("-".into()));
         }
@@ -93,11 +98,18 @@ pub(crate) fn print(samples: &Samples) {
             number(median(|s| s.anonymous_kib)),
         );
     }
+    let median = |boot, of_sample: fn(&Sample) -> Option<u64>| {
+        Spread::of(of(Vmm::Direct, boot).filter_map(of_sample)).map(|spread| spread.median)
+    };
+    let more = |of_sample| Some(median(Boot::Written, of_sample)? - median(Boot::Full, of_sample)?);
+    if let Some((exits, bytes)) = more(|s| s.exits).zip(more(|s| s.console_bytes)) {
+        println!("what a workload writes: {:.3} exits per byte ({bytes:.0} bytes)", exits / bytes);
+    }
     println!(
         "\nfull log, medians in ms from the start of the program's own code\n{:<18}{:>12}{:>16}{:>16}{:>22}",
         "", "image read", "machine made", "guest entered", "first byte"
     );
-    for vmm in measured().filter(|vmm| *vmm != Vmm::Microvm) {
+    for vmm in ours() {
         let at = |moment: fn(&LaunchTimes) -> u64| {
             let times = of(vmm, Boot::Full).filter_map(|sample| sample.launch_us.as_ref());
             Spread::of(times.map(moment)).map_or("-".into(), |it| format!("{:.1}", it.median / 1e3))
