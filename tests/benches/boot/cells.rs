@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::peers::Peer;
-use super::plan::{INITRAMFS, KERNEL, NONCE, VMLINUX, WRITER_INITRAMFS};
+use super::plan::{INITRAMFS, KERNEL, LOGGING_INITRAMFS, NONCE, VMLINUX};
 
 /// A VMM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,8 +33,8 @@ pub(crate) enum Boot {
     Quiet,
     /// The same without the probing of the keyboard controller.
     Tuned,
-    /// The whole log, and then what a workload writes.
-    Written,
+    /// The whole log, and then what the kernel logs when a program has opened its console.
+    Logging,
 }
 
 /// A VMM and a boot.
@@ -74,12 +74,14 @@ impl Vmm {
 }
 
 impl Boot {
-    const ALL: [Boot; 4] = [Boot::Full, Boot::Quiet, Boot::Tuned, Boot::Written];
+    const ALL: [Boot; 4] = [Boot::Full, Boot::Quiet, Boot::Tuned, Boot::Logging];
 
     /// The guest's command line. Nothing on it makes up for what a VMM lacks.
     pub(crate) fn command_line(self) -> String {
         let more = match self {
-            Boot::Full | Boot::Written => "",
+            Boot::Full => "",
+            // Else a program may log ten lines in five seconds.
+            Boot::Logging => " printk.devkmsg=on",
             Boot::Quiet => " quiet",
             Boot::Tuned => " quiet initcall_blacklist=i8042_init",
         };
@@ -94,7 +96,7 @@ impl Boot {
     pub(crate) fn initramfs(self) -> &'static str {
         match self {
             Boot::Full | Boot::Quiet | Boot::Tuned => INITRAMFS,
-            Boot::Written => WRITER_INITRAMFS,
+            Boot::Logging => LOGGING_INITRAMFS,
         }
     }
 
@@ -103,7 +105,7 @@ impl Boot {
             Boot::Full => "full",
             Boot::Quiet => "quiet",
             Boot::Tuned => "tuned",
-            Boot::Written => "written",
+            Boot::Logging => "logging",
         }
     }
 }
@@ -113,7 +115,7 @@ impl Cell {
     pub(crate) fn all() -> impl Iterator<Item = Cell> {
         let cells = Vmm::all().flat_map(|vmm| Boot::ALL.map(|boot| Cell { vmm, boot }));
         // What a byte costs is the same however the kernel was loaded.
-        cells.filter(|cell| cell.boot != Boot::Written || cell.vmm == Vmm::Direct)
+        cells.filter(|cell| cell.boot != Boot::Logging || cell.vmm == Vmm::Direct)
     }
 
     /// What it is called on a command line: `direct/full`.

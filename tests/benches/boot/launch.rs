@@ -111,11 +111,11 @@ impl Launched {
         if matches!(cell.vmm, Vmm::Peer(_)) {
             return Ok(sample);
         }
-        while cell.boot == Boot::Written && !ends_with_line(&self.console, WRITTEN) {
+        while cell.boot == Boot::Logging && !ends_with_line(&self.console, WRITTEN) {
+            self.wait(&stdout, &stderr)?;
             if !take(&mut stdout, &mut self.console)? {
                 bail!("it ended before all was written");
             }
-            self.wait(&stdout, &stderr)?;
         }
         // It counts its exits itself and says so in the end.
         drop(self.child.stdin.take());

@@ -17,7 +17,7 @@ use vmbisect_tests::fixture;
 use super::cells::{Cell, Message, Vmm};
 use super::launch::MACHINE;
 use super::peers::Peer;
-use super::plan::{EMPTY_INITRAMFS, INITRAMFS, KERNEL, VMLINUX, WRITER_INITRAMFS};
+use super::plan::{EMPTY_INITRAMFS, INITRAMFS, KERNEL, LOGGING_INITRAMFS, VMLINUX};
 use super::table::{self, Samples};
 
 /// Memory of the outer machine in MiB: the guest, the VMM, and an initramfs with QEMU in it twice.
@@ -41,8 +41,8 @@ const WORKLOAD: &str = r#"
         }
     }
 "#;
-/// One that writes 64 KiB on the console before that.
-const WRITER: &str = r#"
+/// One that has the kernel log 64 KiB before that, by way of /dev/kmsg.
+const LOGGER: &str = r#"
     static long call(long number, long first, const void *second, long third)
     {
         long result;
@@ -54,8 +54,9 @@ const WRITER: &str = r#"
     void _start(void)
     {
         static const char line[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\n";
+        long kmsg = call(2, (long)"/dev/kmsg", (void *)1, 0);
         for (int lines = 0; lines < 1024; lines++)
-            call(1, 1, line, sizeof(line) - 1);
+            call(1, kmsg, line, sizeof(line) - 1);
         call(1, 1, "written\n", 8);
         for (;;)
             call(34, 0, 0, 0);
@@ -207,7 +208,7 @@ impl Outer {
         }
         image.program(Path::new(MACHINE))?;
         let directory = tempfile::tempdir()?;
-        for (at, text) in [(INITRAMFS, WORKLOAD), (WRITER_INITRAMFS, WRITER)] {
+        for (at, text) in [(INITRAMFS, WORKLOAD), (LOGGING_INITRAMFS, LOGGER)] {
             let source = directory.path().join("workload.c");
             fs::write(&source, text)?;
             let workload = Workload::CSource { path: source, args: Vec::new() };

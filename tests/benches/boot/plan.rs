@@ -8,8 +8,8 @@ pub(crate) const KERNEL: &str = "/bench/bzImage";
 pub(crate) const VMLINUX: &str = "/bench/vmlinux";
 /// The initramfs that it is booted with.
 pub(crate) const INITRAMFS: &str = "/bench/initramfs";
-/// One whose workload writes to the console before it waits, and [`WRITTEN`] in the end.
-pub(crate) const WRITER_INITRAMFS: &str = "/bench/writer";
+/// One whose workload has the kernel log much before it waits, and writes [`WRITTEN`] in the end.
+pub(crate) const LOGGING_INITRAMFS: &str = "/bench/logging";
 /// The last line of that.
 pub(crate) const WRITTEN: &str = "written";
 /// One without a workload: its boot is over when PID 1 runs.

@@ -101,9 +101,12 @@ pub(crate) fn print(samples: &Samples) {
     let median = |boot, of_sample: fn(&Sample) -> Option<u64>| {
         Spread::of(of(Vmm::Direct, boot).filter_map(of_sample)).map(|spread| spread.median)
     };
-    let more = |of_sample| Some(median(Boot::Written, of_sample)? - median(Boot::Full, of_sample)?);
+    let more = |of_sample| Some(median(Boot::Logging, of_sample)? - median(Boot::Full, of_sample)?);
     if let Some((exits, bytes)) = more(|s| s.exits).zip(more(|s| s.console_bytes)) {
-        println!("what a workload writes: {:.3} exits per byte ({bytes:.0} bytes)", exits / bytes);
+        println!(
+            "logged once a program has opened the console: {:.3} exits per byte ({bytes:.0} bytes)",
+            exits / bytes
+        );
     }
     println!(
         "\nfull log, medians in ms from the start of the program's own code\n{:<18}{:>12}{:>16}{:>16}{:>22}",
