@@ -38,6 +38,10 @@ fn parse(line: &str) -> Option<Raw<'_>> {
     let address = u64::from_str_radix(words.next()?, 16).ok()?;
     let kind = words.next().filter(|kind| kind.len() == 1)?;
     let name = words.next()?;
+    // A module's name may follow. Debian's kernels come with a sentence instead, which begins like a symbol.
+    if !words.next().is_none_or(|module| module.starts_with('[')) {
+        return None;
+    }
     let code = matches!(kind, "t" | "T" | "w" | "W");
     Some(Raw { name, address, size: 0, code, weak: matches!(kind, "w" | "W") })
 }
@@ -56,7 +60,8 @@ mod tests {
         assert!(parse("c0008000 W weak\n").unwrap().weak);
         assert!(!parse("0000000000000000 A __per_cpu_start").unwrap().code);
         assert!(parse("ffffffffc0000000 t f\t[kvm]").unwrap().code);
-        for wrong in ["", "x", "ffffffff81000000", "ffffffff81000000 Tt f", "g T f"] {
+        let sentence = "ffffffffffffffff B The real System.map is elsewhere";
+        for wrong in ["", "x", "ffffffff81000000", "ffffffff81000000 Tt f", "g T f", sentence] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

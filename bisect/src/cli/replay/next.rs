@@ -70,7 +70,15 @@ pub(super) fn describe(evidence: &Evidence) -> String {
         Step::Done(Verdict::Undecided { why: WhyNot::Unconfirmed, .. }) => {
             "nothing: the likeliest commit can't be tested".into()
         }
-        Step::Done(Verdict::Undecided { .. }) => "nothing that would tell more".into(),
+        Step::Done(Verdict::Undecided { why: WhyNot::BaseIsBad, .. }) => {
+            "nothing here: the bug is older than this range, where a branch left".into()
+        }
+        Step::Done(Verdict::Undecided { why: WhyNot::Contradicted, .. }) => {
+            "nothing: what was seen speaks against the likeliest commit".into()
+        }
+        Step::Done(Verdict::Undecided { why: WhyNot::Indistinguishable, .. }) => {
+            "nothing that would tell more".into()
+        }
         Step::Done(Verdict::NotReproduced | Verdict::BadTipUntestable) => {
             "the bad end, which has not shown it".into()
         }
