@@ -7,8 +7,8 @@
 //! leave for crash dumps (VMCOREINFO), in which they also say what theirs look like; else by symbols;
 //! else, for the ring buffer, by a search: what one consists of is so peculiar that nothing else looks
 //! like it. Symbols and the search know the layouts that there have been, of 64-bit and of 32-bit
-//! kernels, and find nothing where there is another one. A note that only a search finds comes behind
-//! the symbols, since it means to look at every page of the guest's memory.
+//! kernels, and find nothing where there is another one. A note that only a search finds comes last, since
+//! it means to look at every page of the guest's memory, most of which the host has not given yet.
 
 mod legacy;
 mod ring;
@@ -113,8 +113,8 @@ pub fn read(
     VmCoreInfo::by_symbol(space, symbols, slide)
         .and_then(noted)
         .or_else(|| by_symbols(space, symbols, slide).map(by(LogSource::Symbols)))
-        .or_else(|| VmCoreInfo::search(space).and_then(noted))
         .or_else(|| search(space).map(by(LogSource::Search)))
+        .or_else(|| VmCoreInfo::search(space).and_then(noted))
         .ok_or(LogError::NotFound)
 }
 
@@ -176,7 +176,9 @@ fn search(space: &AddressSpace<'_>) -> Option<Vec<LogRecord>> {
             if !space.memory().read(physical + offset, bytes) {
                 continue;
             }
-            for at in (0..bytes.len()).step_by(word) {
+            let words = bytes.chunks_exact(word).enumerate();
+            for (index, _) in words.filter(|(_, word)| Ring::may_begin_with_word(word)) {
+                let at = index * word;
                 if !bytes.get(at..).is_some_and(|bytes| Ring::may_begin_with(space, bytes)) {
                     continue;
                 }

@@ -115,14 +115,19 @@ pub(super) struct Ring {
 }
 
 impl Ring {
+    /// Whether a ring buffer could begin with this word: nearly none is so small a number.
+    #[inline]
+    pub(super) fn may_begin_with_word(word: &[u8]) -> bool {
+        matches!(word, [bits, 0, 0, 0, ..] if COUNT_BITS.contains(&u32::from(*bits)))
+    }
+
     /// Whether a ring buffer could begin with these bytes, as far as there are any: the number of
     /// bits, padding where a word has more than 4 bytes, and two pointers.
     pub(super) fn may_begin_with(space: &AddressSpace<'_>, bytes: &[u8]) -> bool {
         let mut words = bytes
             .chunks_exact(usize::try_from(space.word_size()).unwrap_or(1))
             .map(|word| word.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)));
-        let bits = words.next().and_then(|bits| u32::try_from(bits).ok());
-        bits.is_some_and(|bits| COUNT_BITS.contains(&bits))
+        words.next().is_some_and(|bits| bits <= u64::from(*COUNT_BITS.end()))
             && words.take(2).all(|pointer| space.is_kernel(pointer))
     }
 
