@@ -147,7 +147,7 @@ fn consoles_are_kept_without_being_asked_for_unless_they_are_not_wanted() {
     let (_, output, result) = scripted.run(&["--runs", "4", "--jobs", "1"]);
     assert_eq!((&result["failed"], &result["stopped"]), (&2.into(), &"runs".into()), "{result:#}");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(stderr.matches("consoles are not kept: can't make /proc/nothing").count(), 1);
+    assert_eq!(stderr.matches("no more consoles are kept: can't make /proc/nothing").count(), 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde_json::json;
 use vmbisect::symbols::KernelOffset;
 use vmbisect::temp::TempRoom;
@@ -58,8 +58,8 @@ pub(crate) struct Args {
     timings: bool,
 
     /// What a crash does: `stop` ends the guest when the crash's report is complete; `continue` lets it go
-    /// on to an end of its own, past a warning at boot to the workload. All that crashes is reported, and
-    /// the exit status is 1 in either case [default: continue on a terminal that is the guest's, else
+    /// on to an end of its own, past a warning at boot to the workload. The first hundred
+    /// crashes are reported, and the exit status is 1 in either case [default: continue on a terminal that is the guest's, else
     /// stop]
     #[arg(long, value_name = "WHAT", value_enum)]
     on_crash: Option<OnCrash>,
@@ -67,7 +67,7 @@ pub(crate) struct Args {
     /// Show before each line of the console when it was complete, in seconds since the machine was
     /// started: the host's time, beside which the kernel's own stands. The terminal is not the guest's
     /// then
-    #[arg(long, conflicts_with = "interactive")]
+    #[arg(long)]
     timestamps: bool,
 
     /// Be the guest's terminal, which `boot` is by itself where standard input and output are one;
@@ -99,7 +99,7 @@ enum OnCrash {
 }
 
 /// Whether to be the guest's terminal.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Interactive {
     /// Where standard input and output are a terminal, and none of --json, --quiet and --timestamps is
     /// given
@@ -117,6 +117,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let explainer = args.symbols.open_for(&args.image, output)?;
 
     let selected = args.launcher.select(output)?;
+    if args.timestamps && args.interactive == Interactive::Always {
+        return Err(anyhow!("--timestamps can't be had on the guest's terminal"))
+            .hint("leave one of --timestamps and --interactive out");
+    }
     let terminal = args.interactive(output).then(Terminal::new);
     let goes_on = match args.on_crash {
         Some(on_crash) => on_crash == OnCrash::Continue,

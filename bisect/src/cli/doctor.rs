@@ -20,8 +20,8 @@ use super::{Output, WithHint};
 /// Says what this machine's KVM can run, where trials will run because of that, what a trial costs
 /// there, and which tools are missing and in which packages they are.
 ///
-/// Exit status: 0 trials can run here, 1 they can't or a tool is missing: one that every kernel's build
-/// needs, or that some configurations need. With --config, of the latter only what that one needs counts.
+/// Exit status: 0 trials can run here, 1 they can't or a tool is missing that every kernel's build needs.
+/// Those that only some configurations need are named, and count where --config says that one does.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 With --json: host (kvm, backend, capabilities, max_vcpus, pv_features, hidden, probe, verdict),
@@ -61,8 +61,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         None => needed.extend(tools::needed_for(&[Purpose::KernelOption])),
     }
     let found = tools::check(&needed);
+    let counts = |tool: &tools::Tool| args.config.is_some() || tool.options.is_empty();
+    let missing: Vec<_> = found.iter().filter(|found| found.path.is_none()).collect();
     let missing: Vec<_> =
-        found.iter().filter(|found| found.path.is_none()).map(|found| found.tool).collect();
+        missing.into_iter().map(|found| found.tool).filter(|tool| counts(tool)).collect();
     let install = (!missing.is_empty()).then(|| tools::install_line(&missing));
     let launcher = match &selected {
         Ok(selected) => Ok((selected.launcher.describe(), selected.why.clone())),

@@ -121,17 +121,18 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let limits = args.limits();
     let started = Instant::now();
     let show = Show::new(output, jobs, limits.runs);
-    let mut kept = Ok(());
+    let (mut kept, mut keeping) = (Ok(()), true);
     let on_progress = |progress: Progress<'_>| {
         show.progress(&progress);
         if let (Progress::Finished { finished, .. }, Some(to)) = (&progress, &mut keep)
+            && keeping
             && let Seen::Title(title) = &finished.seen
         {
             kept = to.console(finished.number, title, &finished.console);
             // What nobody asked for does not stop the loop.
             if let (Err(error), None) = (&kept, &args.keep) {
-                show.note(format!("consoles are not kept: {error:#}"));
-                (keep, kept) = (None, Ok(()));
+                show.note(format!("no more consoles are kept: {error:#}"));
+                (keeping, kept) = (false, Ok(()));
             }
         }
         if kept.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -196,8 +196,9 @@ impl Parser {
             }
         }
         let mut named = named.into_iter();
-        if bad.is_none() || good.is_empty() {
-            bad = named.next();
+        let first = named.next();
+        bad = bad.or(first);
+        if good.is_empty() {
             good = named.collect();
         }
         // Where a log has only verdicts, that is two of them.

@@ -227,6 +227,20 @@ fn other_words_than_good_and_bad() {
     assert_eq!(log.titles.len(), 3);
 }
 
+#[test]
+fn the_bad_end_is_known_where_it_alone_was_named_and_by_a_tag() {
+    let names = ["1", "2", "3"].map(|digit| digit.repeat(40));
+    let [old, middle, new] = &names;
+    let text = format!(
+        "# bad: [{new}] three\ngit bisect start 'v3'\n# good: [{old}] one\ngit bisect good {old}\n\
+         # bad: [{middle}] two\ngit bisect bad {middle}\n"
+    );
+    let log = parse(&text).unwrap();
+    assert_eq!(log.bad, Some(new.parse().unwrap()));
+    assert_eq!(log.good, [old.parse().unwrap()]);
+    assert_eq!(log.of(middle.parse().unwrap()).unwrap().word, Some(Word::Bad));
+}
+
 /// Our own logs test in any order, and say of each commit where it is.
 #[test]
 fn our_own_logs_state_the_order() {

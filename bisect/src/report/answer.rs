@@ -276,7 +276,9 @@ fn answer(fold: &Fold, verdict: &Verdict, history: &History) -> Result<Answer, R
                 .belief()
                 .bad_base()
                 .filter(|_| *why == WhyNot::BaseIsBad)
-                .map(|(base, _)| suspect(base))
+                .map(|(base, probability)| {
+                    Ok::<_, ReportError>(Suspect { probability, ..suspect(base)? })
+                })
                 .transpose()?,
         },
         Verdict::NotReproduced => {
@@ -304,7 +306,10 @@ fn answer(fold: &Fold, verdict: &Verdict, history: &History) -> Result<Answer, R
             let same = fold.bad_end().map(|end| fold.same_image(end)).unwrap_or_default();
             let good = fold.good_ends();
             let has_it = |&&end: &&Rev| fold.belief().probability_bad(end) >= 0.5;
-            let shows_at = good.iter().filter(has_it).map(|&end| suspect(end));
+            let shows_at = good.iter().filter(has_it).map(|&end| {
+                let probability = fold.belief().probability_bad(end);
+                Ok(Suspect { probability, ..suspect(end)? })
+            });
             Answer::GoodTipBad {
                 probability: *probability,
                 shows_at: shows_at.collect::<Result<_, ReportError>>()?,

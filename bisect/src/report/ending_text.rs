@@ -85,7 +85,7 @@ impl Report {
             ),
             (RevertResult::Unclear, _) => writeln!(
                 f,
-                "Reverted at {newest}, {} of {trials} trials show the target: too few to tell \
+                "Reverted at {newest}, {} of {trials} trials show the target, which does not tell \
                  whether it is there.",
                 revert.hits
             ),

@@ -79,11 +79,15 @@ impl Report {
                 };
                 writeln!(f, "No culprit can be named: {reason}.")?;
                 if let Some(base) = base {
-                    writeln!(
-                        f,
-                        "{}, where the branch left, shows it already: it is no good revision.",
-                        line(base)
-                    )?;
+                    let it_shows =
+                        |it: &&RevisionReport| it.commit.commit == base.commit && it.hits > 0;
+                    let has_it = match self.revisions.iter().any(|it| it_shows(&it)) {
+                        true => "shows it already: it is no good revision",
+                        false => {
+                            "has it already, by what was seen beside it; it could not be tested"
+                        }
+                    };
+                    writeln!(f, "{}, where the branch left, {has_it}.", line(base))?;
                 }
                 for suspect in remaining.iter().take(LISTED) {
                     writeln!(f, "  {:>7}  {}", percent(suspect.probability), line(suspect))?;

@@ -208,11 +208,13 @@ impl Belief {
         self.partition.everywhere() * self.factor(self.partition.outside_class())
     }
 
-    /// The revision outside the range that is likeliest to have the bug already, where some have it
-    /// and others not, and the probability of that.
+    /// The revision outside the range, none of the good ends, that is likeliest to have the bug already,
+    /// where some have it and others not, and the probability of that.
     pub fn bad_base(&self) -> Option<(Rev, f64)> {
+        let good = self.model.find.good_ends(&self.graph);
         let of = |run: &Run| (self.partition.likeliest(run).0, self.mass(run));
-        let worst = self.partition.bases().iter().map(of).max_by(|a, b| a.1.total_cmp(&b.1));
+        let bases = self.partition.bases().iter().map(of).filter(|(rev, _)| !good.contains(rev));
+        let worst = bases.max_by(|a, b| a.1.total_cmp(&b.1));
         worst.map(|(rev, mass)| (rev, mass + self.everywhere()))
     }
 

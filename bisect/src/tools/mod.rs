@@ -285,8 +285,10 @@ pub fn needed_for(purposes: &[Purpose]) -> Vec<&'static Tool> {
 /// a kernel's `.config`.
 pub fn needed_by_config(config: &str) -> Vec<&'static Tool> {
     let is_set = |option: &&str| {
-        let set = format!("{option}=y");
-        config.lines().any(|line| line.trim_end().strip_prefix("CONFIG_") == Some(&set))
+        config.lines().any(|line| {
+            let value = line.strip_prefix("CONFIG_").and_then(|line| line.strip_prefix(option));
+            value.is_some_and(|value| matches!(value.trim_end(), "=y" | "=m"))
+        })
     };
     ALL.iter().filter(|tool| tool.options.iter().any(is_set)).collect()
 }

@@ -12,6 +12,9 @@ const HEAD_BYTES: usize = 64 << 10;
 /// And this much, the end of it: enough for any report and what led to it.
 const TAIL_BYTES: usize = 256 << 10;
 
+/// What a line takes beside its own bytes: its end, and the time that stands before it.
+const STAMP: usize = 32;
+
 /// The line with the host's time before it, in seconds since the machine was started, as the kernel
 /// writes its own: `[    1.234567] [    0.987654] text`. The classifier takes both for stamps.
 pub fn stamped(line: &ConsoleLine) -> String {
@@ -37,7 +40,7 @@ impl KeptConsole {
     /// Takes a line. When there are more than the first 64 KiB and another 256 KiB of them, those in
     /// between give way.
     pub fn push(&mut self, line: &ConsoleLine) {
-        let bytes = line.text.len() + 1;
+        let bytes = size(line);
         self.full |= self.head_bytes + bytes > HEAD_BYTES;
         if !self.full {
             self.head_bytes += bytes;
@@ -49,7 +52,7 @@ impl KeptConsole {
         while self.tail_bytes > TAIL_BYTES
             && let Some(first) = self.tail.pop_front()
         {
-            self.tail_bytes -= first.text.len() + 1;
+            self.tail_bytes -= size(&first);
             self.dropped += 1;
         }
     }
@@ -82,6 +85,11 @@ impl KeptConsole {
         self.beyond.lines().for_each(add);
         text
     }
+}
+
+/// Bytes that a line counts for: with the time that stands before it.
+fn size(line: &ConsoleLine) -> usize {
+    line.text.len() + STAMP
 }
 
 #[cfg(test)]

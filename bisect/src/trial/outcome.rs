@@ -154,7 +154,7 @@ fn stops_a_boot(SeenCrash { crash, .. }: &SeenCrash) -> bool {
 
 /// It was not let come to its end.
 fn still_works(seen: &str) -> Outcome {
-    let reason = format!("{seen} and getting on: it needs a longer --timeout, or a host less busy");
+    let reason = format!("{seen}: it needs a longer --timeout, or a host less busy");
     Outcome::Invalid { reason }
 }
 

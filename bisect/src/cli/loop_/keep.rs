@@ -36,11 +36,12 @@ impl Keep {
         if !self.used {
             make(&self.directory)?;
         }
-        self.used = true;
         let path = self.directory.join(file_name(run, title));
         fs::write(&path, console)
             .with_context(|| format!("can't write {}", path.display()))
-            .hint("make room there, or name another directory with --keep")
+            .hint("make room there, or name another directory with --keep")?;
+        self.used = true;
+        Ok(())
     }
 
     /// The directory, if anything was kept.

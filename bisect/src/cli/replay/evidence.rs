@@ -11,7 +11,7 @@ use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError};
 use vmbisect::import::{BisectLog, Weighing, Word, implied_order, parse};
 use vmbisect::journal::{Event, Journal, JournalError, Record};
 use vmbisect::search::{Limits, Model};
-use vmbisect::session::{Fold, Rewritten, Step, retarget};
+use vmbisect::session::{Fold, Hints, Rewritten, Step, retarget};
 use vmbisect::trial::Target;
 
 use super::Args;
@@ -171,7 +171,10 @@ impl Evidence {
         }
         let (older, newer) = header.find.range(&good_ends(&header, &records), header.bad);
         let candidates = told(history.candidates(&older, newer))?;
-        let hints = as_begun.hints(&history)?;
+        let hints = as_begun.hints(&history).unwrap_or_else(|error| {
+            output.note(format!("what it was told to suspect is left out: {error:#}"));
+            Hints::default()
+        });
         let mut fold = as_begun.fold(&header, &history, &hints, candidates, machines)?;
         for record in &records {
             if let Err(error) = fold.apply(record) {

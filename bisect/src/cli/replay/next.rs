@@ -29,6 +29,14 @@ fn purpose(fold: &Fold, step: &Step) -> Option<Purpose> {
     }
 }
 
+/// Why it would end without a name, if it would.
+pub(super) fn undecided(fold: &Fold) -> Option<WhyNot> {
+    match fold.next() {
+        Step::Done(Verdict::Undecided { why, .. }) => Some(why),
+        _ => None,
+    }
+}
+
 /// What it would do next, in words.
 pub(super) fn describe(evidence: &Evidence) -> String {
     if !evidence.is_counted {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use vmbisect::history::{CommitId, Find};
 use vmbisect::import::{JUDGED, Word};
 use vmbisect::report::{Contradiction, TitleReport, contradictions, percent, titles};
-use vmbisect::search::Tally;
+use vmbisect::search::{Tally, WhyNot};
 use vmbisect::session::Tried;
 use vmbisect::trial::Target;
 
@@ -191,9 +191,18 @@ fn why_not(evidence: &Evidence, best: Option<Remaining>) -> String {
             Find::Cause => ("that it shows it", "do not"),
             Find::Fix => ("that it shows it no more", "do"),
         };
-        return format!(
-            "{name} is likeliest, at {probability}, but too few trials tell {itself}, and that its parents {parents}"
-        );
+        let but = match next::undecided(&evidence.fold) {
+            Some(WhyNot::Contradicted) => {
+                "what was seen of it, or of a parent of it, speaks against it".into()
+            }
+            Some(WhyNot::BaseIsBad | WhyNot::Indistinguishable | WhyNot::Budget) => {
+                "that is too little to name it".into()
+            }
+            Some(WhyNot::Unconfirmed) | None => {
+                format!("too few trials tell {itself}, and that its parents {parents}")
+            }
+        };
+        return format!("{name} is likeliest, at {probability}, but {but}");
     }
     let fold = &evidence.fold;
     let told: Vec<_> = fold.tried_revisions().iter().collect();

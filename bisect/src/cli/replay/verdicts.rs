@@ -27,7 +27,13 @@ pub(super) fn conflicts(evidence: &Evidence) -> Vec<Conflict> {
     for (rev, good) in judged(Word::Good) {
         let below = candidates.graph().ancestors(rev);
         let inside = bad.iter().filter(|(bad, _)| *bad == rev || below.contains(*bad));
-        found.extend(inside.map(|&(_, bad)| Conflict { good, bad }));
+        for &(_, bad) in inside {
+            let conflict = Conflict { good, bad };
+            // A verdict may stand in a log more than once.
+            if !found.contains(&conflict) {
+                found.push(conflict);
+            }
+        }
     }
     found
 }

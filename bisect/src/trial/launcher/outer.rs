@@ -102,7 +102,10 @@ fn set_up() -> Result<File, OuterError> {
 /// (`favordynmods`, Linux 6.0 and newer). Without it machines are as good, but some milliseconds later.
 fn favour_dynamic_cgroups() {
     let options = c"favordynmods";
-    if let Err(error) = mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MountFlags::empty(), options)
+    let mounted = mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MountFlags::empty(), options);
+    // Where there are no cgroups nobody waits for them.
+    if let Err(error) = mounted
+        && !matches!(error, Errno::NODEV | Errno::NOENT)
     {
         eprintln!("vmbisect: machines will start slowly: cgroup2 with `favordynmods`: {error}");
     }

@@ -26,6 +26,9 @@ const MOST_FRAMES: usize = 64;
 /// THREAD_SIZE of x86-64, to which stacks are aligned. (With KASAN it is twice that; who needs the
 /// rest has called more functions than a backtrace holds.)
 const STACK: u64 = 16 << 10;
+/// What is at the bottom of a task's stack (include/uapi/linux/magic.h). With VMSPLIT_1G it could be an
+/// address of the kernel.
+const STACK_END_MAGIC: u64 = 0x57ac_6e9d;
 /// THREAD_SIZE of i386.
 const STACK_32: u64 = 8 << 10;
 
@@ -201,10 +204,12 @@ impl Trace<'_> {
                 next = at.checked_add(word);
             }
             // An interrupt's stack has the interrupted one's pointer at its bottom
-            // (`execute_on_irq_stack()`, arch/x86/kernel/irq_32.c); the tasks' have a number there that
-            // is no address of the kernel.
+            // (`execute_on_irq_stack()`, arch/x86/kernel/irq_32.c); the tasks' have a number there.
             let bottom = end.saturating_sub(size);
-            match space.word(bottom).filter(|before| space.is_kernel(*before)) {
+            match space
+                .word(bottom)
+                .filter(|before| *before != STACK_END_MAGIC && space.is_kernel(*before))
+            {
                 Some(before) => sp = before,
                 None => return,
             }
