@@ -7,11 +7,16 @@ use vmbisect::report::Answer;
 use vmbisect::search::{Verdict, WhyNot};
 use vmbisect::trial::Outcome;
 
-use crate::world::{Ended, Repo, World, hit};
+use crate::world::{Ended, Repo, World, hit, no_boot};
 
 /// "old" and on top of it 0 to 39, of which 2 is the good end; side0 to side5 left at "old" and are
 /// merged on top of 29, before 30.
 fn repo() -> Repo {
+    repo_with(40)
+}
+
+/// The same with more on top of it.
+fn repo_with(commits: u32) -> Repo {
     let mut repo = Repo::empty();
     repo.commit("old", &[]);
     let titles = |name: &str, numbers: std::ops::Range<u32>| -> Vec<String> {
@@ -23,7 +28,7 @@ fn repo() -> Repo {
     line(&mut repo, "old", &titles("", 0..30));
     line(&mut repo, "old", &titles("side", 0..6));
     repo.commit("merge", &["29", "side5"]);
-    line(&mut repo, "merge", &titles("", 30..40));
+    line(&mut repo, "merge", &titles("", 30..commits));
     repo
 }
 
@@ -106,4 +111,24 @@ fn one_of_two_good_ends_has_it() {
     let world = world(&repo, repo.since(&["25"]), 3);
     assert_eq!(world.bisect_from_several(&["side1", "2"], "39").named().0, "25");
     assert!(world.tried("2") > 0 && world.tried("side1") > 0, "both are looked at");
+}
+
+/// What the first commit above a good end shows may be the end's own, where nobody can try that. The end is
+/// no branch's base for it.
+#[test]
+fn a_good_end_that_does_not_boot_is_no_base() {
+    let repo = repo_with(200);
+    let bad = repo.since(&["3"]);
+    let world = World::new(&repo, move |title, _| match title {
+        "2" => no_boot(),
+        title if bad.contains(title) => hit(),
+        _ => Outcome::Clean,
+    });
+    let ended = world.bisect(Find::Cause, "2", "199");
+    let text = ended.report().to_string();
+    assert!(
+        matches!(ended.result, Ok(Verdict::Undecided { why: WhyNot::Indistinguishable, .. })),
+        "{text}"
+    );
+    assert!(ended.remaining().contains("3") && text.contains("none of the candidates"), "{text}");
 }
