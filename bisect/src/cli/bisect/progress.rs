@@ -185,7 +185,10 @@ impl<'a> Progress<'a> {
         let Some(tried) = tried.find(|tried| tried.commit == commit) else {
             return Tally::default();
         };
-        if let Some(line) = self.drift.line(fold, tried, outcome) {
+        // The revert is no revision of the range: of what it shows instead, the report tells.
+        if reverted.is_none_or(|reverted| reverted.commit != commit)
+            && let Some(line) = self.drift.line(fold, tried, outcome)
+        {
             self.note(line);
         }
         let rev = fold.candidates().rev(commit);
