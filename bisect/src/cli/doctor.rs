@@ -62,9 +62,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     }
     let found = tools::check(&needed);
     let counts = |tool: &tools::Tool| args.config.is_some() || tool.options.is_empty();
-    let missing: Vec<_> = found.iter().filter(|found| found.path.is_none()).collect();
-    let missing: Vec<_> =
-        missing.into_iter().map(|found| found.tool).filter(|tool| counts(tool)).collect();
+    let is_missing = |found: &&Found| found.path.is_none() && counts(found.tool);
+    let missing: Vec<_> = found.iter().filter(is_missing).map(|found| found.tool).collect();
     let install = (!missing.is_empty()).then(|| tools::install_line(&missing));
     let launcher = match &selected {
         Ok(selected) => Ok((selected.launcher.describe(), selected.why.clone())),

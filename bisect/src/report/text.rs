@@ -79,9 +79,9 @@ impl Report {
                 };
                 writeln!(f, "No culprit can be named: {reason}.")?;
                 if let Some(base) = base {
-                    let it_shows =
-                        |it: &&RevisionReport| it.commit.commit == base.commit && it.hits > 0;
-                    let has_it = match self.revisions.iter().any(|it| it_shows(&it)) {
+                    let shows_it =
+                        |it: &RevisionReport| it.commit.commit == base.commit && it.hits > 0;
+                    let has_it = match self.revisions.iter().any(shows_it) {
                         true => "shows it already: it is no good revision",
                         false => {
                             "has it already, by what was seen beside it; it could not be tested"

@@ -98,6 +98,7 @@ mod tests {
 
     use super::{HEAD_BYTES, KeptConsole, TAIL_BYTES};
     use crate::crash::classify;
+    use crate::trial::tests::WARNING;
 
     fn console(lines: impl IntoIterator<Item = String>) -> KeptConsole {
         let mut console = KeptConsole::default();
@@ -129,21 +130,8 @@ mod tests {
 
     #[test]
     fn kept_with_the_hosts_time_it_is_read_as_it_was() {
-        const REPORT: &str = "\
-------------[ cut here ]------------
-raw_local_irq_restore() called with IRQs enabled
-WARNING: CPU: 1 PID: 42 at kernel/locking/irqflag-debug.c:10 warn_bogus_irq_restore+0x1d/0x20
-CPU: 1 PID: 42 Comm: spin Not tainted 6.1.192 #1
-RIP: 0010:warn_bogus_irq_restore+0x1d/0x20
-Call Trace:
- <TASK>
- kvm_wait+0x34/0x40
- __pv_queued_spin_lock_slowpath+0x278/0x2a0
- </TASK>
----[ end trace 0000000000000000 ]---
-";
         for stamp in ["", "[   12.345678] ", "[   12.345678][  T421] "] {
-            let kept = console(REPORT.lines().map(|line| format!("{stamp}{line}"))).text();
+            let kept = console(WARNING.lines().map(|line| format!("{stamp}{line}"))).text();
             let crashes = classify(kept.as_bytes());
             let titles: Vec<&str> = crashes.iter().map(|crash| &*crash.title).collect();
             assert_eq!(titles, ["WARNING in kvm_wait"], "{kept}");

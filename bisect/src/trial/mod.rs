@@ -63,6 +63,22 @@ pub(crate) mod tests {
         }
     }
 
+    /// A warning as kernels print it.
+    pub(crate) const WARNING: &str = "\
+------------[ cut here ]------------
+raw_local_irq_restore() called with IRQs enabled
+WARNING: CPU: 1 PID: 42 at kernel/locking/irqflag-debug.c:10 warn_bogus_irq_restore+0x1d/0x20
+CPU: 1 PID: 42 Comm: spin Not tainted 6.1.192 #1
+RIP: 0010:warn_bogus_irq_restore+0x1d/0x20
+Call Trace:
+ <TASK>
+ kvm_wait+0x34/0x40
+ __pv_queued_spin_lock_slowpath+0x278/0x2a0
+ _raw_spin_lock+0x2a/0x30
+ </TASK>
+---[ end trace 0000000000000000 ]---
+";
+
     /// The job that the project was made for.
     pub(crate) fn job() -> Job {
         Job {

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
@@ -108,7 +108,7 @@ impl Peer {
                     "drives": [],
                     "machine-config": { "vcpu_count": 1, "mem_size_mib": GUEST_MIB },
                 });
-                fs::write(Path::new(FIRECRACKER_CONFIG), config.to_string())?;
+                fs::write(FIRECRACKER_CONFIG, config.to_string())?;
                 command.args(["--no-api", "--config-file", FIRECRACKER_CONFIG])
             }
             Peer::CloudHypervisor => command

@@ -8,12 +8,11 @@ use super::evidence::Evidence;
 
 /// The commit that it would name, and its parents that can't be tested. What is left then is at most
 /// to revert it.
-pub(super) fn culprit(fold: &Fold) -> Option<(Rev, Vec<Rev>)> {
-    let step = fold.next();
-    match &step {
+pub(super) fn culprit(fold: &Fold, step: &Step) -> Option<(Rev, Vec<Rev>)> {
+    match step {
         Step::Done(Verdict::Culprit { rev, unconfirmed, .. }) => Some((*rev, unconfirmed.clone())),
         Step::Revert { rev } => Some((*rev, Vec::new())),
-        _ if purpose(fold, &step) == Some(Purpose::Revert) => {
+        _ if purpose(fold, step) == Some(Purpose::Revert) => {
             fold.reverted().map(|reverted| (reverted.culprit, Vec::new()))
         }
         _ => None,
@@ -29,28 +28,19 @@ fn purpose(fold: &Fold, step: &Step) -> Option<Purpose> {
     }
 }
 
-/// Why it would end without a name, if it would.
-pub(super) fn undecided(fold: &Fold) -> Option<WhyNot> {
-    match fold.next() {
-        Step::Done(Verdict::Undecided { why, .. }) => Some(why),
-        _ => None,
-    }
-}
-
 /// What it would do next, in words.
-pub(super) fn describe(evidence: &Evidence) -> String {
+pub(super) fn describe(evidence: &Evidence, step: &Step) -> String {
     if !evidence.is_counted {
         return "the same with --repo DIR".into();
     }
     let fold = &evidence.fold;
-    let step = fold.next();
-    match &step {
+    match step {
         Step::Revert { .. } => "the revert of the culprit at the newer end".into(),
         Step::Plan { rev, .. }
         | Step::Skip { rev, .. }
         | Step::Build { rev }
         | Step::Trials { rev, .. } => {
-            let (rev, purpose) = (*rev, purpose(fold, &step));
+            let (rev, purpose) = (*rev, purpose(fold, step));
             if purpose == Some(Purpose::Revert) {
                 return "trials of the revert of the culprit at the newer end".into();
             }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use vmbisect::history::{CommitId, Find};
 use vmbisect::import::{JUDGED, Word};
 use vmbisect::report::{Contradiction, TitleReport, contradictions, percent, titles};
-use vmbisect::search::{Tally, WhyNot};
-use vmbisect::session::Tried;
+use vmbisect::search::{Tally, Verdict, WhyNot};
+use vmbisect::session::{Step, Tried};
 use vmbisect::trial::Target;
 
 use super::evidence::{Evidence, Order};
@@ -77,6 +77,7 @@ impl Replayed {
     pub(super) fn new(evidence: &Evidence) -> Replayed {
         let fold = &evidence.fold;
         let belief = fold.belief();
+        let step = fold.next();
         let of =
             |commit, probability| Remaining { commit, title: evidence.title(commit), probability };
         let id = |rev| fold.candidates().id(rev);
@@ -95,7 +96,7 @@ impl Replayed {
             let commit = id(rev).filter(|commit| evidence.is_named(*commit))?;
             Some(of(commit, probability))
         };
-        let known = next::culprit(fold).filter(|_| evidence.is_counted);
+        let known = next::culprit(fold, &step).filter(|_| evidence.is_counted);
         let culprit = known.as_ref().and_then(|(rev, _)| {
             let commit = id(*rev).filter(|commit| evidence.is_named(*commit))?;
             Some(of(commit, belief.probability(*rev)))
@@ -114,7 +115,7 @@ impl Replayed {
                 let rev = fold.candidates().rev(blamed);
                 of(blamed, rev.map_or(0.0, |rev| belief.probability(rev)))
             }),
-            why_not: culprit.is_none().then(|| why_not(evidence, best())),
+            why_not: culprit.is_none().then(|| why_not(evidence, &step, best())),
             unconfirmed: unconfirmed.into_iter().filter_map(id).collect(),
             named: culprit,
             best: best(),
@@ -130,7 +131,7 @@ impl Replayed {
                 .filter(|it| about(it).into_iter().all(|commit| !evidence.is_judged(commit)))
                 .collect(),
             conflicts,
-            next: next::describe(evidence),
+            next: next::describe(evidence, &step),
         }
     }
 }
@@ -180,7 +181,7 @@ fn tested(evidence: &Evidence, conflicts: &[Conflict]) -> Vec<Tested> {
 }
 
 /// Why no commit can be named.
-fn why_not(evidence: &Evidence, best: Option<Remaining>) -> String {
+fn why_not(evidence: &Evidence, step: &Step, best: Option<Remaining>) -> String {
     if !evidence.is_counted {
         return "the log does not say how many commits lie between those it tests; --repo DIR knows"
             .into();
@@ -191,7 +192,11 @@ fn why_not(evidence: &Evidence, best: Option<Remaining>) -> String {
             Find::Cause => ("that it shows it", "do not"),
             Find::Fix => ("that it shows it no more", "do"),
         };
-        let but = match next::undecided(&evidence.fold) {
+        let undecided = match step {
+            Step::Done(Verdict::Undecided { why, .. }) => Some(*why),
+            _ => None,
+        };
+        let but = match undecided {
             Some(WhyNot::Contradicted) => {
                 "what was seen of it, or of a parent of it, speaks against it".into()
             }
