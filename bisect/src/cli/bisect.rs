@@ -21,7 +21,7 @@ use self::begun::Begun;
 use self::target::TargetArgs;
 use super::args::{KernelArgs, LauncherArgs, MachineArgs, WorkloadArgs};
 use super::interrupt::{cancel_on_signals, interrupted};
-use super::{Output, WithHint};
+use super::{Output, WithHint, told};
 
 /// Finds the commit that brought in a crash: builds and boots revisions between a good and a bad
 /// one, and weighs what their trials show until one commit is likely enough to be the culprit.
@@ -257,13 +257,4 @@ fn unless_interrupted<T>(result: anyhow::Result<T>) -> anyhow::Result<Option<T>>
         },
         done => done.map(Some),
     }
-}
-
-/// Adds the hint that an error has.
-fn told<T, E>(result: Result<T, E>, hint: impl Fn(&E) -> String) -> anyhow::Result<T>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let hint = result.as_ref().err().map(hint).unwrap_or_default();
-    result.hint(hint)
 }

@@ -36,6 +36,18 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
     }
 }
 
+/// Adds the hint that an error has.
+pub(crate) fn told<T, E, H>(result: Result<T, E>, hint: impl Fn(&E) -> H) -> anyhow::Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+    H: Into<String>,
+{
+    result.or_else(|error| {
+        let hint = hint(&error);
+        Err(error).hint(hint)
+    })
+}
+
 /// The error of this kind that it is or that caused it.
 pub(crate) fn find<E: std::error::Error + Send + Sync + 'static>(
     error: &anyhow::Error,

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use error::WithHint;
+pub(crate) use error::{WithHint, told};
 pub(crate) use output::Output;
 
 /// Finds the commit that broke a Linux kernel: builds candidates, boots each in a virtual machine

@@ -19,7 +19,7 @@ use vmbisect::simulate::{
 
 use self::suspicion::Worth;
 use super::interrupt::{cancel_on_signals, interrupted};
-use super::{Output, WithHint};
+use super::{Output, told};
 
 /// Bisects simulated bugs whose culprit is known, and says how often each rule finds it and what
 /// that takes. No kernel is built and no machine is started.
@@ -277,9 +277,15 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
             ));
         };
         let mut on_rules = |done| on_done("", done);
-        let scores = hinted(simulate(&setting, &rules, args.runs, jobs, &cancel, &mut on_rules))?;
+        let scores = told(
+            simulate(&setting, &rules, args.runs, jobs, &cancel, &mut on_rules),
+            SimulateError::hint,
+        )?;
         let suspicion = match rules.contains(&Rule::Ours) {
-            true => hinted(Worth::find(&setting, args.runs, jobs, &cancel, &mut on_done))?,
+            true => told(
+                Worth::find(&setting, args.runs, jobs, &cancel, &mut on_done),
+                SimulateError::hint,
+            )?,
             false => None,
         };
         let least = least_trials(
@@ -326,11 +332,14 @@ impl Args {
                 share => Shape::Merges { candidates, share, below: self.below },
             });
         };
-        let history = told(History::open(repo))?;
-        let good: Vec<CommitId> =
-            self.good.iter().map(|name| told(history.resolve(name))).collect::<Result<_, _>>()?;
-        let bad = told(history.resolve(&self.bad))?;
-        let candidates = told(history.candidates(&good, bad))?;
+        let history = told(History::open(repo), HistoryError::hint)?;
+        let good: Vec<CommitId> = self
+            .good
+            .iter()
+            .map(|name| told(history.resolve(name), HistoryError::hint))
+            .collect::<Result<_, _>>()?;
+        let bad = told(history.resolve(&self.bad), HistoryError::hint)?;
+        let candidates = told(history.candidates(&good, bad), HistoryError::hint)?;
         if candidates.is_empty() {
             bail!("there are no commits between the good and the bad revision");
         }
@@ -379,16 +388,6 @@ impl Args {
             seed: self.seed,
         }
     }
-}
-
-fn hinted<T>(result: Result<T, SimulateError>) -> anyhow::Result<T> {
-    let hint = result.as_ref().err().map(SimulateError::hint).unwrap_or_default();
-    result.hint(hint)
-}
-
-fn told<T>(result: Result<T, HistoryError>) -> anyhow::Result<T> {
-    let hint = result.as_ref().err().map(HistoryError::hint).unwrap_or_default();
-    result.hint(hint)
 }
 
 fn print(simulated: &Simulated, output: &Output) {

@@ -208,9 +208,10 @@ impl Begun {
             releases = Some(told(left, HistoryError::hint)?);
         }
         for record in &self.records {
-            told(fold.apply(record), |_| {
-                "the journal was begun with other revisions: begin anew with --state DIR".into()
-            })?;
+            told(
+                fold.apply(record),
+                |_| "the journal was begun with other revisions: begin anew with --state DIR",
+            )?;
         }
         let mut progress = Progress::new(output, &self.history, &fold);
         let mut session = Session {

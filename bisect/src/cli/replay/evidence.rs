@@ -16,7 +16,7 @@ use vmbisect::trial::Target;
 
 use super::Args;
 use crate::cli::bisect::{Asked, good_ends};
-use crate::cli::{Output, WithHint};
+use crate::cli::{Output, WithHint, told};
 
 /// The confidence, where neither the command line nor the session says another.
 const CONFIDENCE: f64 = 0.95;
@@ -153,7 +153,8 @@ impl Evidence {
         let hint = read.as_ref().err().map(JournalError::hint).unwrap_or_default();
         let (mut header, mut records) = read.hint(hint)?;
         let history = open(args.repo.as_deref().unwrap_or(&header.repo))?;
-        let rewritten = told(Rewritten::follow(&history, &mut header, &mut records))?;
+        let rewritten =
+            told(Rewritten::follow(&history, &mut header, &mut records), HistoryError::hint)?;
         rewritten.notes().iter().for_each(|note| output.note(note));
         let target = asked(args).unwrap_or_else(|| header.target.clone());
         header.confidence = args.confidence.unwrap_or(header.confidence);
@@ -170,7 +171,7 @@ impl Evidence {
             records = retarget(records, &header.target, &target);
         }
         let (older, newer) = header.find.range(&good_ends(&header, &records), header.bad);
-        let candidates = told(history.candidates(&older, newer))?;
+        let candidates = told(history.candidates(&older, newer), HistoryError::hint)?;
         let hints = as_begun.hints(&history).unwrap_or_else(|error| {
             output.note(format!("what it was told to suspect is left out: {error:#}"));
             Hints::default()
@@ -253,7 +254,7 @@ fn from_repository(
         .commits()
         .filter_map(|commit| Some((commit, log.titles.get(&commit)?.clone())))
         .collect();
-    let names = told(history.found_again(&titles))?;
+    let names = told(history.found_again(&titles), HistoryError::hint)?;
     for (lost, found) in &names {
         output.note(format!(
             "{} is not in the repository; {} has the same title and stands for it",
@@ -264,16 +265,11 @@ fn from_repository(
     log.rename(&names);
     let newer = log.bad.context("the log has no bad end")?;
     for &end in log.good.iter().chain([&newer]) {
-        told(history.resolve(&end.to_string()))?;
+        told(history.resolve(&end.to_string()), HistoryError::hint)?;
     }
-    Ok(told(history.range(Find::Cause, &log.good, newer))?.candidates)
+    Ok(told(history.range(Find::Cause, &log.good, newer), HistoryError::hint)?.candidates)
 }
 
 fn open(repo: &Path) -> anyhow::Result<History> {
-    told(History::open(repo))
-}
-
-fn told<T>(result: Result<T, HistoryError>) -> anyhow::Result<T> {
-    let hint = result.as_ref().err().map(HistoryError::hint).unwrap_or_default();
-    result.hint(hint)
+    told(History::open(repo), HistoryError::hint)
 }
