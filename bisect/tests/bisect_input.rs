@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use git2::{Repository, Signature};
 use rustix::process::{Pid, Signal, kill_process};
 use vmbisect::history::{CommitId, Find};
-use vmbisect::journal::{Event, Header, Journal};
+use vmbisect::journal::{Event, Header, Journal, Resumption};
 use vmbisect::trial::Target;
 
 /// Four commits in a line, the last of them HEAD.
@@ -154,7 +154,7 @@ fn a_journal_that_somebody_else_is_at_work_on() {
         config: String::new(),
     };
     let mut journal = Journal::create(&state, &header).unwrap();
-    journal.append(Event::Resumed).unwrap();
+    journal.append(Event::Resumed(Resumption::default())).unwrap();
     let said = refused(dir.path(), &["--resume"]);
     assert!(said.contains("another vmbisect is at work") && said.contains("--state"), "{said}");
     // Nothing is started by this launcher before the first trial.

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)] // clippy knows only test functions themselves for tests
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::process::Command;
 
 use git2::{Oid, Repository, Signature, Time};
 use serde_json::Value;
 use vmbisect::history::{CommitId, Find};
-use vmbisect::journal::{Event, Header, Journal};
+use vmbisect::journal::{Event, Header, Journal, Resumption};
 use vmbisect::search::Purpose;
 use vmbisect::trial::{Outcome, Target};
 
@@ -203,6 +204,61 @@ fn the_suspects_of_one_title_are_not_those_of_another() {
     let remaining = answer_b["remaining"].as_array().unwrap();
     let probability = |at: usize| remaining[at]["probability"].as_f64().unwrap();
     assert!((0..3).all(|at| (probability(at) - probability(3)).abs() < 1e-6), "{answer_b:#}");
+}
+
+#[test]
+fn what_a_resumption_says_anew_holds_from_then_on() {
+    let room = tempfile::tempdir().unwrap();
+    let (repo, moved) = (room.path().join("repo"), room.path().join("moved"));
+    let line = repository(&repo, "");
+    let dir = room.path().join("state");
+    let state = dir.to_str().unwrap();
+    let bisect = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vmbisect"));
+        command.args(["bisect", "--state", state]).args(arguments).current_dir(room.path());
+        let output = command.env("VMBISECT_CACHE", room.path().join("cache")).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let next = || {
+        let (status, answer) = answer(&[state]);
+        (status, answer["next"].as_str().unwrap().to_owned())
+    };
+    let try_each = |tries: &[(usize, Option<&str>)]| {
+        let (mut journal, ..) = Journal::open(&dir).unwrap();
+        for &(at, shows) in tries {
+            trials(&mut journal, line[at], shows, 8);
+        }
+    };
+    let ends = ["--good", &line[0].to_string(), "--bad", &line[9].to_string()];
+    let sought = ["--repo", "repo", "--crash", "WARNING in a", "--tinyconfig"];
+    let limited = ["--launcher", "command:false", "--max-trials", "200"];
+    // It gets as far as the first build, of something that is no kernel.
+    let (status, said) = bisect(&[&ends[..], &sought, &limited].concat());
+    assert!(status == 2 && said.contains("not a Linux source tree"), "{said}");
+    let shown = Some("WARNING in a");
+    try_each(&[(9, shown), (0, None), (5, None)]);
+    let (_, more) = next();
+    assert!(more.contains("commit 7"), "{more}");
+
+    let limit = (1, "as far as allowed".to_owned());
+    for anew in [&["--resume", "--max-trials", "24"][..], &["--resume"]] {
+        let (status, said) = bisect(anew);
+        assert_eq!((status, next()), (1, limit.clone()), "{said}");
+    }
+    try_each(&[(6, shown), (5, None), (6, shown), (0, None)]);
+    let known = (0, "nothing, the culprit is known".to_owned());
+    std::fs::rename(&repo, &moved).unwrap();
+    for anew in [&["--resume", "--repo", "moved"][..], &["--resume"]] {
+        let (status, said) = bisect(anew);
+        assert_eq!((status, next()), (0, known.clone()), "{said}");
+    }
+    let anew = Resumption { max_trials: NonZeroU64::new(200), revert: true, repo: None };
+    let (mut journal, ..) = Journal::open(&dir).unwrap();
+    journal.append(Event::Resumed(anew.clone())).unwrap();
+    assert_eq!(next(), (0, "the revert of the culprit at the newer end".into()));
+    journal.append(Event::Resumed(Resumption::default())).unwrap();
+    let (_, records) = Journal::read(&dir).unwrap();
+    assert_eq!(Resumption::held(&records), Resumption { repo: Some(moved), ..anew });
 }
 
 #[test]

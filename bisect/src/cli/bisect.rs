@@ -77,8 +77,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", help_heading = "Session")]
     pub(crate) state: Option<PathBuf>,
 
-    /// Go on with the bisection in the state directory, as it was begun; in another repository, if
-    /// --repo names one
+    /// Go on with the bisection in the state directory, as it was begun; what --max-trials, --revert
+    /// and --repo (where the repository is now) say anew holds from then on
     #[arg(long, help_heading = "Session")]
     pub(crate) resume: bool,
 

@@ -1,6 +1,7 @@
 //! The lines of a journal.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,39 @@ pub struct Record {
     pub event: Event,
 }
 
+/// What is said anew as a bisection goes on. It holds from then on; the rest is as it was begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumption {
+    /// Stop after this many trials, those before counted; `None` leaves the limit as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_trials: Option<NonZeroU64>,
+    /// Whether the answer is to be reverted in the end, which it is also if it was to be before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revert: bool,
+    /// Where the repository is now; `None` where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<PathBuf>,
+}
+
+impl Resumption {
+    /// What holds of all that was said anew.
+    pub fn held(records: &[Record]) -> Resumption {
+        records.iter().fold(Resumption::default(), |held, record| match &record.event {
+            Event::Resumed(later) => held.then(later),
+            _ => held,
+        })
+    }
+
+    /// What holds of this one and a later one.
+    pub fn then(self, later: &Resumption) -> Resumption {
+        Resumption {
+            max_trials: later.max_trials.or(self.max_trials),
+            revert: later.revert || self.revert,
+            repo: later.repo.clone().or(self.repo),
+        }
+    }
+}
+
 /// What the host was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,7 +107,7 @@ pub enum Stage {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The bisection went on after an interruption.
-    Resumed,
+    Resumed(Resumption),
     /// No good revision was given, and this release is taken for one until it shows the bug.
     Good {
         /// The commit.
@@ -204,7 +238,7 @@ impl Event {
             Event::Favoured { commits, .. }
             | Event::Inert { commits }
             | Event::NotInert { commits } => commits.iter_mut().collect(),
-            Event::Resumed => Vec::new(),
+            Event::Resumed(_) => Vec::new(),
         }
     }
 
@@ -216,7 +250,7 @@ impl Event {
             | Event::Built { commit, .. }
             | Event::BuildFailed { commit, .. }
             | Event::Trial { commit, .. } => Some(*commit),
-            Event::Resumed
+            Event::Resumed(_)
             | Event::Good { .. }
             | Event::Favoured { .. }
             | Event::Inert { .. }

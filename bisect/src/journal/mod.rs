@@ -10,6 +10,6 @@ mod file;
 mod rename;
 
 pub use error::JournalError;
-pub use event::{Event, Header, Record, Stage};
+pub use event::{Event, Header, Record, Resumption, Stage};
 pub use file::{Journal, now_ms};
 pub use rename::{rename, titles};

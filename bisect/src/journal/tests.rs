@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::Journal;
 use crate::history::{CommitId, Find};
-use crate::journal::{Event, Header, JournalError, Record};
+use crate::journal::{Event, Header, JournalError, Record, Resumption};
 use crate::trial::{Outcome, Target};
 
 fn header() -> Header {
@@ -50,7 +50,10 @@ fn cut_at_every_byte_it_holds_the_whole_records_before() {
     let mut journal = Journal::create(dir.path(), &header()).unwrap();
     let mut ends = vec![journal.length as usize];
     let inert = [Event::Inert { commits: vec![id()] }, Event::NotInert { commits: vec![id()] }];
-    let all: Vec<Event> = (0..3).map(trial).chain(inert).collect();
+    let max_trials = std::num::NonZeroU64::new(7);
+    let anew = Resumption { max_trials, revert: true, repo: Some("/moved".into()) };
+    let resumed = [Event::Resumed(Resumption::default()), Event::Resumed(anew)];
+    let all: Vec<Event> = (0..3).map(trial).chain(inert).chain(resumed).collect();
     for event in &all {
         journal.append(event.clone()).unwrap();
         ends.push(journal.length as usize);

@@ -39,7 +39,7 @@ fn is_conclusion(event: &Event) -> bool {
         | Event::Skipped { .. }
         | Event::Reverted { .. } => true,
         // A release that was picked is an end of the range for any title.
-        Event::Resumed
+        Event::Resumed(_)
         | Event::Good { .. }
         | Event::Inert { .. }
         | Event::NotInert { .. }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use vmbisect::history::{Candidates, CommitId, History, HistoryError};
-use vmbisect::journal::{Event, Header, Record};
+use vmbisect::journal::{Event, Header, Record, Resumption};
 use vmbisect::search::{Limits, Model};
 use vmbisect::session::{Fold, Hints};
 
@@ -23,13 +23,16 @@ pub(in crate::cli) struct Asked {
 }
 
 impl Args {
-    /// The arguments of the command line that a bisection was begun with; `None` if this program
-    /// does not know them.
-    pub(super) fn begun(header: &Header) -> Option<Args> {
-        match Cli::try_parse_from(&header.arguments).ok()?.command {
-            Command::Bisect(args) => Some(*args),
-            _ => None,
-        }
+    /// The arguments of the command line that a bisection was begun with, and what was said anew
+    /// since; `None` if this program does not know them.
+    pub(super) fn held(header: &Header, anew: &Resumption) -> Option<Args> {
+        let Command::Bisect(mut args) = Cli::try_parse_from(&header.arguments).ok()?.command else {
+            return None;
+        };
+        args.max_trials = anew.max_trials.or(args.max_trials);
+        args.revert |= anew.revert;
+        args.kernel.repo = anew.repo.clone().or(args.kernel.repo);
+        Some(*args)
     }
 
     pub(super) fn asked(&self) -> Asked {
@@ -48,10 +51,10 @@ impl Args {
 }
 
 impl Asked {
-    /// What the one was asked for whose journal this is the first line of; `None` if this program
+    /// What the one was asked for last whose journal begins with this line; `None` if this program
     /// does not know its command line.
-    pub(in crate::cli) fn of(header: &Header) -> Option<Asked> {
-        Args::begun(header).map(|args| args.asked())
+    pub(in crate::cli) fn of(header: &Header, anew: &Resumption) -> Option<Asked> {
+        Args::held(header, anew).map(|args| args.asked())
     }
 
     /// The same, of another title: what was suspected of the one says nothing of the other, and

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use vmbisect::cancel::Cancel;
 use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError, Release};
-use vmbisect::journal::{Event, Header, Journal, JournalError, Record, now_ms};
+use vmbisect::journal::{Event, Header, Journal, JournalError, Record, Resumption, now_ms};
 use vmbisect::kernel::Builder;
 use vmbisect::report::{self, Report};
 use vmbisect::session::{Releases, Rewritten, Session, SessionError};
@@ -120,31 +120,24 @@ impl Begun {
         let opened = told(Journal::open(state), JournalError::hint)?;
         let (mut journal, mut header, mut records) = opened;
         let moved = args.kernel.repo.as_deref().map(std::path::absolute).transpose()?;
+        let anew = Resumption { max_trials: args.max_trials, revert: args.revert, repo: moved };
+        let held = Resumption::held(&records).then(&anew);
         std::env::set_current_dir(&header.directory)
             .with_context(|| format!("can't enter {}", header.directory.display()))
             .hint("paths on the command line that began this bisection start from there")?;
-        let mut args = match Args::begun(&header) {
-            Some(begun) => {
-                let revert = args.revert || begun.revert;
-                Args { max_trials: args.max_trials.or(begun.max_trials), revert, ..begun }
-            }
-            None => {
-                let (dir, version) = (state.display(), &header.vmbisect);
-                return Err(anyhow!("this program does not know the command that began {dir}"))
-                    .hint(format!(
-                        "go on with vmbisect {version}, which began it, or begin anew with --state \
-                         DIR"
-                    ));
-            }
+        let Some(args) = Args::held(&header, &held) else {
+            let (dir, version) = (state.display(), &header.vmbisect);
+            return Err(anyhow!("this program does not know the command that began {dir}")).hint(
+                format!(
+                    "go on with vmbisect {version}, which began it, or begin anew with --state DIR"
+                ),
+            );
         };
         if args.kernel.build_config()?.key() != header.config {
             return Err(anyhow!("the kernel configuration is not what it was at the start"))
                 .hint("what was measured does not hold for it: begin anew with --state DIR");
         }
-        if let Some(moved) = moved {
-            header.repo.clone_from(&moved);
-            args.kernel.repo = Some(moved);
-        }
+        header.repo = held.repo.unwrap_or(header.repo);
         let history = told(History::open(&header.repo), HistoryError::hint)?.with_cancel(cancel);
         let rewritten = Rewritten::follow(&history, &mut header, &mut records);
         told(rewritten, HistoryError::hint)?.notes().iter().for_each(|note| output.note(note));
@@ -154,7 +147,7 @@ impl Begun {
         let archive = if initramfs.exists() { None } else { Some(args.workload.prepare()?) };
         let builder = args.kernel.builder()?;
         let selected = args.launcher.select(output)?;
-        let resumed = told(journal.append(Event::Resumed), JournalError::hint)?;
+        let resumed = told(journal.append(Event::Resumed(anew)), JournalError::hint)?;
         output.note(format!("going on after {} recorded events", records.len()));
         let records = records.into_iter().chain([resumed]).collect();
         let begun = Begun {

@@ -173,7 +173,7 @@ impl<'a> Progress<'a> {
             Event::Favoured { .. }
             | Event::Inert { .. }
             | Event::Planned { .. }
-            | Event::Resumed => {}
+            | Event::Resumed(_) => {}
         }
     }
 

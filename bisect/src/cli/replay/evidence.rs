@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde::Serialize;
 use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError};
 use vmbisect::import::{BisectLog, Weighing, Word, implied_order, parse};
-use vmbisect::journal::{Event, Journal, JournalError, Record};
+use vmbisect::journal::{Event, Journal, JournalError, Record, Resumption};
 use vmbisect::search::{Limits, Model};
 use vmbisect::session::{Fold, Hints, Rewritten, Step, retarget};
 use vmbisect::trial::Target;
@@ -152,13 +152,15 @@ impl Evidence {
         let read = Journal::read(&args.log);
         let hint = read.as_ref().err().map(JournalError::hint).unwrap_or_default();
         let (mut header, mut records) = read.hint(hint)?;
-        let history = open(args.repo.as_deref().unwrap_or(&header.repo))?;
+        let anew = Resumption::held(&records);
+        header.repo = args.repo.clone().or(anew.repo.clone()).unwrap_or(header.repo);
+        let history = open(&header.repo)?;
         let rewritten =
             told(Rewritten::follow(&history, &mut header, &mut records), HistoryError::hint)?;
         rewritten.notes().iter().for_each(|note| output.note(note));
         let target = asked(args).unwrap_or_else(|| header.target.clone());
         header.confidence = args.confidence.unwrap_or(header.confidence);
-        let mut as_begun = Asked::of(&header).unwrap_or_else(|| {
+        let mut as_asked = Asked::of(&header, &anew).unwrap_or_else(|| {
             output.note(
                 "this program does not know the command that began it: what it was told to \
                  suspect, and its limits, are left out",
@@ -167,16 +169,16 @@ impl Evidence {
         });
         let machines = machines(&records);
         if target != header.target {
-            as_begun = as_begun.of_another_title();
+            as_asked = as_asked.of_another_title();
             records = retarget(records, &header.target, &target);
         }
         let (older, newer) = header.find.range(&good_ends(&header, &records), header.bad);
         let candidates = told(history.candidates(&older, newer), HistoryError::hint)?;
-        let hints = as_begun.hints(&history).unwrap_or_else(|error| {
+        let hints = as_asked.hints(&history).unwrap_or_else(|error| {
             output.note(format!("what it was told to suspect is left out: {error:#}"));
             Hints::default()
         });
-        let mut fold = as_begun.fold(&header, &history, &hints, candidates, machines)?;
+        let mut fold = as_asked.fold(&header, &history, &hints, candidates, machines)?;
         for record in &records {
             if let Err(error) = fold.apply(record) {
                 output.note(format!("left out: {error}"));

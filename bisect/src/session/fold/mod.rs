@@ -151,7 +151,7 @@ impl Fold {
             return self.apply_reverted(&record.event, elapsed);
         }
         match &record.event {
-            Event::Resumed => {
+            Event::Resumed(_) => {
                 // Whoever resumes has seen to the host.
                 self.host_failures = 0;
             }

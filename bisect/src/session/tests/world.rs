@@ -10,7 +10,7 @@ use git2::{Oid, Repository, Signature, Time};
 
 use crate::cancel::Cancel;
 use crate::history::{CommitId, Find, History};
-use crate::journal::{Event, Header, Journal, JournalError};
+use crate::journal::{Event, Header, Journal, JournalError, Resumption};
 use crate::kernel::{BuildError, Dependencies};
 use crate::search::{Limits, Model, Verdict};
 use crate::session::{Build, BuildFault, BuildOutcome, Fold, Hints, Session, SessionError};
@@ -268,7 +268,7 @@ pub(super) fn run(tree: &Tree, world: &World, state: &Path) -> Ended {
             for record in &records {
                 fold.apply(record).unwrap();
             }
-            fold.apply(&journal.append(Event::Resumed).unwrap()).unwrap();
+            fold.apply(&journal.append(Event::Resumed(Resumption::default())).unwrap()).unwrap();
             journal
         }
         Err(JournalError::Missing { .. }) => Journal::create(state, &header(tree)).unwrap(),
@@ -310,7 +310,7 @@ pub(super) fn culprit(tree: &Tree, ended: &Ended) -> String {
 /// The events of a journal, but for what differs from run to run.
 pub(super) fn events(state: &Path) -> Vec<Event> {
     let (_, _, records) = Journal::open(state).unwrap();
-    let keep = |event: &Event| !matches!(event, Event::Resumed);
+    let keep = |event: &Event| !matches!(event, Event::Resumed(_));
     let still = |mut event: Event| {
         if let Event::Built { image, .. } = &mut event {
             image.clear();
