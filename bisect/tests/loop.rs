@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -131,7 +133,9 @@ fn consoles_are_kept_without_being_asked_for_unless_they_are_not_wanted() {
     let (scripted, _, result) = Scripted::new(&answers).run(&["--runs", "4", "--jobs", "1"]);
     let kept = PathBuf::from(result["consoles"].as_str().unwrap());
     assert!(kept.starts_with(scripted.directory.path().join("cache/loops")), "{result:#}");
-    assert_eq!(kept.read_dir().unwrap().count(), 2, "{result:#}");
+    let is_console = |name: &PathBuf| name.extension().is_some_and(|kind| kind == "log");
+    let files = kept.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(files.filter(is_console).count(), 2, "{result:#}");
 
     let nothing = |arguments: &[&str], answers: &str| {
         let (scripted, _, result) = Scripted::new(answers).run(arguments);
@@ -140,6 +144,20 @@ fn consoles_are_kept_without_being_asked_for_unless_they_are_not_wanted() {
     };
     nothing(&["--runs", "2", "--jobs", "1", "--no-keep"], &answers);
     nothing(&["--runs", "1", "--jobs", "1"], &answers);
+
+    // Those of earlier loops are not kept for ever.
+    let mut scripted = Scripted::new(&answers);
+    let loops = scripted.directory.path().join("cache/loops");
+    let old = loops.join("20200101-000000-1");
+    std::fs::create_dir_all(&old).unwrap();
+    File::create(old.join("000001-BUG.log")).unwrap().set_len((1 << 30) + 1).unwrap();
+    File::open(&old).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    scripted.command.args(["--runs", "2", "--jobs", "1"]);
+    let (_scripted, output, result) = scripted.run(&[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the newest 1024 MiB; earlier loops removed there: 1"), "{stderr}");
+    assert_eq!(loops.read_dir().unwrap().count(), 1, "{result:#}");
+    assert!(!old.exists());
 
     // Where there is no room for what nobody asked for, the loop goes on without.
     let mut scripted = Scripted::new(&answers);

@@ -1,6 +1,7 @@
 //! `vmbisect loop`.
 
 mod keep;
+mod own;
 mod show;
 
 use std::num::NonZeroUsize;
@@ -69,7 +70,8 @@ pub(crate) struct Args {
     accept_family: bool,
 
     /// Keep the console of every run that shows something, as a file in this directory [default: one
-    /// for this loop in the directory loops of the cache, which the result names]
+    /// for this loop in the directory loops of the cache, which the result names; it holds 1 GiB, and
+    /// of those of earlier loops the newest stay, 1 GiB together]
     #[arg(long, value_name = "DIR", help_heading = "Loop")]
     keep: Option<PathBuf>,
 
@@ -114,7 +116,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let cancel = cancel_on_signals()?;
     let (job, _room) =
         prepare(&args.image, args.vmlinux.as_deref(), &args.workload, &args.machine)?;
-    let mut keep = args.keep()?;
+    let mut keep = args.keep(output)?;
     let launcher = args.launcher.select(output)?.launcher;
     let jobs = launcher.capacity(args.machine.memory, args.overcommit, &cancel);
     let jobs = NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN);
@@ -171,11 +173,22 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
-    fn keep(&self) -> anyhow::Result<Option<Keep>> {
+    fn keep(&self, output: &Output) -> anyhow::Result<Option<Keep>> {
         Ok(match &self.keep {
             _ if self.no_keep => None,
             Some(directory) => Some(Keep::new(directory)?),
-            None => Some(Keep::below(&vmbisect::cache::dir().join("loops"))),
+            None => {
+                let parent = vmbisect::cache::dir().join("loops");
+                let removed = own::tidy(&parent, own::LIMIT);
+                if removed > 0 {
+                    output.note(format!(
+                        "{} keeps the newest {} MiB; earlier loops removed there: {removed}",
+                        parent.display(),
+                        own::LIMIT >> 20
+                    ));
+                }
+                Some(Keep::below(&parent, own::LIMIT))
+            }
         })
     }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::source::Revision;
 use super::{BuildError, BuildFailure, Built, Dependencies, Image};
+use crate::cache::{Evictable, bytes_of, evict};
 
 const ENTRY: &str = "entry.json";
 const IMAGE: &str = "bzImage";
@@ -174,27 +175,14 @@ impl Store {
                 }
                 continue;
             }
-            let size = size_of(&path);
-            total = total.saturating_add(size);
+            let bytes = bytes_of(&path);
+            total = total.saturating_add(bytes);
             if name != keep && age > FRESH {
-                used.push((modified, path, size));
+                used.push(Evictable { used: modified, path, bytes });
             }
         }
-        used.sort();
-        for (_, path, size) in used {
-            if total <= self.limit {
-                break;
-            }
-            if fs::remove_dir_all(&path).is_ok() {
-                total = total.saturating_sub(size);
-            }
-        }
+        evict(used, total, self.limit, |path| fs::remove_dir_all(path).is_ok());
     }
-}
-
-fn size_of(dir: &Path) -> u64 {
-    let Ok(entries) = dir.read_dir() else { return 0 };
-    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }
 
 fn remove(dir: &Path) -> io::Result<()> {

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use vmbisect::lock::Locked;
 
+use super::own;
 use crate::cli::WithHint;
 
 /// Longest part of a title in a file's name.
@@ -14,27 +16,43 @@ const LONGEST: usize = 80;
 pub(super) struct Keep {
     directory: PathBuf,
     used: bool,
+    own: Option<Own>,
+}
+
+/// What is to be known of a directory that nobody named.
+struct Own {
+    /// Bytes that there is room for.
+    room: u64,
+    lock: Option<Locked>,
 }
 
 impl Keep {
     /// In the directory that the user names, which is made if it is not there.
     pub(super) fn new(directory: &Path) -> anyhow::Result<Keep> {
         make(directory)?;
-        Ok(Keep { directory: directory.to_owned(), used: false })
+        Ok(Keep { directory: directory.to_owned(), used: false, own: None })
     }
 
-    /// In a directory of its own for this loop, below `parent`. It is made when there is something to
-    /// keep.
-    pub(super) fn below(parent: &Path) -> Keep {
-        let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S");
-        let directory = parent.join(format!("{now}-{}", std::process::id()));
-        Keep { directory, used: false }
+    /// In a directory of its own for this loop, below `parent`, which holds so many bytes. It is made
+    /// when there is something to keep.
+    pub(super) fn below(parent: &Path, room: u64) -> Keep {
+        let own = Own { room, lock: None };
+        Keep { directory: own::below(parent), used: false, own: Some(own) }
     }
 
     /// Keeps the console of a run; one of the same name, which an earlier loop left, is replaced.
     pub(super) fn console(&mut self, run: u64, title: &str, console: &str) -> anyhow::Result<()> {
+        let bytes = console.len() as u64;
+        if self.own.as_ref().is_some_and(|own| own.room < bytes) {
+            return Err(anyhow!("those of this loop take {} MiB already", own::LIMIT >> 20))
+                .hint("name a directory with --keep, where there is no limit");
+        }
         if !self.used {
             make(&self.directory)?;
+        }
+        if let Some(own) = &mut self.own {
+            own.lock = own.lock.take().or_else(|| own::hold(&self.directory));
+            own.room -= bytes;
         }
         let path = self.directory.join(file_name(run, title));
         fs::write(&path, console)
@@ -65,7 +83,7 @@ fn file_name(run: u64, title: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Keep, file_name};
+    use super::{Keep, file_name, own};
 
     #[test]
     fn a_title_can_not_lead_elsewhere() {
@@ -92,11 +110,15 @@ mod tests {
     #[test]
     fn a_loop_in_which_nothing_shows_leaves_no_directory() {
         let parent = tempfile::tempdir().unwrap();
-        let mut keep = Keep::below(parent.path());
+        let mut keep = Keep::below(parent.path(), 6);
         assert_eq!((parent.path().read_dir().unwrap().count(), keep.used()), (0, None));
         keep.console(1, "BUG: x", "one\n").unwrap();
         let own = keep.used().unwrap();
         assert_eq!(own.parent(), Some(parent.path()));
-        assert_eq!(own.read_dir().unwrap().count(), 1);
+        assert!(own.join("000001-BUG--x.log").is_file());
+        // It is known that a loop runs in it, and it does not grow without end.
+        assert!(own::hold(own).is_none());
+        assert!(keep.console(2, "BUG: x", "one\n").is_err());
+        keep.console(3, "BUG: x", "1\n").unwrap();
     }
 }
