@@ -24,6 +24,7 @@ mod rng;
 pub mod search;
 pub mod session;
 pub mod simulate;
+mod source_path;
 pub mod symbols;
 pub mod temp;
 pub mod tools;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
@@ -26,6 +26,7 @@ use crate::queue::Queue;
 use crate::supervisor::Supervisor;
 use crate::sync::lock;
 use crate::vcpu::Vcpu;
+use crate::vm::give_memory;
 use crate::watch::{Awaited, PULSE};
 use crate::x86_64::boot_params::BootParams;
 use crate::x86_64::gdt::Segments;
@@ -87,7 +88,10 @@ pub(crate) fn make(
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(|source| StartError::Kvm { ioctl: "KVM_GET_SUPPORTED_CPUID", source })?;
     check_addresses(memory.guest(), &supported)?;
-    give_memory(&vm, memory.guest())?;
+    // SAFETY: it is only for the guest. Each vCPU, through which alone KVM touches it, keeps it for as
+    // long as it can run.
+    unsafe { give_memory(&vm, memory.guest()) }
+        .map_err(|source| StartError::Kvm { ioctl: "KVM_SET_USER_MEMORY_REGION", source })?;
 
     let hub = Arc::new(Hub::new().map_err(|source| StartError::Host { what: "an event", source })?);
     let agent = Arc::new(Agent::new(config.nonce.clone(), queue.clone(), start));
@@ -203,24 +207,6 @@ fn check_addresses(memory: &GuestMemoryMmap, supported: &CpuId) -> Result<(), St
         most: layout::HOLE + above_hole,
         what: "its physical addresses reach for",
     })
-}
-
-/// Makes the guest's memory known to KVM.
-fn give_memory(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), StartError> {
-    for (slot, region) in (0..).zip(memory.iter()) {
-        let region = kvm_userspace_memory_region {
-            slot,
-            flags: 0,
-            guest_phys_addr: region.start_addr().0,
-            memory_size: region.len(),
-            userspace_addr: region.as_ptr() as u64,
-        };
-        // SAFETY: the range is a mapping of this size that is only for the guest. Each vCPU, through
-        // which alone KVM touches it, keeps it as long as it can run.
-        unsafe { vm.set_user_memory_region(region) }
-            .map_err(|source| StartError::Kvm { ioctl: "KVM_SET_USER_MEMORY_REGION", source })?;
-    }
-    Ok(())
 }
 
 /// Also gives the memory that is the kernel's own.

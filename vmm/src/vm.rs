@@ -3,8 +3,11 @@
 use std::io;
 use std::thread;
 
-use kvm_bindings::{KVM_API_VERSION, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config};
+use kvm_bindings::{
+    KVM_API_VERSION, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{Kvm, VmFd};
+use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use crate::StartError;
 use crate::host::CAPABILITIES;
@@ -58,6 +61,28 @@ pub(crate) fn empty_vm(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
             other => return other,
         }
     }
+}
+
+/// Makes the guest's memory known to KVM.
+///
+/// # Safety
+/// The memory is only for the guest, and there for as long as a vCPU of the VM can run.
+pub(crate) unsafe fn give_memory(
+    vm: &VmFd,
+    memory: &GuestMemoryMmap,
+) -> Result<(), kvm_ioctls::Error> {
+    for (slot, region) in (0..).zip(memory.iter()) {
+        let region = kvm_userspace_memory_region {
+            slot,
+            flags: 0,
+            guest_phys_addr: region.start_addr().raw_value(),
+            memory_size: region.len(),
+            userspace_addr: region.as_ptr() as u64,
+        };
+        // SAFETY: the range is a mapping of this size, and the caller keeps it while KVM touches it.
+        unsafe { vm.set_user_memory_region(region) }?;
+    }
+    Ok(())
 }
 
 /// Closes a VM that has no vCPU any more. KVM takes some forty milliseconds for that, in which it waits

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::{blame, names::Names, report::Report};
+use crate::source_path::cleaned;
 
 /// Files that are passed over, as their functions are: helpers that do what they were told,
 /// dispatchers, and what finds and reports the bug. `*` at the end stands for any rest.
@@ -45,7 +46,7 @@ pub(super) fn files(report: &str) -> Vec<String> {
 /// The files that these lines name and that may be to blame.
 fn suspects<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
     let present = lines.filter(|line| !is_past(line));
-    present.filter_map(path).map(clean).filter(|path| !is_innocent(path))
+    present.filter_map(path).map(cleaned).filter(|path| !is_innocent(path))
 }
 
 /// The first `path/file.c:12` of a line, without a leading `./`.
@@ -78,24 +79,9 @@ fn is_past(line: &str) -> bool {
     ["#", "hardirqs last", "softirqs last", "Register "].iter().any(|start| line.starts_with(start))
 }
 
-/// A path without `..`: `arch/x86/kvm/../../../virt/kvm/x.c` is `virt/kvm/x.c`.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "." | "" => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{clean, files, is_innocent, path};
+    use super::{files, is_innocent, path};
 
     #[test]
     fn paths_in_lines() {
@@ -115,12 +101,6 @@ mod tests {
                       sys_i+0x3/0x4 net/socket.c:7\n\
                       hardirqs last  enabled at (3): x+0x1/0x2 mm/slub.c:1\n";
         assert_eq!(files(report), ["net/ipv4/tcp.c", "net/unix/af_unix.c"], "no helper's");
-    }
-
-    #[test]
-    fn paths_are_cleaned() {
-        assert_eq!(clean("./include/linux/mm.h"), "include/linux/mm.h");
-        assert_eq!(clean("arch/x86/kvm/../../../virt/kvm/x.c"), "virt/kvm/x.c");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use addr2line::Loader;
 
 use super::{Location, SymbolsError};
+use crate::source_path::cleaned;
 
 /// Functions that every kernel has, and where. The first of them that is found says where the tree
 /// was when it was built.
@@ -88,34 +89,5 @@ impl Lines {
         let path = cleaned(path);
         let top = self.top.as_deref().unwrap_or_default();
         path.strip_prefix(top).map(str::to_owned).unwrap_or(path)
-    }
-}
-
-/// A path without `.` and `..`, as far as that can be told without looking at the disk.
-fn cleaned(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "." => {}
-            "" if !parts.is_empty() => {}
-            ".." if parts.last().is_some_and(|last| !matches!(*last, "" | "..")) => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cleaned;
-
-    #[test]
-    fn paths_are_cleaned() {
-        assert_eq!(cleaned("/b/out/../linux/./lib/x.c"), "/b/linux/lib/x.c");
-        assert_eq!(cleaned("arch/x86/kvm/../../../virt/kvm/x.c"), "virt/kvm/x.c");
-        assert_eq!(cleaned("../x.c"), "../x.c");
-        assert_eq!(cleaned("/../x.c"), "/../x.c");
     }
 }

@@ -2,6 +2,11 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+#[path = "../../../vmm/tests/support/image.rs"]
+mod image;
+
+use image::{Segment, elf};
+
 /// An ELF "kernel" at 1 MiB that prints one line on the serial port and resets the machine.
 pub(crate) fn tiny_kernel() -> Vec<u8> {
     let mut code = print(b"hello\n");
@@ -38,25 +43,7 @@ fn print(text: &[u8]) -> Vec<u8> {
 
 /// An ELF executable at 1 MiB.
 fn kernel(code: &[u8]) -> Vec<u8> {
-    let (entry, offset, size) = (0x10_0000u64, 0x1000u64, code.len() as u64);
-    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    // ET_EXEC, EM_X86_64, EV_CURRENT.
-    elf.extend([2, 0, 62, 0, 1, 0, 0, 0]);
-    // e_entry, e_phoff, e_shoff.
-    for word in [entry, 64, 0] {
-        elf.extend(word.to_le_bytes());
-    }
-    // e_flags; e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx.
-    elf.extend([0; 4]);
-    for half in [64u16, 56, 1, 0, 0, 0] {
-        elf.extend(half.to_le_bytes());
-    }
-    // PT_LOAD, readable, writable, executable.
-    elf.extend([1, 0, 0, 0, 7, 0, 0, 0]);
-    for word in [offset, entry, entry, size, size, 0x1000] {
-        elf.extend(word.to_le_bytes());
-    }
-    elf.resize(0x1000, 0);
-    elf.extend(code);
-    elf
+    const CODE: u64 = 0x10_0000;
+    let segment = Segment { address: CODE, data: code.to_vec(), size: code.len() as u64 };
+    elf(CODE, &[segment])
 }

@@ -13,7 +13,9 @@ mod image_file;
 mod memory;
 
 use image_file::{BzImage, Segment, elf, elf32, stored};
-use memory::{Kind, Logger, NOTE, PRB};
+use memory::{
+    IN_INNER, IN_MIDDLE, IN_OUTER, Kind, Logger, NOTE, PRB, TEXT, code, code_symbols, put, put_orc,
+};
 
 /// An input and what it is called.
 pub(crate) struct Seed {
@@ -176,9 +178,7 @@ pub(crate) fn kernel_log() -> anyhow::Result<Vec<Seed>> {
             seeds.push(seed(name, &[&head, &logger.memory]));
         }
         let mut memory = kind.memory(0xc000);
-        let mut put = |at: u64, bytes: &[u8]| {
-            memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
-        };
+        let mut put = |at, bytes: &[u8]| put(&mut memory, at, bytes);
         let text = b"Linux version 4.9";
         let length = 16 + text.len().next_multiple_of(4);
         put(VARIABLES, &kind.pointer(kind.base() + BUFFER));
@@ -199,27 +199,17 @@ pub(crate) fn kernel_log() -> anyhow::Result<Vec<Seed>> {
 
 /// Stacks of every kind of kernel, with ORC tables, frame pointers, or neither.
 pub(crate) fn unwind() -> anyhow::Result<Vec<Seed>> {
-    const TEXT: u64 = 0x5000;
-    const IN_OUTER: u64 = TEXT + 0x16;
-    const IN_MIDDLE: u64 = TEXT + 0x108;
-    const IN_INNER: u64 = TEXT + 0x210;
-    const ADDRESSES: u64 = 0x6000;
-    const ENTRIES: u64 = 0x7000;
     const STACK_TOP: u64 = 0xa000;
     let mut seeds = Vec::new();
     for kind in Kind::ALL {
         let word = kind.word();
-        let mut memory = kind.memory(STACK_TOP as usize);
-        let mut put = |at: u64, bytes: &[u8]| {
-            memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
-        };
-        put(IN_OUTER - 5, &[0xe8, 0, 0, 0, 0]); // call
-        put(IN_MIDDLE - 2, &[0xff, 0xd0]); // call *%rax
+        let mut memory = code(kind, STACK_TOP as usize);
         // A frame each: the caller's frame pointer, and where to return to.
         let (inner, middle) = (STACK_TOP - 12 * word, STACK_TOP - 6 * word);
         for (frame, next, back) in [(inner, middle, IN_MIDDLE), (middle, 0, IN_OUTER)] {
-            put(frame, &kind.pointer(if next == 0 { 0 } else { kind.base() + next }));
-            put(frame + word, &kind.pointer(kind.base() + back));
+            let next = if next == 0 { 0 } else { kind.base() + next };
+            put(&mut memory, frame, &kind.pointer(next));
+            put(&mut memory, frame + word, &kind.pointer(kind.base() + back));
         }
         let mut head = vec![mode(kind), 1];
         for register in [IN_INNER, inner, inner] {
@@ -233,16 +223,11 @@ pub(crate) fn unwind() -> anyhow::Result<Vec<Seed>> {
         };
         if kind == Kind::Long {
             // Stretches of code: their frames lie so far above the stack pointer.
-            let entries = [(TEXT, 16, 0, 1), (TEXT + 0x100, 48, 5, 2), (TEXT + 0x200, 16, 5, 2)];
+            let (outer, middle) = ((TEXT, 16, 0, 0, 1), (TEXT + 0x100, 48, 0, 5, 2));
+            let inner = (TEXT + 0x200, 16, 0, 5, 2);
             let mut memory = memory.clone();
-            for (index, (start, sp, bases, bits)) in (0..).zip(entries) {
-                let at = ADDRESSES + 4 * index;
-                let distance = (start as i32 - at as i32).to_le_bytes();
-                memory[at as usize..][..4].copy_from_slice(&distance);
-                let entry = [sp, 0, 0, 0, bases, bits];
-                memory[(ENTRIES + 6 * index) as usize..][..6].copy_from_slice(&entry);
-            }
-            let symbols = [TEXT, TEXT + 0x1000, ADDRESSES, ADDRESSES + 12, ENTRIES, ENTRIES + 18];
+            put_orc(&mut memory, &[outer, middle, inner]);
+            let symbols = code_symbols(3).map(|(_, address)| address);
             seeds.push(seed("orc", &[&named(&symbols), &memory]));
         }
         let name = format!("{kind:?}").to_lowercase();

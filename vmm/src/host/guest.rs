@@ -3,13 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kvm_bindings::{
-    CpuId, KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_sregs, kvm_userspace_memory_region,
-};
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
-use vm_memory::{
-    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryMmap, GuestMemoryRegion,
-};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 
 use super::steps::{EXCEPTION_PORT, Feature, Parts, RESULT_PORT, parts};
 use crate::vm;
@@ -97,19 +93,9 @@ impl Guest {
         vm.create_irq_chip().map_err(failed("KVM_CREATE_IRQCHIP"))?;
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)])
             .map_err(|_| SetUpError::Memory)?;
-        for (slot, region) in (0..).zip(memory.iter()) {
-            let region = kvm_userspace_memory_region {
-                slot,
-                flags: 0,
-                guest_phys_addr: region.start_addr().0,
-                memory_size: region.len(),
-                userspace_addr: region.as_ptr() as u64,
-            };
-            // SAFETY: the mapping is as large as it says and only for the guest. KVM touches it
-            // through the vCPU alone, which lives in the same struct and is dropped first.
-            unsafe { vm.set_user_memory_region(region) }
-                .map_err(failed("KVM_SET_USER_MEMORY_REGION"))?;
-        }
+        // SAFETY: it is only for the guest. KVM touches it through the vCPU alone, which lives in the
+        // same struct and is dropped first.
+        unsafe { vm::give_memory(&vm, &memory) }.map_err(failed("KVM_SET_USER_MEMORY_REGION"))?;
         let vcpu = vm.create_vcpu(0).map_err(failed("KVM_CREATE_VCPU"))?;
         vcpu.set_cpuid2(cpuid).map_err(failed("KVM_SET_CPUID2"))?;
         let parts = parts();

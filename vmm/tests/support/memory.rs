@@ -1,4 +1,4 @@
-//! The memory of kernels made by hand: their page tables, and the log that they keep.
+//! The memory of kernels made by hand: their page tables, their code, and the log that they keep.
 //!
 //! Nothing here is shared with the code that reads it.
 
@@ -71,6 +71,53 @@ impl Kind {
     }
 }
 
+/// The code of a kernel of three functions: `outer` calls `middle`, and that `inner`.
+pub const TEXT: u64 = 0x5000;
+/// Where `outer` and `middle` go on when what they called returns, and a place in `inner`.
+pub const IN_OUTER: u64 = TEXT + 0x16;
+pub const IN_MIDDLE: u64 = TEXT + 0x108;
+pub const IN_INNER: u64 = TEXT + 0x210;
+/// The tables by which its stack is unwound.
+pub const ORC_ADDRESSES: u64 = 0x6000;
+pub const ORC_ENTRIES: u64 = 0x7000;
+
+/// Where a stretch of code begins, sp_offset, bp_offset, bases, bits.
+pub type OrcEntry = (u64, i16, i16, u8, u8);
+
+/// Memory with that code, and so many bytes in all.
+pub fn code(kind: Kind, size: usize) -> Vec<u8> {
+    let mut memory = kind.memory(size);
+    put(&mut memory, IN_OUTER - 5, &[0xe8, 0, 0, 0, 0]); // call
+    put(&mut memory, IN_MIDDLE - 2, &[0xff, 0xd0]); // call *%rax
+    memory
+}
+
+/// Puts the tables there.
+pub fn put_orc(memory: &mut [u8], entries: &[OrcEntry]) {
+    for (index, (start, sp, bp, bases, bits)) in (0..).zip(entries) {
+        let at = ORC_ADDRESSES + 4 * index;
+        put(memory, at, &(*start as i32 - at as i32).to_le_bytes());
+        let [[a, b], [c, d]] = [sp, bp].map(|offset| offset.to_le_bytes());
+        put(memory, ORC_ENTRIES + 6 * index, &[a, b, c, d, *bases, *bits]);
+    }
+}
+
+/// The symbols of the code and of so many entries of the tables, from where the image is mapped.
+pub fn code_symbols(entries: u64) -> [(&'static str, u64); 6] {
+    [
+        ("_stext", TEXT),
+        ("_etext", TEXT + 0x1000),
+        ("__start_orc_unwind_ip", ORC_ADDRESSES),
+        ("__stop_orc_unwind_ip", ORC_ADDRESSES + 4 * entries),
+        ("__start_orc_unwind", ORC_ENTRIES),
+        ("__stop_orc_unwind", ORC_ENTRIES + 6 * entries),
+    ]
+}
+
+pub fn put(memory: &mut [u8], at: u64, bytes: &[u8]) {
+    memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
+}
+
 pub const RING: u64 = 0x8100;
 pub const DESCS: u64 = 0x9000;
 pub const INFOS: u64 = 0xa000;
@@ -133,7 +180,7 @@ impl Logger {
     }
 
     pub fn put(&mut self, at: u64, bytes: &[u8]) {
-        self.memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
+        put(&mut self.memory, at, bytes);
     }
 
     pub fn put_word(&mut self, at: u64, value: u64) {

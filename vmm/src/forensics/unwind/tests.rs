@@ -1,65 +1,41 @@
-//! A tiny kernel: three functions that call each other, their stack, and tables for them.
+//! Stacks of a kernel of three functions, and tables for them.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::forensics::fake::Kind;
+use crate::forensics::fake::{
+    IN_INNER, IN_MIDDLE, IN_OUTER, Kind, ORC_ADDRESSES, OrcEntry, TEXT, code, code_symbols, put,
+    put_orc,
+};
 use crate::forensics::memory::IMAGE_START;
-use crate::forensics::memory::tests::{image_memory, long_mode};
 
-/// Code from here on, and where `outer` and `middle` go on when what they called returns.
-const TEXT: u64 = 0x5000;
-const IN_OUTER: u64 = TEXT + 0x16;
-const IN_MIDDLE: u64 = TEXT + 0x108;
-const IN_INNER: u64 = TEXT + 0x210;
 const STACK_TOP: u64 = 0x10000;
-const ADDRESSES: u64 = 0x6000;
-const ENTRIES: u64 = 0x7000;
 
 struct Memory(Vec<u8>);
 
 impl Memory {
     fn new() -> Memory {
-        let mut memory = Memory(image_memory(0x12000));
-        memory.put(IN_OUTER - 5, &[0xe8, 0, 0, 0, 0]); // call
-        memory.put(IN_MIDDLE - 2, &[0xff, 0xd0]); // call rax
-        memory
+        Memory(code(Kind::Long, 0x12000))
     }
 
     fn put(&mut self, at: u64, bytes: &[u8]) {
-        self.0[at as usize..][..bytes.len()].copy_from_slice(bytes);
+        put(&mut self.0, at, bytes);
     }
 
     fn push(&mut self, at: u64, value: u64) {
         self.put(at, &value.to_le_bytes());
     }
 
-    /// Tables: (where a stretch begins, sp_offset, bp_offset, bases, bits).
-    fn tables(&mut self, entries: &[(u64, i16, i16, u8, u8)]) {
-        for (index, (start, sp, bp, bases, bits)) in (0..).zip(entries) {
-            let at = ADDRESSES + 4 * index;
-            self.put(at, &(*start as i32 - at as i32).to_le_bytes());
-            let [a, b] = sp.to_le_bytes();
-            let [c, d] = bp.to_le_bytes();
-            self.put(ENTRIES + 6 * index, &[a, b, c, d, *bases, *bits]);
-        }
+    fn tables(&mut self, entries: &[OrcEntry]) {
+        put_orc(&mut self.0, entries);
     }
 }
 
 fn symbols(entries: u64) -> KernelSymbols {
+    let known = code_symbols(entries);
     KernelSymbols::collect(|name| {
-        Some(
-            IMAGE_START
-                + match name {
-                    "_stext" => TEXT,
-                    "_etext" => TEXT + 0x1000,
-                    "__start_orc_unwind_ip" => ADDRESSES,
-                    "__stop_orc_unwind_ip" => ADDRESSES + 4 * entries,
-                    "__start_orc_unwind" => ENTRIES,
-                    "__stop_orc_unwind" => ENTRIES + 6 * entries,
-                    _ => return None,
-                },
-        )
+        let symbol = known.iter().find(|(known, _)| *known == name);
+        symbol.map(|(_, address)| IMAGE_START + address)
     })
 }
 
@@ -78,7 +54,7 @@ fn trace(
     symbols: &KernelSymbols,
     registers: &Registers,
 ) -> Vec<(u64, FrameSource)> {
-    let space = AddressSpace::new(&memory.0, long_mode(0x1000));
+    let space = AddressSpace::new(&memory.0, Kind::Long.paging());
     let code = Code::new(&space, symbols, 0);
     let frames = backtrace(&space, &code, registers);
     frames.iter().map(|frame| (frame.address.wrapping_sub(IMAGE_START), frame.source)).collect()
@@ -164,7 +140,7 @@ fn a_scan_takes_what_follows_a_call() {
 #[test]
 fn a_moved_kernels_addresses_are_those_of_its_symbols() {
     let memory = Memory::new();
-    let space = AddressSpace::new(&memory.0, long_mode(0x1000));
+    let space = AddressSpace::new(&memory.0, Kind::Long.paging());
     let code = Code::new(&space, &KernelSymbols::default(), 0x1000);
     let frames = backtrace(&space, &code, &registers(STACK_TOP - 8, 0));
     assert_eq!(frames[0].address, IMAGE_START + IN_INNER - 0x1000);
@@ -172,8 +148,7 @@ fn a_moved_kernels_addresses_are_those_of_its_symbols() {
 
 /// A 32-bit kernel's memory, and what its stack holds: words, by where they lie.
 fn i386(kind: Kind, stack: &[(u64, u64)]) -> Memory {
-    let mut memory = Memory(kind.memory(0x12000));
-    memory.put(IN_OUTER - 5, &[0xe8, 0, 0, 0, 0]); // call
+    let mut memory = Memory(code(kind, 0x12000));
     memory.put(IN_MIDDLE - 7, &[0xff, 0x14, 0x85, 0, 0, 0, 0]); // call *table(,%eax,4)
     for (at, word) in stack {
         memory.put(*at, &kind.pointer(*word));
@@ -309,7 +284,7 @@ proptest! {
         let frames = trace(&memory, &symbols(entries.len() as u64), &registers);
         prop_assert!(frames.len() <= MOST_FRAMES);
         // Sorted or not: a table is believed in no more than it says.
-        memory.put(ADDRESSES, &rbp.to_le_bytes());
+        memory.put(ORC_ADDRESSES, &rbp.to_le_bytes());
         let _ = trace(&memory, &symbols(entries.len() as u64), &registers);
     }
 }
