@@ -8,7 +8,7 @@ use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use support::{crashing_kernel, tiny_kernel};
+use support::{crashing_kernel, kernel_of_many_crashes, tiny_kernel};
 
 /// What came of `vmbisect boot` of this kernel; none, with the reason printed, where there is no KVM.
 fn boot(kernel: &[u8], arguments: &[&str]) -> Option<Output> {
@@ -50,6 +50,23 @@ fn a_crash_ends_the_guest_or_it_goes_on() {
         scope.spawn(|| crash(&["--timeout", "5", "--on-crash", "continue"], true));
         scope.spawn(|| crash(&["--timeout", "5", "--interactive=always"], true));
     });
+}
+
+#[test]
+fn more_crashes_than_are_kept_are_counted() {
+    let arguments = ["--on-crash", "continue", "--json"];
+    let Some(output) = boot(&kernel_of_many_crashes(150), &arguments) else { return };
+    let value = json(&output);
+    let crashes = value["crashes"].as_array().unwrap();
+    assert_eq!((crashes.len(), &value["crashes_seen"]), (100, &151.into()));
+    let last = "kernel BUG in f";
+    assert_eq!(crashes[99]["title"], last, "the first of each title is kept");
+    let titles = serde_json::json!([{"title": CRASH, "count": 150}, {"title": last, "count": 1}]);
+    assert_eq!(value["titles"], titles);
+    let text = boot(&kernel_of_many_crashes(150), &arguments[..2]).unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("\ncrashes in all: 151, of which 100 are above\n"), "{text}");
+    assert!(text.contains(&format!("\n     150 x {CRASH}\n")), "{text}");
 }
 
 #[test]

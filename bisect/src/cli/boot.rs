@@ -11,7 +11,8 @@ use serde_json::json;
 use vmbisect::symbols::KernelOffset;
 use vmbisect::temp::TempRoom;
 use vmbisect::trial::{
-    Job, KeptConsole, LaunchError, Outcome, Target, Terminal, TrialEvent, TrialReport, stamped,
+    Job, KeptConsole, LaunchError, Outcome, Target, Terminal, TitleCount, TrialEvent, TrialReport,
+    stamped,
 };
 use vmm::{ConsoleLine, Ending, Milestone};
 
@@ -35,7 +36,9 @@ pub(super) use terminal::restore as restore_terminal;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 With --json, the console goes to standard error, and one object is printed at the end: outcome (what
-the boot says where any crash counts), crashes, machine (how it stopped and what it took),
+the boot says where any crash counts), crashes, crashes_seen (how many there were: of more than a
+hundred only the first, and the first of each title, are in crashes), titles (how often each was
+seen), machine (how it stopped and what it took),
 milestones (with microseconds since the start), cpus_online, pv_spinlocks, launcher and console: its
 lines, each with at_us, the microseconds since the start when it was complete. Of a long one the first
 64 KiB and the last 256 KiB are there, and console_dropped says how many lines are not. A machine that
@@ -58,9 +61,9 @@ pub(crate) struct Args {
     timings: bool,
 
     /// What a crash does: `stop` ends the guest when the crash's report is complete; `continue` lets it go
-    /// on to an end of its own, past a warning at boot to the workload. The first hundred
-    /// crashes are reported, and the exit status is 1 in either case [default: continue on a terminal that is the guest's, else
-    /// stop]
+    /// on to an end of its own, past a warning at boot to the workload. All crashes are then counted,
+    /// and a hundred reported, among them the first of each title. The exit status is 1 in either case
+    /// [default: continue on a terminal that is the guest's, else stop]
     #[arg(long, value_name = "WHAT", value_enum)]
     on_crash: Option<OnCrash>,
 
@@ -279,6 +282,13 @@ fn summarize(report: &TrialReport, explainer: &Explainer, output: &Output) {
     }
     if report.crashes.is_empty() {
         output.line("crash: none");
+    }
+    let kept = report.crashes.len();
+    if usize::try_from(report.crashes_seen).is_ok_and(|seen| seen > kept) {
+        output.line(format!("crashes in all: {}, of which {kept} are above", report.crashes_seen));
+        for TitleCount { title, count } in &report.titles {
+            output.line(format!("{count:>8} x {}", printable(title)));
+        }
     }
 }
 

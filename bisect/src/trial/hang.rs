@@ -8,7 +8,7 @@ use std::fmt::Write;
 use vmm::forensics::{Frame, FrameSource};
 use vmm::{Ending, HangKind, MpState, Summary, VcpuState};
 
-use super::{Job, SeenCrash, TrialReport, UnseenLog};
+use super::{Job, SeenCrash, TitleCount, TrialReport, UnseenLog};
 use crate::crash::{Phase, classify, hangs_in, interrupted};
 use crate::symbols::{Symbolizer, Symbols};
 
@@ -53,6 +53,11 @@ pub(super) fn conclude(job: &Job, mut report: TrialReport) -> TrialReport {
         _ => Phase::Boot,
     };
     report.outcome = report.decide(job, &report.crashes, Some(&crash));
+    report.crashes_seen += 1;
+    match report.titles.iter_mut().find(|counted| counted.title == crash.title) {
+        Some(counted) => counted.count += 1,
+        None => report.titles.push(TitleCount { title: crash.title.clone(), count: 1 }),
+    }
     report.crashes.push(SeenCrash { phase, at_us: machine.wall_us, crash });
     report
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use vmm::{BootMode, ConsoleLine, KernelSymbols, Milestone, PvFeatures, RandomSeed, Summary};
 
-use super::{Evidence, Outcome, Overhead, Target, Terminal, UnseenLog, decide};
+use super::{Evidence, Outcome, Overhead, Target, Terminal, TitleCount, UnseenLog, decide};
 use crate::crash::{Crash, Phase};
 
 /// By which tables the kernel finds its processors.
@@ -161,8 +161,15 @@ pub struct TrialReport {
     /// What it says about the target.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// Every crash, in the order they were printed: the first 100 of them.
+    /// Every crash, in the order they were printed. Of more than 100 the first are here, and the first
+    /// of each title.
     pub crashes: Vec<SeenCrash>,
+    /// How many crashes there were, also those that are not here.
+    #[serde(default)]
+    pub crashes_seen: u64,
+    /// How many of each title, the most frequent first: up to 1000 titles.
+    #[serde(default)]
+    pub titles: Vec<TitleCount>,
     /// How the machine stopped and what it took; none if it was never started.
     pub machine: Option<Summary>,
     /// Milestones passed, with microseconds since the start.
@@ -186,6 +193,8 @@ impl TrialReport {
         TrialReport {
             outcome,
             crashes: Vec::new(),
+            crashes_seen: 0,
+            titles: Vec::new(),
             machine: None,
             milestones: Vec::new(),
             cpus_online: None,

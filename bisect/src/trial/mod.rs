@@ -6,6 +6,7 @@
 
 mod command_line;
 mod console;
+mod crashes;
 mod facts;
 mod files;
 mod hang;
@@ -22,6 +23,7 @@ mod terminal;
 mod workload;
 
 pub use console::{KeptConsole, stamped};
+pub use crashes::TitleCount;
 pub use job::{Acpi, Job, SeenCrash, TrialEvent, TrialReport};
 pub use kernel_log::UnseenLog;
 pub use launcher::{LaunchError, Launcher};

@@ -2,14 +2,11 @@
 
 use vmm::{ConsoleLine, Ending, Milestone, Summary};
 
+use super::crashes::{Crashes, Seen};
 use super::facts::Facts;
 use super::kernel_log::{Shown, UnseenLog};
 use super::{Job, Outcome, SeenCrash, Target, TrialEvent, TrialReport};
 use crate::crash::{Crash, Event, Phase, Scanner};
-
-/// Crashes that are kept of a guest that goes on after the first. A report is cut at 1 MiB, but the largest
-/// of real ones are below 100 KiB.
-const MOST_CRASHES: usize = 100;
 
 /// Whether the machine has anything left to say that matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,18 +26,11 @@ pub(super) struct Observer<'a> {
     scanner: Scanner,
     facts: Facts,
     milestones: Vec<(Milestone, u64)>,
-    crashes: Vec<Seen>,
+    crashes: Crashes,
     now_us: u64,
     shown: Shown,
     /// The kernel's time when the workload was started.
     workload_us: Option<u64>,
-}
-
-/// A crash, and the kernel's time when it was seen.
-#[derive(Debug)]
-struct Seen {
-    time_us: u64,
-    seen: SeenCrash,
 }
 
 impl<'a> Observer<'a> {
@@ -51,7 +41,7 @@ impl<'a> Observer<'a> {
             scanner: Scanner::new(),
             facts: Facts::default(),
             milestones: Vec::new(),
-            crashes: Vec::new(),
+            crashes: Crashes::default(),
             now_us: 0,
             shown: Shown::default(),
             workload_us: None,
@@ -71,7 +61,7 @@ impl<'a> Observer<'a> {
         let complete = events.iter().any(|event| matches!(event, Event::Crash(_)));
         self.take_in(events, on_event);
         let goes_on = self.job.goes_on || self.job.target == Target::NoBoot;
-        match self.crashes.is_empty() || goes_on {
+        match self.crashes.kept.is_empty() || goes_on {
             true => Flow::GoOn,
             false if complete => Flow::Stop,
             false => Flow::FinishReport,
@@ -106,15 +96,18 @@ impl<'a> Observer<'a> {
         let events = self.scanner.finish();
         self.take_in(events, on_event);
         // The first in the log is the first that happened, whichever got its title first.
-        self.crashes.sort_by_key(|seen| seen.seen.crash.start);
+        self.crashes.kept.sort_by_key(|seen| seen.seen.crash.start);
         let unseen_log = self.read_log(&summary, on_event);
         self.facts.agent(&summary.facts);
         self.facts.memory(summary.pv_spinlocks);
         let Facts { cpus_online, pv_spinlocks } = self.facts;
+        let (crashes, crashes_seen, titles) = self.crashes.finish();
         let report = TrialReport {
             // Decided below, from all the rest.
             outcome: Outcome::Clean,
-            crashes: self.crashes.into_iter().map(|seen| seen.seen).collect(),
+            crashes,
+            crashes_seen,
+            titles,
             machine: Some(summary),
             milestones: self.milestones,
             cpus_online,
@@ -141,15 +134,15 @@ impl<'a> Observer<'a> {
         };
         let (crashes, lines) = self.shown.unseen(log);
         let found = !crashes.is_empty();
-        for unseen in crashes.into_iter().take(MOST_CRASHES) {
+        for unseen in crashes {
             let after = self.workload_us.is_some_and(|start| unseen.time_us > start);
             let phase = if after { Phase::Workload } else { Phase::Boot };
             let seen = SeenCrash { phase, at_us: summary.wall_us, crash: unseen.crash };
-            on_event(TrialEvent::Crash(Box::new(seen.clone())));
-            self.crashes.push(Seen { time_us: unseen.time_us, seen });
+            self.crashes.count(&seen.crash.title);
+            self.keep(Seen { time_us: unseen.time_us, seen }, on_event);
         }
         // The kernel's clock is all that tells in which order it happened.
-        self.crashes.sort_by_key(|seen| seen.time_us);
+        self.crashes.kept.sort_by_key(|seen| seen.time_us);
         (found || !tells_all).then_some(UnseenLog {
             source: Some(log.source),
             problem: None,
@@ -165,9 +158,14 @@ impl<'a> Observer<'a> {
     fn take_in(&mut self, events: Vec<Event>, on_event: &mut dyn FnMut(TrialEvent)) {
         for event in events {
             match event {
-                Event::Sighted(crash) | Event::Crash(crash) => self.crash(crash, on_event),
+                Event::Sighted(crash) => self.crash(crash, on_event),
+                Event::Crash(crash) => {
+                    self.crashes.count(&crash.title);
+                    self.crash(crash, on_event);
+                }
                 Event::Panic { since, at } => {
-                    self.crashes.iter_mut().for_each(|seen| seen.seen.crash.note_panic(since, at));
+                    let kept = self.crashes.kept.iter_mut();
+                    kept.for_each(|seen| seen.seen.crash.note_panic(since, at));
                 }
             }
         }
@@ -175,15 +173,20 @@ impl<'a> Observer<'a> {
 
     /// A crash that is new is announced; one that is known was only cut short before.
     fn crash(&mut self, crash: Crash, on_event: &mut dyn FnMut(TrialEvent)) {
-        let room = self.crashes.len() < MOST_CRASHES;
-        match self.crashes.iter_mut().find(|known| known.seen.crash.start == crash.start) {
+        let mut kept = self.crashes.kept.iter_mut();
+        match kept.find(|known| known.seen.crash.start == crash.start) {
             Some(known) => known.seen.crash = crash,
-            None if !room => {}
             None => {
                 let seen = SeenCrash { phase: self.phase(), at_us: self.now_us, crash };
-                on_event(TrialEvent::Crash(Box::new(seen.clone())));
-                self.crashes.push(Seen { time_us: self.shown.last_us(), seen });
+                self.keep(Seen { time_us: self.shown.last_us(), seen }, on_event);
             }
+        }
+    }
+
+    fn keep(&mut self, new: Seen, on_event: &mut dyn FnMut(TrialEvent)) {
+        let event = TrialEvent::Crash(Box::new(new.seen.clone()));
+        if self.crashes.keep(new) {
+            on_event(event);
         }
     }
 }
@@ -284,13 +287,21 @@ mod tests {
     #[test]
     fn a_job_that_goes_on_meets_whatever_follows_and_says_the_same() {
         let going_on = Job { goes_on: true, ..job() };
-        let workload = format!("VFS: Close: file count is 0\n{}done\n", WARNING.repeat(200));
+        let (vfs, late) =
+            ("VFS: Close: file count is 0\n", "kernel BUG at lib/x.c:1!\nRIP: 0010:f+0x1/0x2\n");
+        let workload = format!("{vfs}{}{late}done\n", WARNING.repeat(200));
         let run = run(&going_on, BOOT, &workload, Ending::Exit { status: 0 });
         assert!(run.flows.iter().all(|flow| *flow == Flow::GoOn));
         let titles: Vec<_> = run.report.crashes.iter().map(|seen| &*seen.crash.title).collect();
         let first = "VFS: Close: file count is zero (use-after-free)";
         assert_eq!(titles[..2], [first, "WARNING in kvm_wait"]);
         assert_eq!(titles.len(), 100, "and no more are kept");
+        assert_eq!(titles[99], "kernel BUG in f", "but the first of each title is");
+        assert_eq!(run.report.crashes_seen, 202);
+        let counts = run.report.titles.iter().map(|it| (&*it.title, it.count));
+        let counts: Vec<_> = counts.collect();
+        assert_eq!(counts[0], ("WARNING in kvm_wait", 200));
+        assert_eq!(counts.len(), 3, "{counts:?}");
         assert_eq!(run.report.outcome, Outcome::Foreign { title: first.into() });
     }
 

@@ -21,6 +21,20 @@ pub(crate) fn crashing_kernel() -> Vec<u8> {
     kernel(&code)
 }
 
+/// One that prints so many crashes of one title and one of another, and resets the machine.
+pub(crate) fn kernel_of_many_crashes(count: u8) -> Vec<u8> {
+    let many = print(b"VFS: Close: file count is 0\n");
+    // mov ecx, count; the crash; dec ecx; jnz to it
+    let mut code = vec![0xb9, count, 0, 0, 0];
+    code.extend(&many);
+    let back = -(many.len() as i32 + 8);
+    code.extend([0xff, 0xc9, 0x0f, 0x85]);
+    code.extend(back.to_le_bytes());
+    code.extend(print(b"kernel BUG at lib/x.c:1!\nRIP: 0010:f+0x1/0x2\n"));
+    code.extend(RESET);
+    kernel(&code)
+}
+
 /// One that says `$ `, sends back what it receives on the serial port, and resets the machine when
 /// it has received a `q`.
 pub(crate) fn echo_kernel() -> Vec<u8> {
