@@ -1,6 +1,7 @@
 //! Ctrl-C and SIGTERM as a [`Cancel`].
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -12,7 +13,11 @@ pub(crate) fn interrupted() -> ExitCode {
     ExitCode::from(130)
 }
 
-/// A token that the first signal cancels. The second ends the process on the spot: nothing is lost
+/// Signals that come this soon after the first are the same one: timeout(1) sends it to the program
+/// and then to its process group.
+const SAME: Duration = Duration::from_millis(500);
+
+/// A token that the first signal cancels. Another one ends the process on the spot: nothing is lost
 /// by it that was reported.
 pub(crate) fn cancel_on_signals() -> anyhow::Result<Cancel> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("can't handle signals")?;
@@ -21,14 +26,41 @@ pub(crate) fn cancel_on_signals() -> anyhow::Result<Cancel> {
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
+            let mut first = None;
             for _ in signals.forever() {
+                let now = Instant::now();
+                if is_the_same(first, now) {
+                    continue;
+                }
                 if token.is_cancelled() {
                     super::boot::restore_terminal();
                     std::process::exit(130);
                 }
+                first = Some(now);
                 token.cancel();
             }
         })
         .context("can't start a thread")?;
     Ok(cancel)
+}
+
+/// Whether a signal that comes now is the one that came first, sent twice.
+fn is_the_same(first: Option<Instant>, now: Instant) -> bool {
+    first.is_some_and(|first| now.duration_since(first) < SAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{SAME, is_the_same};
+
+    #[test]
+    fn one_signal_may_come_twice() {
+        let first = Instant::now();
+        assert!(!is_the_same(None, first));
+        assert!(is_the_same(Some(first), first));
+        assert!(is_the_same(Some(first), first + SAME - Duration::from_millis(1)));
+        assert!(!is_the_same(Some(first), first + SAME));
+    }
 }
