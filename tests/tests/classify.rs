@@ -47,6 +47,28 @@ fn a_crash_is_named_and_the_status_says_so() {
 }
 
 #[test]
+fn that_there_is_nothing_is_said_beside_the_result() {
+    let error = |assert: assert_cmd::assert::Assert| {
+        String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+    };
+    let nothing = || vmbisect().arg("-").write_stdin("all is well\n").assert().code(0).stdout("");
+    assert_eq!(error(nothing()), "standard input: no crash was found\n");
+    let compressed = vmbisect().write_stdin(&b"\x1f\x8b\x08\0\0\0\0\0"[..]).assert().code(0);
+    assert!(error(compressed).contains("compressed with gzip"));
+    vmbisect().args(["--quiet", "-"]).write_stdin("all is well\n").assert().code(0).stderr("");
+}
+
+#[test]
+fn a_result_that_can_not_be_written_is_no_success() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = program::vmbisect();
+    let output = command.arg("classify").arg(file(LOG).path()).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("can't write to standard output: No space left"), "{text}");
+}
+
+#[test]
 fn json_is_one_array_a_file() {
     let log = file(LOG);
     let output = vmbisect().args(["--json", "-"]).write_stdin(LOG).assert().code(1);

@@ -15,7 +15,7 @@ use vmbisect::maintainers::Recipients;
 use vmbisect::symbols::KernelOffset;
 
 use super::args::{Explainer, SymbolsArgs};
-use super::output::printable;
+use super::output::{called, printable};
 use super::{Output, WithHint};
 
 /// Finds the crashes in console logs: title, kind, who is to blame, and the report itself.
@@ -26,10 +26,10 @@ use super::{Output, WithHint};
 /// 0 the titles are taken for one bug, 1 they are not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With --json, one array a file is printed, of objects with the fields title, alt_titles, kind, frame,
-guilty_file, task, cpu, executor (null, or proc and id of a fuzzer's test process), corrupted (null or
-the reason), suppressed, panicked, start, end (offsets in bytes), report and, with --kernel-dir,
-recipients (to and cc, with the reasons). The array of a log without a crash is empty. With --compare,
+With --json, one array a file is printed, of objects with the fields title, alt_titles, kind, frame, \
+guilty_file, task, cpu, executor (null, or proc and id of a fuzzer's test process), corrupted (null or \
+the reason), suppressed, panicked, start, end (offsets in bytes), report and, with --kernel-dir, \
+recipients (to and cc, with the reasons). The array of a log without a crash is empty. With --compare, \
 one object is printed: related and reason (null if unrelated).
 
 Examples:
@@ -75,6 +75,9 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 /// How much is read at once.
 const PIECE: usize = 256 << 10;
 
+/// As much of a file's beginning as says how it is compressed.
+const BEGINS: usize = 8;
+
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     if let Some([one, other]) = args.compare.as_deref() {
@@ -86,28 +89,54 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         several().hint("run one `vmbisect classify --follow` a log")?;
     }
     let explainer = args.symbols.open(output)?;
-    let mut found = Vec::new();
+    let (mut found, mut different) = (0, Different::default());
     for path in &args.files {
-        let mut printer =
-            Printer { args, output, path, many, explainer: &explainer, crashes: Vec::new() };
-        read(path, args.follow, |event, offset| printer.event(event, offset))
-            .with_context(|| format!("can't read the log {}", path.display()))?;
+        let mut printer = Printer {
+            args,
+            output,
+            path,
+            many,
+            explainer: &explainer,
+            found: 0,
+            different: &mut different,
+            json: Vec::new(),
+        };
+        let begins = read(path, args.follow, |event, offset| printer.event(event, offset))
+            .with_context(|| format!("can't read the log {}", called(path)))?;
         if output.json {
-            output.line(serde_json::to_string_pretty(&printer.crashes)?);
+            output.line(serde_json::to_string_pretty(&printer.json)?);
         }
-        found.extend(printer.crashes.into_iter().map(|found| found.crash));
+        match (printer.found, compression(&begins)) {
+            // What says nothing to a program would look like a program that did nothing.
+            (0, Some(how)) => output.note(format!(
+                "{}: no crash was found, but it is compressed with {how}: give it decompressed",
+                called(path)
+            )),
+            (0, None) => output.note(format!("{}: no crash was found", called(path))),
+            _ => {}
+        }
+        found += printer.found;
     }
     if many && !output.json {
-        relatives(&found, output);
+        relatives(&different.crashes, output);
     }
-    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// How a file is compressed that begins so.
+fn compression(begins: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], &str); 5] = [
+        (b"\x1f\x8b", "gzip"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"BZh", "bzip2"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+    ];
+    known.iter().find(|(magic, _)| begins.starts_with(magic)).map(|(_, how)| *how)
 }
 
 /// Says which crashes of different titles are likely to be one bug.
-fn relatives(crashes: &[Crash], output: &Output) {
-    let mut titles = HashSet::new();
-    let different: Vec<&Crash> =
-        crashes.iter().filter(|crash| titles.insert(&crash.title)).collect();
+fn relatives(different: &[Crash], output: &Output) {
     for (index, one) in different.iter().enumerate() {
         for other in &different[index + 1..] {
             if let Some(kinship) = family::of_crashes(one, other) {
@@ -136,8 +165,13 @@ fn compare(one: &str, other: &str, output: &Output) -> anyhow::Result<ExitCode> 
     Ok(if related { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Reads a log; what comes with each event is where its kernel was loaded, as far as that is known.
-fn read(path: &Path, follow: bool, mut on_event: impl FnMut(Event, u64)) -> anyhow::Result<()> {
+/// Reads a log, and gives its first bytes; what comes with each event is where its kernel was loaded,
+/// as far as that is known.
+fn read(
+    path: &Path,
+    follow: bool,
+    mut on_event: impl FnMut(Event, u64),
+) -> anyhow::Result<Vec<u8>> {
     let mut input: Box<dyn Read> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -147,6 +181,7 @@ fn read(path: &Path, follow: bool, mut on_event: impl FnMut(Event, u64)) -> anyh
     let mut scanner = Scanner::new();
     let mut offset = KernelOffset::default();
     let mut piece = vec![0; PIECE];
+    let mut begins = Vec::new();
     loop {
         let read = match input.read(&mut piece) {
             Ok(read) => read,
@@ -160,12 +195,20 @@ fn read(path: &Path, follow: bool, mut on_event: impl FnMut(Event, u64)) -> anyh
             }
             break;
         }
+        begins.extend(piece[..read].iter().take(BEGINS.saturating_sub(begins.len())));
         offset.push(&piece[..read]);
         let events = scanner.push(&piece[..read]);
         events.into_iter().for_each(|event| on_event(event, offset.get()));
     }
     scanner.finish().into_iter().for_each(|event| on_event(event, offset.get()));
-    Ok(())
+    Ok(begins)
+}
+
+/// Of several logs, the first crash of each title.
+#[derive(Default)]
+struct Different {
+    titles: HashSet<String>,
+    crashes: Vec<Crash>,
 }
 
 struct Printer<'a> {
@@ -174,8 +217,10 @@ struct Printer<'a> {
     path: &'a Path,
     many: bool,
     explainer: &'a Explainer,
-    /// Empty where a log is followed, which may go on for ever.
-    crashes: Vec<Found>,
+    found: u64,
+    different: &'a mut Different,
+    /// What is printed at the end. Nothing else is kept of a crash: there may be millions.
+    json: Vec<Found>,
 }
 
 impl Printer<'_> {
@@ -183,14 +228,19 @@ impl Printer<'_> {
         match event {
             Event::Sighted(crash) if self.args.follow => self.print(&self.explain(crash, offset)),
             Event::Crash(crash) if !self.args.follow => {
+                self.found += 1;
                 let found = self.explain(crash, offset);
-                if !self.output.json {
-                    self.print(&found);
+                if self.output.json {
+                    self.json.push(found);
+                    return;
                 }
-                self.crashes.push(found);
+                self.print(&found);
+                if self.many && self.different.titles.insert(found.crash.title.clone()) {
+                    self.different.crashes.push(found.crash);
+                }
             }
             Event::Panic { since, at } => {
-                self.crashes.iter_mut().for_each(|found| found.crash.note_panic(since, at));
+                self.json.iter_mut().for_each(|found| found.crash.note_panic(since, at));
             }
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -38,12 +39,15 @@ impl Output {
     }
 
     /// A line of the result, on standard output. Where nobody reads it any more, the program ends
-    /// as SIGPIPE would end it.
+    /// as SIGPIPE would end it; where it can't be written, it says so.
     pub(crate) fn line(&self, line: impl AsRef<str>) {
-        if writeln!(std::io::stdout(), "{}", line.as_ref()).is_err() {
-            super::boot::restore_terminal();
+        let Err(error) = writeln!(std::io::stdout(), "{}", line.as_ref()) else { return };
+        super::boot::restore_terminal();
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(141);
         }
+        let _ = writeln!(std::io::stderr(), "error: can't write to standard output: {error}");
+        std::process::exit(2);
     }
 
     /// A line that stays, on standard error. Where nobody reads it any more, the work goes on: its
@@ -62,6 +66,14 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     match text.contains(obeyed) {
         true => Cow::Owned(text.replace(obeyed, "\u{fffd}")),
         false => Cow::Borrowed(text),
+    }
+}
+
+/// A file for people, where `-` is standard input.
+pub(crate) fn called(path: &Path) -> String {
+    match path == Path::new("-") {
+        true => "standard input".into(),
+        false => path.display().to_string(),
     }
 }
 
