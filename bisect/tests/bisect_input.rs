@@ -64,6 +64,7 @@ fn revisions_that_do_not_fit() {
     ];
     for (range, sentence, hint) in cases {
         let said = refused(dir.path(), &[&range[..], &SOUGHT].concat());
+        assert!(!said.contains("class="), "{said}");
         assert!(said.contains(sentence) && said.contains("\nhint: "), "{said}");
         assert!(said.contains(hint), "{said}");
     }
@@ -128,6 +129,26 @@ fn what_is_missing_on_the_command_line() {
 }
 
 #[test]
+fn a_suspicion_that_makes_no_difference_is_told() {
+    let (dir, line) = repository();
+    let range = ["--good", "HEAD~3", "--suspect", "HEAD~3", "--launcher", "command:false"];
+    let said = refused(dir.path(), &[&range[..], &SOUGHT, &["--", "nett/"]].concat());
+    assert!(said.contains(&format!("{} is not suspected", line[0].short())), "{said}");
+    assert!(said.contains("nett/ makes no commit likelier"), "{said}");
+    assert!(said.contains(&format!("state: {}", dir.path().display())), "{said}");
+}
+
+#[test]
+fn titles_and_numbers_that_can_not_be() {
+    let (dir, _) = repository();
+    let range = ["--good", "HEAD~3", "--tinyconfig"];
+    let said = refused(dir.path(), &[&range[..], &["--crash", " "]].concat());
+    assert!(said.contains("it is empty"), "{said}");
+    let said = refused(dir.path(), &[&range[..], &["--any-crash", "--jobs", "0"]].concat());
+    assert!(said.contains("must be a number from 1 up"), "{said}");
+}
+
+#[test]
 fn nothing_to_resume() {
     let (dir, _) = repository();
     let said = refused(dir.path(), &["--resume"]);
@@ -181,6 +202,9 @@ fn a_state_directory_that_can_not_be_made() {
     let said = refused(dir.path(), &[&range[..], &SOUGHT].concat());
     assert!(said.contains("can't write") && said.contains("file/state"), "{said}");
     assert!(said.contains("--state DIR"), "{said}");
+    let range = ["--good", "HEAD~3", "--launcher", "command:false", "--state", "file"];
+    let said = refused(dir.path(), &[&range[..], &SOUGHT].concat());
+    assert!(said.contains("that you may write to: --state DIR"), "{said}");
 }
 
 /// An error with nobody to hear it is an exit status still, not a panic.

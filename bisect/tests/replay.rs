@@ -152,6 +152,12 @@ fn each_title_of_our_own_bisection_has_its_own_belief() {
 
     let (status, answer_a) = answer(&[state]);
     assert_eq!(status, 1, "{answer_a:#}");
+    let journal = dir.path().join(Journal::NAME);
+    assert_eq!(
+        answer(&[journal.to_str().unwrap()]),
+        (1, answer_a.clone()),
+        "the file stands for it"
+    );
     let among = |answer: &Value| -> BTreeSet<String> {
         let remaining = answer["remaining"].as_array().unwrap();
         remaining.iter().map(|it| it["title"].as_str().unwrap().to_owned()).collect()
@@ -300,7 +306,7 @@ fn what_is_no_log() {
     let dir = tempfile::tempdir().unwrap();
     let (status, _, error) = replay(&[dir.path().to_str().unwrap()]);
     assert_eq!(status, 2);
-    assert!(error.contains("no bisection in"), "{error}");
+    assert!(error.contains("no bisection in") && !error.contains("--resume"), "{error}");
     let path = dir.path().join("text");
     std::fs::write(&path, "hello\n").unwrap();
     let (status, _, error) = replay(&[path.to_str().unwrap()]);

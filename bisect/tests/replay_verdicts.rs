@@ -222,3 +222,16 @@ fn other_words() {
     assert_eq!(answer["named"]["title"], "60", "{answer:#}");
     assert_eq!(answer["candidates"], COMMITS);
 }
+
+#[test]
+fn a_verdict_on_what_the_repository_lacks_does_not_count() {
+    let line = Line::new();
+    line.git(&["bisect", "start", "main", "c0"]);
+    line.keep_log();
+    let log = std::fs::read_to_string(&line.log).unwrap();
+    let unknown = "deadbeef".repeat(5);
+    std::fs::write(&line.log, format!("{log}git bisect bad {unknown}\n")).unwrap();
+    let (_, said) = line.replay(&["--repo", line.path()]);
+    assert!(said.contains("deadbeefdead, which the repository does not have"), "{said}");
+    assert!(said.contains("verdicts: 1 bad, 1 good"), "{said}");
+}

@@ -19,7 +19,7 @@ use vmbisect::search::Limits;
 pub(super) use self::asked::{Asked, good_ends};
 use self::begun::Begun;
 use self::target::TargetArgs;
-use super::args::{KernelArgs, LauncherArgs, MachineArgs, WorkloadArgs};
+use super::args::{KernelArgs, LauncherArgs, MachineArgs, WorkloadArgs, at_least_one};
 use super::interrupt::{cancel_on_signals, interrupted};
 use super::{Output, WithHint, told};
 
@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(requires = "BaseArgs", requires = "target", help_heading = "Range")]
     pub(crate) good: Vec<String>,
 
-    /// The revision with the bug [default: HEAD]. With --find fix, the older one
+    /// The revision with the bug [default: HEAD, where --good is given]. With --find fix, the older one
     #[arg(long, value_name = "REV", help_heading = "Range")]
     #[arg(requires = "BaseArgs", requires = "target")]
     pub(crate) bad: Option<String>,
@@ -88,7 +88,7 @@ pub(crate) struct Args {
     confidence: f64,
 
     /// Stop after this many trials and say what is known [default: 10000]
-    #[arg(long, value_name = "N", help_heading = "Session")]
+    #[arg(long, value_name = "N", help_heading = "Session", value_parser = at_least_one::<NonZeroU64>)]
     max_trials: Option<NonZeroU64>,
 
     /// Clean trials of the bad revision after which the bug counts as not reproduced

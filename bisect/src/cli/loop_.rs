@@ -15,7 +15,7 @@ use vmbisect::boot_loop::{self, Limits, Progress, Seen, Stop, Summary};
 use self::keep::Keep;
 use self::show::Show;
 use super::Output;
-use super::args::{LauncherArgs, MachineArgs, WorkloadArgs};
+use super::args::{LauncherArgs, MachineArgs, WorkloadArgs, at_least_one, title};
 use super::boot::{prepare, refused};
 use super::interrupt::{cancel_on_signals, interrupted};
 
@@ -34,12 +34,12 @@ const RUNS: u64 = 100;
 /// on, 130 interrupted before anything showed. What was counted is printed in every case.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With --json, one object is printed at the end: counted, passed, failed, rate, interval, titles (each
-with count, rate, interval, first_run and its first report), invalid and infra (runs that told
-nothing, by reason), to_init_us (min, median, p90, max), stopped (why), seconds, jobs, launcher,
+With --json, one object is printed at the end: counted, passed, failed, rate, interval, titles (each \
+with count, rate, interval, first_run and its first report), invalid and infra (runs that told \
+nothing, by reason), to_init_us (min, median, p90, max), stopped (why), seconds, jobs, launcher, \
 consoles (the directory with those that were kept, or null).
 
-Races over locks want contention: more vCPUs than CPUs (--vcpus), and more machines than CPUs
+Races over locks want contention: more vCPUs than CPUs (--vcpus), and more machines than CPUs \
 (--overcommit).
 
 Examples:
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     time: Option<Duration>,
 
     /// Stop when this title shows; `*` stands for any text; may be given several times
-    #[arg(long, value_name = "TITLE", help_heading = "Loop")]
+    #[arg(long, value_name = "TITLE", value_parser = title, help_heading = "Loop")]
     until_crash: Vec<String>,
 
     /// With --until-crash, stop for a crash too that is likely to be the same bug, seen another way, in
@@ -81,7 +81,7 @@ pub(crate) struct Args {
 
     /// Machines on each CPU, as far as memory lasts; --jobs says the number itself
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN, help_heading = "Loop")]
-    #[arg(conflicts_with = "jobs")]
+    #[arg(conflicts_with = "jobs", value_parser = at_least_one::<NonZeroUsize>)]
     overcommit: NonZeroUsize,
 
     /// The kernel's symbols, by which a hang is reported: its vmlinux, best with debug information, or

@@ -2,6 +2,7 @@
 
 mod suspicion;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use vmbisect::simulate::{
 };
 
 use self::suspicion::Worth;
+use super::args::at_least_one;
 use super::interrupt::{cancel_on_signals, interrupted};
 use super::{Output, told};
 
@@ -188,7 +190,8 @@ pub(crate) struct Args {
 
     /// Histories that are simulated at a time [default: one a CPU]
     #[arg(long, value_name = "N", help_heading = "Simulation")]
-    jobs: Option<std::num::NonZeroUsize>,
+    #[arg(value_parser = at_least_one::<NonZeroUsize>)]
+    jobs: Option<NonZeroUsize>,
 }
 
 /// A rule on the command line.
@@ -256,12 +259,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     };
     let jobs = args.jobs.or(std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let cancel = cancel_on_signals()?;
-    let progress = output.progress();
-    progress.enable_steady_tick(std::time::Duration::from_millis(200));
-    let settings = args.rates();
     if !output.json {
         output.line(format!("{} candidates, {} histories each", shape.candidates(), args.runs));
     }
+    let progress = output.progress();
+    progress.enable_steady_tick(std::time::Duration::from_millis(200));
+    let settings = args.rates();
     let mut all: Vec<Simulated> = Vec::new();
     for (number, &rates) in (1..).zip(&settings) {
         if cancel.is_cancelled() {

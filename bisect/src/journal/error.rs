@@ -21,7 +21,7 @@ pub enum JournalError {
         dir: PathBuf,
     },
     /// There is none.
-    #[error("there is no bisection in {dir} to go on with")]
+    #[error("there is no bisection in {dir}")]
     Missing {
         /// The state directory.
         dir: PathBuf,
@@ -100,6 +100,7 @@ impl JournalError {
                 }
                 io::ErrorKind::PermissionDenied
                 | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::AlreadyExists
                 | io::ErrorKind::NotADirectory => {
                     "give a directory that you may write to: --state DIR".into()
                 }

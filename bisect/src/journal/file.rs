@@ -20,7 +20,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    const NAME: &'static str = "journal.jsonl";
+    /// The name of the file in the state directory.
+    pub const NAME: &'static str = "journal.jsonl";
 
     /// Begins a journal in `dir`, which is made if need be.
     ///
@@ -120,7 +121,9 @@ impl Journal {
         let options = OpenOptions::new().read(true).write(true).create(create).clone();
         let file = options.open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound if !create => JournalError::Missing { dir: dir.to_owned() },
-            _ if create => JournalError::Write { path: path.clone(), source },
+            kind if create || kind == io::ErrorKind::ReadOnlyFilesystem => {
+                JournalError::Write { path: path.clone(), source }
+            }
             _ => JournalError::Read { path: path.clone(), source },
         })?;
         let file = Locked::attempt(file)

@@ -46,4 +46,32 @@ impl Hints {
         }
         Ok(Some(prior))
     }
+
+    /// What is suspected and makes no difference to these candidates, a sentence each: a mistyped path
+    /// would be missed in silence. `prior` is what [`prior`](Hints::prior) gives.
+    pub fn unheeded(&self, candidates: &Candidates, prior: Option<&Prior>) -> Vec<String> {
+        let graph = candidates.graph();
+        let is_candidate =
+            |commit: CommitId| candidates.rev(commit).is_some_and(|rev| graph.is_candidate(rev));
+        let aside = self.suspects.iter().filter(|(commit, _)| !is_candidate(*commit));
+        let mut notes: Vec<String> = aside
+            .map(|(commit, _)| {
+                format!("{} is not suspected: it is none of the candidates", commit.short())
+            })
+            .collect();
+        let probabilities = prior.map(Prior::probabilities).unwrap_or_default();
+        let suspects: Vec<_> =
+            self.suspects.iter().map(|(commit, _)| candidates.rev(*commit)).collect();
+        let mut others = (0..).zip(&probabilities).filter_map(|(rev, probability)| {
+            (graph.is_candidate(rev) && !suspects.contains(&Some(rev))).then_some(*probability)
+        });
+        let first = others.next();
+        if !self.paths.is_empty() && others.all(|probability| Some(probability) == first) {
+            notes.push(format!(
+                "{} makes no commit likelier than others: none of the candidates changes it, or all do",
+                self.paths.join(" ")
+            ));
+        }
+        notes
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) struct KernelArgs {
     fragments: Vec<PathBuf>,
 
     /// Jobs that make runs at a time [default: one a CPU]
-    #[arg(long, short = 'j', value_name = "N")]
+    #[arg(long, short = 'j', value_name = "N", value_parser = super::at_least_one::<NonZeroUsize>)]
     make_jobs: Option<NonZeroUsize>,
 
     /// The C compiler, such as gcc-12

@@ -21,7 +21,7 @@ pub(crate) struct LauncherArgs {
     pub(crate) launcher: Choice,
 
     /// Trials at a time, instead of as many as fit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::at_least_one::<NonZeroUsize>)]
     pub(crate) jobs: Option<NonZeroUsize>,
 
     /// The outer Linux's kernel, instead of the distribution's

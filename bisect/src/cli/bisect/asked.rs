@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Parser;
 use vmbisect::history::{Candidates, CommitId, History, HistoryError};
 use vmbisect::journal::{Event, Header, Record, Resumption};
-use vmbisect::search::{Limits, Model};
+use vmbisect::search::{Limits, Model, Prior};
 use vmbisect::session::{Fold, Hints};
 
 use super::{Args, told};
@@ -76,19 +76,14 @@ impl Asked {
     }
 
     /// The fold that it begins with, in which nothing has happened yet.
-    ///
-    /// # Errors
-    /// Fails if git can't say what the candidates change.
     pub(in crate::cli) fn fold(
         &self,
         header: &Header,
-        history: &History,
-        hints: &Hints,
+        prior: Option<&Prior>,
         candidates: Candidates,
         machines: u32,
-    ) -> anyhow::Result<Fold> {
+    ) -> Fold {
         let model = Model { find: header.find, ..Model::new(header.confidence) };
-        let prior = told(hints.prior(history, &candidates), HistoryError::hint)?;
         let mut fold = Fold::new(Arc::new(candidates), model, self.limits, machines);
         if header.good.is_empty() {
             fold = fold.with_picked_good();
@@ -99,10 +94,10 @@ impl Asked {
         if self.revert {
             fold = fold.with_revert();
         }
-        Ok(match &prior {
+        match prior {
             Some(prior) => fold.with_prior(prior),
             None => fold,
-        })
+        }
     }
 }
 

@@ -187,13 +187,16 @@ impl Begun {
         cancel: &Cancel,
         output: &Output,
     ) -> anyhow::Result<Option<(Report, String)>> {
+        output.note(format!("state: {}", self.journal.dir().display()));
         let machine = &self.args.machine;
         let machines = self.selected.launcher.capacity(machine.memory, NonZeroUsize::MIN, cancel);
         let asked = self.args.asked();
         let hints = asked.hints(&self.history)?;
         let machines = u32::try_from(machines).unwrap_or(u32::MAX);
-        let mut fold =
-            asked.fold(&self.header, &self.history, &hints, self.candidates, machines)?;
+        let prior = told(hints.prior(&self.history, &self.candidates), HistoryError::hint)?;
+        let unheeded = hints.unheeded(&self.candidates, prior.as_ref());
+        unheeded.iter().for_each(|note| output.note(note));
+        let mut fold = asked.fold(&self.header, prior.as_ref(), self.candidates, machines);
         let mut releases = None;
         if self.header.good.is_empty() {
             let (bad, tried) = (self.header.bad, picked_good(&self.records));

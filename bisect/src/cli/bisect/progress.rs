@@ -202,8 +202,9 @@ impl<'a> Progress<'a> {
         let held = fold.belief().credible(HELD).len();
         let name = self.name(fold, best);
         self.note(format!(
-            "{held} of {} candidates hold {:.0} %, best guess {name} at {:.0} %",
+            "{held} of {} candidates {} {:.0} %, best guess {name} at {:.0} %",
             fold.candidates().len(),
+            if held == 1 { "holds" } else { "hold" },
             HELD * 100.0,
             probability * 100.0,
         ));
@@ -225,7 +226,8 @@ impl<'a> Progress<'a> {
     /// A line that stays.
     fn note(&self, line: impl AsRef<str>) {
         let elapsed = self.started.elapsed().as_secs();
-        let line = format!("[{:>3}:{:02}] {}", elapsed / 60, elapsed % 60, line.as_ref());
+        let line = printable(line.as_ref());
+        let line = format!("[{:>3}:{:02}] {line}", elapsed / 60, elapsed % 60);
         self.bar.suspend(|| self.output.note(line));
     }
 }

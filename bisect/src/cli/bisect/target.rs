@@ -3,13 +3,15 @@
 use clap::Args;
 use vmbisect::trial::Target;
 
+use crate::cli::args::title;
+
 /// What counts as the bug.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub(super) struct TargetArgs {
     /// A crash of this title, such as 'WARNING in kvm_wait'; * stands for any text; may be given
     /// several times
-    #[arg(long, value_name = "TITLE", group = "target")]
+    #[arg(long, value_name = "TITLE", value_parser = title, group = "target")]
     crash: Vec<String>,
 
     /// With --crash, take a crash for it too that is likely to be the same bug, seen another way (a

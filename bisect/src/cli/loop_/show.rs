@@ -124,8 +124,10 @@ fn rate(count: u64, of: u64) -> String {
 pub(super) fn result(result: &Result, output: &Output) {
     let summary = &result.summary;
     output.line(format!(
-        "\n{} runs: {} passed, {} showed something",
-        summary.counted, summary.passed, summary.failed
+        "\n{}: {} passed, {} showed something",
+        number(summary.counted, "run"),
+        summary.passed,
+        summary.failed
     ));
     if summary.counted > 0 {
         output.line(format!(
@@ -146,12 +148,12 @@ pub(super) fn result(result: &Result, output: &Output) {
     }
     if let Some(times) = &summary.to_init_us {
         output.line(format!(
-            "\nto init: {} at least, median {}, 9 in 10 within {}, {} at most ({} boots)",
+            "\nto init: {} at least, median {}, 9 in 10 within {}, {} at most ({})",
             seconds(times.min),
             seconds(times.median),
             seconds(times.p90),
             seconds(times.max),
-            times.boots
+            number(times.boots as u64, "boot")
         ));
     }
     for (reason, count) in summary.invalid.iter().chain(&summary.infra) {
@@ -197,6 +199,11 @@ fn percent(rate: f64) -> String {
 
 fn printable_lines(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// So many of a thing.
+fn number(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn seconds(us: u64) -> String {

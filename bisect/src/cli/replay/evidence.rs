@@ -1,6 +1,6 @@
 //! What there is to weigh: a fold, from a log or from a state directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use vmbisect::trial::Target;
 
 use super::Args;
 use crate::cli::bisect::{Asked, good_ends};
+use crate::cli::output::called;
 use crate::cli::{Output, WithHint, told};
 
 /// The confidence, where neither the command line nor the session says another.
@@ -57,9 +58,12 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Reads a log or a state directory.
     pub(super) fn read(args: &Args, output: &Output) -> anyhow::Result<Evidence> {
-        match args.log.is_dir() {
-            true => Evidence::of_state(args, output),
-            false => Evidence::of_log(args, output),
+        match &args.log {
+            dir if dir.is_dir() => Evidence::of_state(args, dir, output),
+            journal if journal.ends_with(Journal::NAME) => {
+                Evidence::of_state(args, journal.parent().unwrap_or(journal), output)
+            }
+            _ => Evidence::of_log(args, output),
         }
     }
 
@@ -91,7 +95,7 @@ impl Evidence {
     fn of_log(args: &Args, output: &Output) -> anyhow::Result<Evidence> {
         let text = read(&args.log)?;
         let mut log = parse(&text)
-            .with_context(|| format!("{} is not a bisection log", args.log.display()))
+            .with_context(|| format!("{} is not a bisection log", called(&args.log)))
             .hint(
                 "it reads what syzbot publishes, what `git bisect log` prints, and the state \
                  directory of `vmbisect bisect`",
@@ -114,12 +118,20 @@ impl Evidence {
             target: target.clone().unwrap_or(Target::AnyCrash),
             verdict_trials: args.verdict_trials,
         };
+        let mut left_out = BTreeSet::new();
         for tested in &log.tested {
             let (short, events) = (tested.commit.short(), log.events(tested, &weighing));
             let told =
                 events.into_iter().try_for_each(|event| fold.apply(&Record { at_ms: 0, event }));
             if told.is_err() {
-                output.note(format!("left out: {short}, which is not between the ends"));
+                let why = match &history {
+                    Some(history) if history.title(tested.commit).is_err() => {
+                        "which the repository does not have"
+                    }
+                    _ => "which is not between the ends",
+                };
+                output.note(format!("left out: {short}, {why}"));
+                left_out.insert(tested.commit);
             }
         }
         skip_what_tells_nothing(&mut fold)?;
@@ -131,6 +143,7 @@ impl Evidence {
         let verdicts = log
             .tested
             .iter()
+            .filter(|tested| !left_out.contains(&tested.commit))
             .flat_map(|tested| tested.verdicts.iter().map(|&word| (tested.commit, word)));
         let verdicts: Vec<(CommitId, Word)> = verdicts.collect();
         Ok(Evidence {
@@ -148,10 +161,14 @@ impl Evidence {
         })
     }
 
-    fn of_state(args: &Args, output: &Output) -> anyhow::Result<Evidence> {
-        let read = Journal::read(&args.log);
-        let hint = read.as_ref().err().map(JournalError::hint).unwrap_or_default();
-        let (mut header, mut records) = read.hint(hint)?;
+    fn of_state(args: &Args, dir: &Path, output: &Output) -> anyhow::Result<Evidence> {
+        let (mut header, mut records) = told(Journal::read(dir), |error| match error {
+            JournalError::Missing { .. } => {
+                "name the directory that --state named, or vmbisect/ in the git directory; or a log"
+                    .into()
+            }
+            error => error.hint(),
+        })?;
         let anew = Resumption::held(&records);
         header.repo = args.repo.clone().or(anew.repo.clone()).unwrap_or(header.repo);
         let history = open(&header.repo)?;
@@ -178,7 +195,8 @@ impl Evidence {
             output.note(format!("what it was told to suspect is left out: {error:#}"));
             Hints::default()
         });
-        let mut fold = as_asked.fold(&header, &history, &hints, candidates, machines)?;
+        let prior = told(hints.prior(&history, &candidates), HistoryError::hint)?;
+        let mut fold = as_asked.fold(&header, prior.as_ref(), candidates, machines);
         for record in &records {
             if let Err(error) = fold.apply(record) {
                 output.note(format!("left out: {error}"));
@@ -242,7 +260,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
         true => std::io::stdin().read_to_end(&mut bytes),
         false => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
     };
-    read.with_context(|| format!("can't read {}", path.display())).hint("check the path")?;
+    read.with_context(|| format!("can't read {}", called(path))).hint("check the path")?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use self::evidence::Evidence;
 use self::replayed::Replayed;
 use super::Output;
+use super::args::title;
 
 /// Weighs the evidence in a bisection's log: what follows from the recorded runs, where the recorded
 /// verdicts contradict them, and what should be tested next.
@@ -60,7 +61,7 @@ pub(crate) struct Args {
 
     /// The title looked for; * stands for any text; may be given several times [default: what our own
     /// bisection looked for; the first crash in another log]
-    #[arg(long, value_name = "TITLE", conflicts_with = "any_crash")]
+    #[arg(long, value_name = "TITLE", value_parser = title, conflicts_with = "any_crash")]
     crash: Vec<String>,
 
     /// Any crash at all

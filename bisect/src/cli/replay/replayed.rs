@@ -217,7 +217,7 @@ fn why_not(evidence: &Evidence, step: &Step, best: Option<Remaining>) -> String 
     if !judged.is_empty() {
         let said = |word| evidence.verdicts.iter().filter(|(_, said)| *said == word).count();
         let (bad, good) = (said(Word::Bad), said(Word::Good));
-        why.push(format!("{bad} verdicts say bad and {good} say good, any of which may be wrong"));
+        why.push(format!("verdicts: {bad} bad, {good} good, any of which may be wrong"));
     }
     if !run.is_empty() {
         why.push(what_runs_told(&run));

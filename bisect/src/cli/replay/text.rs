@@ -100,7 +100,10 @@ impl Replayed {
 
     fn print_remaining(&self, output: &Output) {
         let others = &self.unnamed_remaining;
-        output.line(format!("{} commits remain:", self.remaining.len() + others.commits));
+        output.line(match self.remaining.len() + others.commits {
+            1 => "1 commit remains:".to_owned(),
+            commits => format!("{commits} commits remain:"),
+        });
         for remaining in &self.remaining {
             output.line(format!("  {:>8}  {}", percent(remaining.probability), named(remaining)));
         }
