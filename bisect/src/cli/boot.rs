@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow};
 use serde_json::json;
 use vmbisect::symbols::KernelOffset;
 use vmbisect::temp::TempRoom;
+use vmbisect::trial::launcher::TEMPORARY;
 use vmbisect::trial::{
     Job, KeptConsole, LaunchError, Outcome, Target, Terminal, TitleCount, TrialEvent, TrialReport,
     stamped,
@@ -35,18 +36,18 @@ pub(super) use terminal::restore as restore_terminal;
 /// the kernel could not be tried, 130 interrupted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With --json, the console goes to standard error, and one object is printed at the end: outcome (what
-the boot says where any crash counts), crashes, crashes_seen (how many there were: of more than a
-hundred only the first, and the first of each title, are in crashes), titles (how often each was
-seen), machine (how it stopped and what it took),
-milestones (with microseconds since the start), cpus_online, pv_spinlocks, launcher and console: its
-lines, each with at_us, the microseconds since the start when it was complete. Of a long one the first
-64 KiB and the last 256 KiB are there, and console_dropped says how many lines are not. A machine that
+With --json, the console goes to standard error, and one object is printed at the end: outcome (what \
+the boot says where any crash counts), crashes, crashes_seen (how many there were: of more than a \
+hundred only the first, and the first of each title, are in crashes), titles (how often each was \
+seen), machine (how it stopped and what it took), \
+milestones (with microseconds since the start), cpus_online, pv_spinlocks, launcher and console: its \
+lines, each with at_us, the microseconds since the start when it was complete. Of a long one the first \
+64 KiB and the last 256 KiB are there, and console_dropped says how many lines are not. A machine that \
 hung has its vCPUs' registers and backtraces in machine, and the report of it among the crashes.
 
 Examples:
   vmbisect boot arch/x86/boot/bzImage
-  vmbisect boot bzImage --vcpus 4 --memory 256 --workload-c spin.c --args 3
+  vmbisect boot bzImage --vcpus 4 --memory 256 --workload-c spin.c --arg 3
   vmbisect boot bzImage --run sh --timeout 3600
   vmbisect boot bzImage --workload repro --on-crash continue --timestamps
   vmbisect boot bzImage --run 'cat /proc/cpuinfo' --append nopvspin --timings")]
@@ -215,11 +216,11 @@ pub(super) fn prepare(
     if let Err(source) = kernel.and_then(|kernel| kernel.requirements(machine.boot_mode())) {
         return refused(LaunchError::Kernel { path: image.to_owned(), source });
     }
-    let room = TempRoom::new("boot").context("can't make a temporary directory")?;
+    let room = TempRoom::new("boot").context("can't make a temporary directory").hint(TEMPORARY)?;
     let initramfs = room.path().join("initramfs.cpio");
     std::fs::write(&initramfs, workload.prepare()?)
         .with_context(|| format!("can't write {}", initramfs.display()))
-        .hint("make room there, or name another directory with the variable TMPDIR")?;
+        .hint(TEMPORARY)?;
     let job = machine.job(image.to_owned(), initramfs, Target::AnyCrash);
     Ok((job.with_symbols(symbols_of(image, vmlinux)?), room))
 }

@@ -17,7 +17,7 @@ use super::{Output, WithHint};
 /// interrupted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With --json, one object is printed: result (image or failed), commit, tree, and the fields that the
+With --json, one object is printed: result (image or failed), commit, tree, and the fields that the \
 text has.
 
 Examples:

@@ -24,7 +24,7 @@ use super::{Output, WithHint};
 /// Those that only some configurations need are named, and count where --config says that one does.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With --json: host (kvm, backend, capabilities, max_vcpus, pv_features, hidden, probe, verdict),
+With --json: host (kvm, backend, capabilities, max_vcpus, pv_features, hidden, probe, verdict), \
 launcher, costs (milliseconds, by launcher), tools, install.")]
 pub(crate) struct Args {
     /// Start every launcher there is, an outer machine too, and say what it costs: some seconds.

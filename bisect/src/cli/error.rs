@@ -58,9 +58,19 @@ pub(crate) fn find<E: std::error::Error + Send + Sync + 'static>(
     })
 }
 
+/// The error and its causes, without the class and code that libgit2 gives each of its own.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    let told = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<git2::Error>()
+    {
+        Some(git) => git.message().to_owned(),
+        None => cause.to_string(),
+    };
+    error.chain().map(told).collect()
+}
+
 /// Prints the error, its causes and its hint on standard error, or as JSON on standard output.
 pub(crate) fn print(error: &anyhow::Error, output: &Output) {
-    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let causes = causes(error);
     let hint = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|h| &h.hint);
     if output.json {
         let error = serde_json::json!({ "error": causes[0], "causes": causes[1..], "hint": hint });
@@ -75,15 +85,21 @@ pub(crate) fn print(error: &anyhow::Error, output: &Output) {
 mod tests {
     use anyhow::Context;
 
-    use super::{Hinted, WithHint};
+    use super::{Hinted, WithHint, causes};
+
+    #[test]
+    fn what_libgit2_says_is_told_without_its_codes() {
+        let git = git2::Error::from_str("revspec 'v9' not found");
+        let error = Err::<(), _>(git).context("there is no commit named v9").unwrap_err();
+        assert_eq!(causes(&error), ["there is no commit named v9", "revspec 'v9' not found"]);
+    }
 
     #[test]
     fn a_hint_survives_context() {
         let io = std::io::Error::other("disk on fire");
         let error =
             Err::<(), _>(io).hint("put it out").context("can't write the journal").unwrap_err();
-        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-        assert_eq!(causes, ["can't write the journal", "disk on fire"]);
+        assert_eq!(causes(&error), ["can't write the journal", "disk on fire"]);
         let hint = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).unwrap();
         assert_eq!(hint.hint, "put it out");
         assert!(super::find::<std::io::Error>(&error).is_some());

@@ -91,3 +91,34 @@ pub(crate) fn main() -> ExitCode {
         ExitCode::from(2)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Cli;
+
+    /// Command lines of this program that stand indented in a text, as a shell splits them.
+    fn commands(text: &str) -> Vec<Vec<String>> {
+        let text = text.replace("\\\n", " ");
+        let indented = text.lines().filter(|line| line.starts_with("  "));
+        let last = indented.filter_map(|line| line.rsplit(" | ").next());
+        let ours = last.map(str::trim).filter(|line| line.starts_with("vmbisect "));
+        let words = |line| shlex::split(line).unwrap_or_else(|| panic!("{line}"));
+        ours.map(|line| words(line).into_iter().take_while(|word| word != ">").collect()).collect()
+    }
+
+    #[test]
+    fn what_the_guide_and_the_help_print_can_be_typed() {
+        let mut texts = vec![include_str!("../../../README.md").to_owned()];
+        for command in Cli::command().get_subcommands() {
+            texts.extend(command.get_after_help().map(ToString::to_string));
+        }
+        let mut seen = 0;
+        for words in texts.iter().flat_map(|text| commands(text)) {
+            assert!(Cli::try_parse_from(&words).is_ok(), "{words:?}");
+            seen += 1;
+        }
+        assert!(seen > 40, "{seen}");
+    }
+}

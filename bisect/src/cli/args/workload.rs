@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use guest_init::initramfs::InitramfsError;
+use vmbisect::trial::launcher::TEMPORARY;
 use vmbisect::trial::{Workload, WorkloadError, prepare, prepare_on_top_of};
 
-use crate::cli::WithHint;
+use crate::cli::told;
 
 /// What the guest runs after boot; without any of these, the boot itself is the test.
 #[derive(Clone, Debug, Args)]
@@ -65,12 +67,28 @@ impl WorkloadArgs {
             Some(base) => prepare_on_top_of(base, &workload, cc),
             None => prepare(&workload, cc),
         };
-        let hint = match &prepared {
-            Err(WorkloadError::Read { .. }) => "check the path and its permissions",
-            Err(WorkloadError::Compile { .. }) => "it has to compile with -static and no libraries",
-            Err(WorkloadError::NotExecutable { .. }) => "--run takes a script or a command line",
-            _ => "see `vmbisect doctor` for what is missing on this machine",
-        };
-        prepared.hint(hint)
+        told(prepared, hint)
+    }
+}
+
+/// What the user can do about a workload.
+fn hint(error: &WorkloadError) -> &'static str {
+    match error {
+        WorkloadError::Read { .. } => "check the path and its permissions",
+        WorkloadError::Compile { .. } => "it has to compile with -static and no libraries",
+        WorkloadError::NotExecutable { .. } => "--run takes a script or a command line",
+        WorkloadError::Dynamic { .. } => {
+            "--workload-c compiles a C file and links it statically by itself"
+        }
+        WorkloadError::Initramfs(InitramfsError::NotAnArchive) => {
+            "--initramfs takes what `find . | cpio -o -H newc` writes, compressed or not"
+        }
+        WorkloadError::Initramfs(_) => "give the workload another name or other arguments",
+        WorkloadError::Temporary(_) => TEMPORARY,
+        WorkloadError::NoBusybox { .. }
+        | WorkloadError::NoCompiler { .. }
+        | WorkloadError::NoStaticLibc { .. } => {
+            "see `vmbisect doctor` for what is missing on this machine"
+        }
     }
 }

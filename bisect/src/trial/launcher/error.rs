@@ -6,7 +6,10 @@ use thiserror::Error;
 use vmm::kernel::{ElfError, HeaderError, PayloadError};
 use vmm::{KernelError, StartError};
 
-use super::TcgError;
+use super::{OuterKernelError, TcgError};
+
+/// What to do where a temporary file can't be made.
+pub const TEMPORARY: &str = "make room there, or name another directory with the variable TMPDIR";
 
 /// Why a launcher could not run a trial.
 #[derive(Debug, Error)]
@@ -83,9 +86,14 @@ impl LaunchError {
             ) => "give the guest another amount of memory with --memory",
             LaunchError::Start(StartError::CommandLineTooLong { .. }) => "shorten --append",
             LaunchError::Start(StartError::Vcpus { .. }) => "give another number with --vcpus",
+            LaunchError::Tcg(TcgError::Kernel(OuterKernelError::Io { .. })) => {
+                "name a directory that you may write to, and that has some 100 MB to spare, with the \
+                 variable VMBISECT_CACHE"
+            }
             LaunchError::Tcg(TcgError::Kernel(_)) => {
                 "give a kernel that has KVM and virtio with --outer-kernel and --outer-modules"
             }
+            LaunchError::Tcg(TcgError::Io { .. }) => TEMPORARY,
             LaunchError::Tcg(TcgError::GuestTooLarge { .. }) => "give the guest less with --memory",
             LaunchError::NoInit32(_) => "build vmbisect with a C compiler that knows -m32 (CC)",
             LaunchError::Refused { hint, .. } => hint,

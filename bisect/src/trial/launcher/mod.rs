@@ -21,7 +21,7 @@ use crate::cancel::Cancel;
 
 pub use command::Command;
 pub use cost::{Cost, measure};
-pub use error::LaunchError;
+pub use error::{LaunchError, TEMPORARY};
 pub use in_process::InProcess;
 pub use outer::{OuterError, outer_init, outer_main};
 pub use select::{Choice, SelectError, Selected, select};

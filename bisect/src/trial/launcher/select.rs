@@ -6,7 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 use vmm::host::{HostReport, Verdict};
 
-use super::{Command, InProcess, LaunchError, Launcher, Tcg, TcgConfig, TcgError};
+use super::{Command, InProcess, LaunchError, Launcher, OuterKernel, Tcg, TcgConfig, TcgError};
 use crate::cancel::Cancel;
 use crate::trial::{Job, TrialEvent, TrialReport};
 
@@ -124,7 +124,10 @@ pub fn select(
                 selected(Box::new(InProcess::new()), why)
             }
         },
-        Choice::Tcg => selected(Box::new(Tcg::new(config)?), "as asked".into()),
+        Choice::Tcg => {
+            let why = format!("as asked{}", fetches(&config));
+            selected(Box::new(Tcg::new(config)?), why)
+        }
         Choice::Command(line) => {
             selected(Box::new(Command::new(line, config.program)), "as asked".into())
         }
@@ -133,18 +136,30 @@ pub fn select(
                 let why = "this machine's KVM runs stock Linux kernels";
                 selected(Box::new(InProcess::new()), why.into())
             }
-            verdict => match Tcg::new(config) {
-                Ok(tcg) => selected(Box::new(tcg), why_not_here(&verdict).into()),
-                Err(tcg) => Err(SelectError::Nowhere { verdict, tcg }),
-            },
+            verdict => {
+                let why = format!("{}{}", why_not_here(&verdict), fetches(&config));
+                match Tcg::new(config) {
+                    Ok(tcg) => selected(Box::new(tcg), why),
+                    Err(tcg) => Err(SelectError::Nowhere { verdict, tcg }),
+                }
+            }
         },
     }
 }
 
-fn why_not_here(verdict: &Verdict) -> &'static str {
+fn why_not_here(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::NoKvm { .. } => "this machine has no usable KVM",
-        _ => "this machine's KVM can't run a stock Linux kernel",
+        // It may be a good one, and a matter of permissions.
+        Verdict::NoKvm { .. } => verdict.to_string(),
+        _ => "this machine's KVM can't run a stock Linux kernel".into(),
+    }
+}
+
+/// What is told beforehand of a first trial that takes as long as a download.
+fn fetches(config: &TcgConfig) -> &'static str {
+    match config.kernel.is_some() || OuterKernel::kept(&config.cache).is_some() {
+        true => "",
+        false => "; the first trial fetches the outer Linux's kernel with apt-get",
     }
 }
 
@@ -153,7 +168,7 @@ mod tests {
     use vmm::host::{HostReport, KvmState, Verdict};
 
     use super::{Choice, SelectError, select};
-    use crate::trial::launcher::TcgConfig;
+    use crate::trial::launcher::{OuterKernel, TcgConfig};
 
     fn host(verdict: Verdict) -> HostReport {
         HostReport {
@@ -185,6 +200,23 @@ mod tests {
         for bad in ["", "command:", "command: ", "qemu", "TCG"] {
             assert!(bad.parse::<Choice>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_reason_says_what_is_wrong_here_and_what_takes_long() {
+        let cache = tempfile::tempdir().unwrap();
+        let config = || TcgConfig {
+            qemu: "sh".into(),
+            cache: cache.path().to_owned(),
+            ..TcgConfig::default()
+        };
+        let reason = "no permission to open /dev/kvm";
+        let none = || host(Verdict::NoKvm { reason: reason.into() });
+        let why = |config| select(&Choice::Auto, config, none).map(|it| it.why).unwrap();
+        let fetches = "; the first trial fetches the outer Linux's kernel with apt-get";
+        assert_eq!(why(config()), format!("no KVM: {reason}{fetches}"));
+        let kernel = Some(OuterKernel { image: "bzImage".into(), modules: "modules".into() });
+        assert_eq!(why(TcgConfig { kernel, ..config() }), format!("no KVM: {reason}"));
     }
 
     #[test]

@@ -53,6 +53,11 @@ pub enum OuterKernelError {
 }
 
 impl OuterKernel {
+    /// The kernel that is kept under `cache` already.
+    pub fn kept(cache: &Path) -> Option<OuterKernel> {
+        newest(&cache.join("outer"))
+    }
+
     /// The kernel that is kept under `cache`, fetched through apt if there is none yet.
     ///
     /// Fetching takes no privileges: the package is downloaded into the cache and unpacked there.
@@ -60,10 +65,10 @@ impl OuterKernel {
     /// # Errors
     /// Fails without apt, without network, or if the cache can't be written.
     pub fn fetch(cache: &Path) -> Result<OuterKernel, OuterKernelError> {
-        let outer = cache.join("outer");
-        if let Some(kernel) = newest(&outer) {
+        if let Some(kernel) = OuterKernel::kept(cache) {
             return Ok(kernel);
         }
+        let outer = cache.join("outer");
         let failed = |source| OuterKernelError::Io { path: outer.clone(), source };
         std::fs::create_dir_all(&outer).map_err(failed)?;
         let packages = packages()?;
