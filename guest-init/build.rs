@@ -12,7 +12,9 @@ mod shared;
 
 use shared::arguments::{self, MAX_ARGUMENTS, MAX_BYTES};
 use shared::cmdline::MAX_NONCE;
-use shared::message::{AGENT_PORT, AGENT_PORT_MAGIC, MAX_LINE, NONCE_PARAMETER, PREFIX, fact};
+use shared::message::{
+    AGENT_PORT, AGENT_PORT_MAGIC, MAX_LINE, NONCE_PARAMETER, PREFIX, TERMINAL_PARAMETER, fact,
+};
 
 /// For a program that stands for itself. `-Os`, since it is part of every archive.
 const I386_FLAGS: &[&str] = &[
@@ -114,6 +116,7 @@ fn build_i386(package: &Path, output: &Path) -> Result<(), String> {
         .arg(number("MAX_ARGUMENTS", MAX_ARGUMENTS))
         .arg(string("PREFIX", PREFIX))
         .arg(string("NONCE_PARAMETER", NONCE_PARAMETER))
+        .arg(string("TERMINAL_PARAMETER", TERMINAL_PARAMETER))
         .arg(string("BLOCK", block))
         .arg(string("FACT_CPUS", fact::CPUS))
         .arg(string("FACT_RELEASE", fact::RELEASE))

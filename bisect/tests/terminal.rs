@@ -39,7 +39,7 @@ impl Session {
             kernel.display()
         );
         let line = format!(
-            "echo before $(stty -g) on $(tty); sh -c 'echo pid $$; {boot}'; \
+            "stty rows 33 cols 99; echo before $(stty -g) on $(tty); sh -c 'echo pid $$; {boot}'; \
              echo status $?; echo after $(stty -g); echo bye"
         );
         let mut script = Command::new("script");
@@ -96,6 +96,7 @@ fn keys_go_to_the_guest_and_the_terminal_comes_back() {
     let Some(mut session) = Session::start() else { return };
     let before = session.line("before ");
     session.until("Ctrl-A x leaves");
+    session.until(" vmbisect.terminal=33x99");
     session.until("$ ");
     // Keys that a terminal would make signals of, or edit with; Ctrl-A twice is one.
     session.keys(b"a\x03b\x1ac\x04\x01\x01d\x01y.");

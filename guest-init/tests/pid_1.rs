@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use guest_init::protocol::{Report, fact};
 use guest_init::{INIT, INIT_I386};
@@ -76,6 +76,20 @@ fn root(init: &[u8], block: Option<&[u8]>) -> TempDir {
 
 /// Runs PID 1 in `root` with this command line, after `preparation` in the shell.
 fn run_in(root: &Path, command_line: &str, preparation: &str) -> Option<Run> {
+    start_in(root, command_line, preparation, false)
+}
+
+/// The same command on a terminal that script(1) makes, of a session that has no terminal itself.
+fn on_a_terminal(command: &Command) -> Command {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--command", &format!("exec setsid --wait {}", words.join(" "))]);
+    script.arg("/dev/null").env("SHELL", "/bin/sh");
+    script
+}
+
+fn start_in(root: &Path, command_line: &str, preparation: &str, on_terminal: bool) -> Option<Run> {
     let mut unshare = match unshare() {
         Ok(unshare) => unshare,
         Err(reason) => {
@@ -97,7 +111,10 @@ fn run_in(root: &Path, command_line: &str, preparation: &str) -> Option<Run> {
          exec setpriv --bounding-set=-sys_admin chroot . /init",
         root.display()
     );
-    let output = unshare.args(["sh", "-c", &script]).output().unwrap();
+    fs::write(root.join("run.sh"), script).unwrap();
+    unshare.arg("sh").arg(root.join("run.sh"));
+    let mut command = if on_terminal { on_a_terminal(&unshare) } else { unshare };
+    let output = command.stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     Some(Run {
         reports: text.lines().filter_map(|line| Report::parse(line, NONCE)).collect(),
@@ -279,6 +296,36 @@ fn on_i386_what_can_not_be_run_is_a_failure() {
     ] {
         let Some(run) = run_i386(block) else { return };
         assert!(run.failure().contains(reason), "{}", run.output);
+    }
+}
+
+#[test]
+fn the_workload_has_the_serial_port_for_its_terminal_where_it_is_told_so() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no script(1) to make a terminal with");
+        return;
+    }
+    let (asks, port) =
+        (shell_block("tty; stty size"), "touch dev/ttyS0; mount --bind $(tty) dev/ttyS0");
+    let said = |init: &[u8], parameter: &str| {
+        let root = root(init, Some(&asks));
+        let command_line = format!("vmbisect.nonce=c0ffee {parameter}\n");
+        let run = start_in(root.path(), &command_line, port, true)?;
+        Some(run.output.replace('\r', ""))
+    };
+    for init in [INIT, INIT_I386] {
+        let Some(sized) = said(init, "vmbisect.terminal=33x99") else { return };
+        if init.is_empty() || sized.contains("Exec format error") {
+            eprintln!("skipped: no i386 program can be made or run here");
+            continue;
+        }
+        assert!(sized.contains("\n33 99\n") && !sized.contains("not a tty"), "{sized}");
+        let unsized_ = said(init, "vmbisect.terminal").unwrap();
+        assert!(unsized_.contains("\n0 0\n"), "{unsized_}");
+        for no_terminal in ["", "vmbisect.terminal=none"] {
+            let none = said(init, no_terminal).unwrap();
+            assert!(none.contains("not a tty"), "{none}");
+        }
     }
 }
 

@@ -125,7 +125,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         return Err(anyhow!("--timestamps can't be had on the guest's terminal"))
             .hint("leave one of --timestamps and --interactive out");
     }
-    let terminal = args.interactive(output).then(Terminal::new);
+    let terminal = args.interactive(output).then(|| Terminal::new(terminal::size()));
     let goes_on = match args.on_crash {
         Some(on_crash) => on_crash == OnCrash::Continue,
         None => terminal.is_some(),

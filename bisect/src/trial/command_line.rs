@@ -5,7 +5,7 @@ use std::io::Read;
 use guest_init::INIT_I386_PATH;
 use guest_init::protocol::{NONCE_PARAMETER, TERMINAL_PARAMETER};
 
-use super::Job;
+use super::{Job, TerminalSize};
 
 /// What every candidate is told, whatever its version: unknown parameters are ignored.
 ///
@@ -39,9 +39,11 @@ pub(super) fn command_line(nonce: &str, job: &Job, by_acpi: bool, is_32_bit: boo
         line.push_str(&format!(" rdinit={INIT_I386_PATH}"));
     }
     line.push_str(&format!(" {NONCE_PARAMETER}={nonce}"));
-    if job.terminal.is_some() {
-        line.push(' ');
-        line.push_str(TERMINAL_PARAMETER);
+    if let Some(terminal) = &job.terminal {
+        line.push_str(&format!(" {TERMINAL_PARAMETER}"));
+        if let Some(TerminalSize { rows, columns }) = terminal.size() {
+            line.push_str(&format!("={rows}x{columns}"));
+        }
     }
     if !job.append.trim().is_empty() {
         line.push(' ');
@@ -61,7 +63,7 @@ pub(super) fn nonce() -> std::io::Result<String> {
 mod tests {
     use super::{command_line, nonce};
     use crate::trial::tests::job;
-    use crate::trial::{Job, Terminal};
+    use crate::trial::{Job, Terminal, TerminalSize};
 
     #[test]
     fn the_users_part_comes_last() {
@@ -70,9 +72,13 @@ mod tests {
         assert!(line.ends_with(" vmbisect.nonce=c0ffee nopvspin loglevel=4"), "{line}");
         assert!(!line.contains("  "), "{line}");
         assert!(command_line("c0ffee", &job(""), false, true).ends_with("nonce=c0ffee"));
-        let job = Job { terminal: Some(Terminal::new()), ..job("") };
-        let line = command_line("c0ffee", &job, false, false);
-        assert!(line.ends_with("nonce=c0ffee vmbisect.terminal"), "{line}");
+        let line = |size| {
+            let job = Job { terminal: Some(Terminal::new(size)), ..job("nopvspin") };
+            command_line("c0ffee", &job, false, false)
+        };
+        assert!(line(None).ends_with("nonce=c0ffee vmbisect.terminal nopvspin"), "{}", line(None));
+        let sized = line(Some(TerminalSize { rows: 50, columns: 160 }));
+        assert!(sized.ends_with(" vmbisect.terminal=50x160 nopvspin"), "{sized}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use memory::Overhead;
 pub use outcome::{Evidence, Outcome, decide};
 pub use symbols::beside as symbols_beside;
 pub use target::Target;
-pub use terminal::Terminal;
+pub use terminal::{Terminal, TerminalSize};
 pub use workload::{Workload, WorkloadError, prepare, prepare_on_top_of};
 
 /// An error and what caused it, in one line.

@@ -10,11 +10,22 @@ const EARLY_BYTES: usize = 64 << 10;
 
 /// What types on the console of one trial. Clones type on the same one.
 ///
-/// It stays in its process: in JSON it only says that there is one.
+/// It stays in its process: in JSON it only says that there is one, and how large.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Terminal {
     #[serde(skip)]
     line: Arc<Mutex<Line>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<TerminalSize>,
+}
+
+/// How large a terminal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines of text.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
 }
 
 /// Where what is typed goes.
@@ -31,9 +42,14 @@ struct Line {
 pub(super) struct Connected(Terminal);
 
 impl Terminal {
-    /// A terminal that is connected to nothing yet.
-    pub fn new() -> Terminal {
-        Terminal::default()
+    /// A terminal that is connected to nothing yet, and that is so large, if that is known.
+    pub fn new(size: Option<TerminalSize>) -> Terminal {
+        Terminal { size, ..Terminal::default() }
+    }
+
+    /// How large it is, as far as known.
+    pub fn size(&self) -> Option<TerminalSize> {
+        self.size
     }
 
     /// Types. What is typed before the machine starts waits for it, up to 64 KiB; what is typed
@@ -89,11 +105,11 @@ impl fmt::Debug for Terminal {
 mod tests {
     use std::sync::mpsc::channel;
 
-    use super::Terminal;
+    use super::{Terminal, TerminalSize};
 
     #[test]
     fn what_is_typed_early_is_there_when_the_machine_is() {
-        let (terminal, (sender, receiver)) = (Terminal::new(), channel());
+        let (terminal, (sender, receiver)) = (Terminal::new(None), channel());
         terminal.send(b"ea");
         terminal.clone().send(b"rly");
         let connected = terminal.connect(move |bytes| sender.send(bytes.to_vec()).unwrap());
@@ -105,10 +121,13 @@ mod tests {
 
     #[test]
     fn it_is_there_in_json_and_is_another() {
-        let terminal = Some(Terminal::new());
-        let text = serde_json::to_string(&terminal).unwrap();
-        assert_eq!(text, "{}");
-        let back: Option<Terminal> = serde_json::from_str(&text).unwrap();
-        assert!(back.is_some_and(|back| Some(back) != terminal));
+        let size = TerminalSize { rows: 50, columns: 160 };
+        for (size, json) in [(None, "{}"), (Some(size), r#"{"size":{"rows":50,"columns":160}}"#)] {
+            let terminal = Some(Terminal::new(size));
+            let text = serde_json::to_string(&terminal).unwrap();
+            assert_eq!(text, json);
+            let back: Option<Terminal> = serde_json::from_str(&text).unwrap();
+            assert!(back.is_some_and(|back| back.size() == size && Some(back) != terminal));
+        }
     }
 }

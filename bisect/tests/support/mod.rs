@@ -35,10 +35,15 @@ pub(crate) fn kernel_of_many_crashes(count: u8) -> Vec<u8> {
     kernel(&code)
 }
 
-/// One that says `$ `, sends back what it receives on the serial port, and resets the machine when
+/// One that says its command line and `$ `, sends back what it receives on the serial port, and resets the machine when
 /// it has received a `q`.
 pub(crate) fn echo_kernel() -> Vec<u8> {
-    let mut code = print(b"$ ");
+    // mov ebx, [rsi + 0x228] (cmd_line_ptr of the boot parameters)
+    let mut code = vec![0x8b, 0x9e, 0x28, 0x02, 0x00, 0x00];
+    // 1: mov al, [rbx]; test al, al; jz 2f; mov dx, 0x3f8; out dx, al; inc ebx; jmp 1b; 2:
+    code.extend([0x8a, 0x03, 0x84, 0xc0, 0x74, 0x09, 0x66, 0xba, 0xf8, 0x03, 0xee]);
+    code.extend([0xff, 0xc3, 0xeb, 0xf1]);
+    code.extend(print(b"\n$ "));
     // 1: mov dx, 0x3fd; in al, dx; test al, 1; jz 1b
     code.extend([0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7]);
     // mov dx, 0x3f8; in al, dx; out dx, al; cmp al, 'q'; jne 1b

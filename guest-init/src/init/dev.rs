@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::fmt;
 
 use crate::mounts;
+use crate::shared::cmdline::Terminal;
 use crate::shared::message::Line;
 use crate::sys;
 
@@ -64,10 +65,13 @@ pub(crate) fn open_console() {
 
 /// Makes the serial port the terminal of this session, which has none, and its standard descriptors.
 /// Where it can't be opened they stay as they are.
-pub(crate) fn take_terminal() {
-    if let Ok(terminal) = sys::open(c"/dev/ttyS0", sys::O_RDWR | sys::O_NONBLOCK) {
-        sys::clear_status_flags(terminal);
-        sys::use_as(terminal, &[0, 1, 2]);
+pub(crate) fn take(terminal: Terminal) {
+    if let Ok(serial) = sys::open(c"/dev/ttyS0", sys::O_RDWR | sys::O_NONBLOCK) {
+        sys::clear_status_flags(serial);
+        if let Some(size) = terminal.size {
+            sys::set_window_size(serial, size);
+        }
+        sys::use_as(serial, &[0, 1, 2]);
     }
 }
 

@@ -19,6 +19,7 @@ mod shared;
 mod sys;
 mod workload;
 
+use shared::cmdline::Terminal;
 use shared::message::{Message, fact};
 use shared::{cmdline, kernel_log};
 
@@ -67,15 +68,15 @@ fn run() -> ! {
 }
 
 /// [`begin`]s with the command line that /proc has, if there is one.
-fn begin_by_proc() -> Option<bool> {
+fn begin_by_proc() -> Option<Option<Terminal>> {
     let mut text = [0; 4096];
     let length = sys::read_file(c"/proc/cmdline", &mut text).ok()?;
     begin(text.get(..length)?)
 }
 
-/// Takes the nonce from the command line and reports that init runs; whether the workload gets a
-/// terminal, or `None` without a nonce.
-fn begin(line: &[u8]) -> Option<bool> {
+/// Takes the nonce from the command line and reports that init runs; the terminal that the workload
+/// gets, if any, or `None` without a nonce.
+fn begin(line: &[u8]) -> Option<Option<Terminal>> {
     cmdline::nonce(line).map(report::set_nonce)?;
     report::send(Message::Init);
     Some(cmdline::terminal(line))

@@ -6,6 +6,7 @@ use core::fmt;
 use crate::dev;
 use crate::report;
 use crate::shared::arguments::{self, BadBlock};
+use crate::shared::cmdline::Terminal;
 use crate::shared::message::Message;
 use crate::shared::status;
 use crate::sys::{self, Errno};
@@ -51,8 +52,8 @@ impl fmt::Display for Failure {
 /// Runs the workload, if there is one, until it ends; its status as a shell would show it.
 ///
 /// Processes that it leaves behind are reaped while it runs and go down with the guest. With
-/// `terminal` it has the serial port for its terminal, else it can read nothing.
-pub(crate) fn run(terminal: bool) -> Result<u8, Failure> {
+/// a `terminal` it has the serial port for its terminal, else it can read nothing.
+pub(crate) fn run(terminal: Option<Terminal>) -> Result<u8, Failure> {
     let mut block = [0; arguments::MAX_BYTES + 1];
     let length = sys::read_file(arguments::PATH, &mut block).map_err(Failure::NoBlock)?;
     let block = block.get(..length).unwrap_or_default();
@@ -90,15 +91,20 @@ pub(crate) fn run(terminal: bool) -> Result<u8, Failure> {
 }
 
 /// In the child: a session of its own, /tmp, no access to the agent port, and the program.
-fn become_workload(program: &CStr, argv: &[*const i8], writer: i32, terminal: bool) -> ! {
+fn become_workload(
+    program: &CStr,
+    argv: &[*const i8],
+    writer: i32,
+    terminal: Option<Terminal>,
+) -> ! {
     let mut envp = [core::ptr::null(); ENVIRONMENT.len() + 1];
     for (place, variable) in envp.iter_mut().zip(ENVIRONMENT) {
         *place = variable.as_ptr();
     }
     report::renounce();
     sys::new_session();
-    if terminal {
-        dev::take_terminal();
+    if let Some(terminal) = terminal {
+        dev::take(terminal);
     }
     sys::change_directory(c"/tmp");
     let error = sys::execute(program, argv, &envp);

@@ -14,14 +14,14 @@
 
 enum {
 	SYS_FORK = 2, SYS_READ = 3, SYS_WRITE = 4, SYS_OPEN = 5, SYS_CLOSE = 6, SYS_EXECVE = 11,
-	SYS_CHDIR = 12, SYS_MKNOD = 14, SYS_MOUNT = 21, SYS_SYNC = 36, SYS_MKDIR = 39, SYS_PIPE2 = 331,
-	SYS_DUP2 = 63, SYS_SETSID = 66, SYS_REBOOT = 88, SYS_IOPERM = 101, SYS_SYSLOG = 103,
+	SYS_CHDIR = 12, SYS_MKNOD = 14, SYS_MOUNT = 21, SYS_SYNC = 36, SYS_MKDIR = 39, SYS_IOCTL = 54,
+	SYS_PIPE2 = 331, SYS_DUP2 = 63, SYS_SETSID = 66, SYS_REBOOT = 88, SYS_IOPERM = 101, SYS_SYSLOG = 103,
 	SYS_WAIT4 = 114, SYS_UNAME = 122, SYS_SCHED_GETAFFINITY = 242, SYS_EXIT_GROUP = 252,
 };
 
 enum { O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_NOCTTY = 0400, O_CLOEXEC = 02000000 };
 enum { MS_NOSUID = 2, MS_NODEV = 4, MS_NOEXEC = 8 };
-enum { EINTR = 4, S_IFCHR = 0020000, SYSLOG_ACTION_READ_ALL = 3, RESTART = 0x01234567 };
+enum { EINTR = 4, S_IFCHR = 0020000, SYSLOG_ACTION_READ_ALL = 3, RESTART = 0x01234567, TIOCSWINSZ = 0x5414 };
 
 static long call(long number, long a, long b, long c, long d, long e)
 {
@@ -202,14 +202,37 @@ static void prepare(void)
 	port_answers = CALL(SYS_IOPERM, AGENT_PORT, 1, 1) == 0 && read_port(AGENT_PORT) == AGENT_PORT_MAGIC;
 }
 
-/* Takes the last nonce on the command line. */
-static int learn_nonce(void)
+/* Whether the workload has the serial port for its terminal; rows and columns of it, as in winsize. */
+static int has_terminal;
+static uint16_t window[4];
+
+static const char *number(const char *text, uint16_t *to)
+{
+	for (*to = 0; *text >= '0' && *text <= '9'; text++)
+		*to = *to * 10 + *text - '0';
+	return text;
+}
+
+/* Learns of the terminal from what stands behind its parameter. */
+static void learn_terminal(const char *value)
+{
+	if (*value == '=')
+		value = number(value + 1, window);
+	if (*value == 'x')
+		value = number(value + 1, window + 1);
+	has_terminal |= !*value || *value == ' ' || *value == '\n';
+}
+
+/* Takes the last nonce on the command line, and what it says of a terminal. */
+static int learn(void)
 {
 	static char text[4096];
 	const char *found = NULL;
 	size_t count = 0;
 
 	read_file("/proc/cmdline", text, sizeof(text));
+	for (const char *next = text; (next = after(next, " " TERMINAL_PARAMETER)); )
+		learn_terminal(next);
 	for (const char *next = text; (next = after(next, NONCE_PARAMETER "=")); )
 		found = next;
 	if (!found)
@@ -251,10 +274,17 @@ static void become(char **argv, long failed)
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
 		"TERM=linux", NULL
 	};
+	long serial;
 	char error;
 
 	CALL(SYS_IOPERM, AGENT_PORT, 1, 0);
 	CALL(SYS_SETSID, 0, 0, 0);
+	if (has_terminal && (serial = CALL(SYS_OPEN, "/dev/ttyS0", O_RDWR | O_CLOEXEC, 0)) >= 0) {
+		if (window[0] && window[1])
+			CALL(SYS_IOCTL, serial, TIOCSWINSZ, window);
+		for (int descriptor = 0; descriptor < 3; descriptor++)
+			CALL(SYS_DUP2, serial, descriptor, 0);
+	}
 	CALL(SYS_CHDIR, "/tmp", 0, 0);
 	error = -CALL(SYS_EXECVE, argv[0], argv, environment);
 	CALL(SYS_WRITE, failed, &error, 1);
@@ -297,7 +327,7 @@ static void work(void)
 __attribute__((force_align_arg_pointer, noreturn)) void _start(void)
 {
 	prepare();
-	if (!learn_nonce())
+	if (!learn())
 		fail("no " NONCE_PARAMETER " on the command line");
 	report("init", "");
 	facts();

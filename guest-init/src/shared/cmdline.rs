@@ -19,19 +19,45 @@ pub(crate) fn nonce(text: &[u8]) -> Option<&str> {
     if fits { core::str::from_utf8(nonce).ok() } else { None }
 }
 
-/// Whether the command line says that the workload has the console for its terminal.
-pub(crate) fn terminal(text: &[u8]) -> bool {
-    text.split(u8::is_ascii_whitespace).any(|word| word == TERMINAL_PARAMETER.as_bytes())
+/// A terminal of the workload's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terminal {
+    /// Rows and columns, where they are known.
+    pub(crate) size: Option<[u16; 2]>,
+}
+
+/// The terminal that the command line gives the workload, which is the console; the last one counts.
+pub(crate) fn terminal(text: &[u8]) -> Option<Terminal> {
+    let words = text.split(u8::is_ascii_whitespace);
+    let terminal = |word: &[u8]| match word.strip_prefix(TERMINAL_PARAMETER.as_bytes())? {
+        [] => Some(Terminal { size: None }),
+        [b'=', size @ ..] => {
+            let (rows, columns) = core::str::from_utf8(size).ok()?.split_once('x')?;
+            Some(Terminal { size: Some([rows.parse().ok()?, columns.parse().ok()?]) })
+        }
+        _ => None,
+    };
+    words.filter_map(terminal).next_back()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_NONCE, nonce, terminal};
+    use super::{MAX_NONCE, Terminal, nonce, terminal};
 
     #[test]
     fn a_terminal_is_a_word_of_its_own() {
-        assert!(terminal(b"quiet vmbisect.terminal\n"));
-        assert!(!terminal(b"quiet vmbisect.terminals xvmbisect.terminal vmbisect.terminal=0"));
+        assert_eq!(terminal(b"quiet vmbisect.terminal\n"), Some(Terminal { size: None }));
+        let others = b"quiet vmbisect.terminals xvmbisect.terminal vmbisect.terminal=0";
+        assert_eq!(terminal(others), None);
+    }
+
+    #[test]
+    fn a_terminal_may_say_how_large_it_is() {
+        let size = |text: &[u8]| terminal(text).and_then(|terminal| terminal.size);
+        assert_eq!(size(b"vmbisect.terminal=24x80 vmbisect.terminal=50x160\n"), Some([50, 160]));
+        for other in ["50", "50x", "x160", "-1x160", "50x65536", "50x160x", "50 x160"] {
+            assert_eq!(terminal(format!("vmbisect.terminal={other}").as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

@@ -17,8 +17,9 @@ pub const PREFIX: &str = "vmbisect-agent: ";
 /// Name of the kernel command line parameter that carries the nonce.
 pub const NONCE_PARAMETER: &str = "vmbisect.nonce";
 
-/// Name of the kernel command line parameter, without a value, that gives the workload the serial
-/// port for its controlling terminal and its standard input.
+/// Name of the kernel command line parameter that gives the workload the serial port for its
+/// controlling terminal and its standard input. Its value, which may be missing, is how large the
+/// terminal is: `ROWSxCOLUMNS`.
 pub const TERMINAL_PARAMETER: &str = "vmbisect.terminal";
 
 /// Most bytes of a report, without the end of the line. Longer ones are cut.

@@ -4,7 +4,7 @@
 //! as well. It is given back whatever happens: when [`Attached`] is dropped, by a panic too; before
 //! the process ends by itself; and while it is stopped (SIGTSTP). Output keeps its translation of
 //! line ends, for what this program itself says meanwhile. A serial line can't say how large the terminal
-//! is.
+//! is: the guest is told on its command line, once.
 
 mod escape;
 
@@ -14,11 +14,11 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTSTP};
 use signal_hook::iterator::{Handle, Signals};
 use vmbisect::cancel::Cancel;
-use vmbisect::trial::Terminal;
+use vmbisect::trial::{Terminal, TerminalSize};
 
 use self::escape::{Escape, Key};
 use crate::cli::Output;
@@ -102,6 +102,13 @@ pub(super) fn print(bytes: &[u8], output: &Output) {
         restore();
         std::process::exit(141);
     }
+}
+
+/// How large the terminal is that shows what the guest prints, if there is one that knows.
+pub(super) fn size() -> Option<TerminalSize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    let (rows, columns) = (size.ws_row, size.ws_col);
+    (rows > 0 && columns > 0).then_some(TerminalSize { rows, columns })
 }
 
 /// Gives the terminal back, if it is raw.

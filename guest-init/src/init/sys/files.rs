@@ -35,6 +35,8 @@ const F_SETFL: usize = 4;
 const S_IFCHR: usize = 0o020_000;
 /// ioctl: wait until a terminal's output is sent.
 const TCSBRK: usize = 0x5409;
+/// ioctl: say how large a terminal is.
+const TIOCSWINSZ: usize = 0x5414;
 
 fn path(path: &CStr) -> usize {
     path.as_ptr().expose_provenance()
@@ -139,6 +141,15 @@ pub(crate) fn clear_status_flags(descriptor: i32) {
 pub(crate) fn drain_terminal(descriptor: i32) {
     // SAFETY: takes no memory; 1 is "send no break".
     let _ = unsafe { syscall(IOCTL, [argument(descriptor), TCSBRK, 1, 0, 0]) };
+}
+
+/// Tells a terminal its rows and columns.
+pub(crate) fn set_window_size(descriptor: i32, [rows, columns]: [u16; 2]) {
+    // `struct winsize`: rows, columns, and pixels, which are not known.
+    let size = [rows, columns, 0, 0];
+    let pointer = size.as_ptr().expose_provenance();
+    // SAFETY: the kernel only reads the four numbers.
+    let _ = unsafe { syscall(IOCTL, [argument(descriptor), TIOCSWINSZ, pointer, 0, 0]) };
 }
 
 /// A pipe that execve closes: the end to read and the end to write.
