@@ -35,6 +35,10 @@ pub(crate) struct Options {
     #[arg(long)]
     loops: bool,
 
+    /// Where the program is that stands for vmbisect
+    #[arg(long)]
+    machine: PathBuf,
+
     /// Where the peers' programs are, separated by commas; PID 1 has no PATH
     #[arg(long, value_delimiter = ',')]
     peers: Vec<PathBuf>,
@@ -53,7 +57,7 @@ fn measure(options: &Options, mut port: File) -> Result<(), Box<dyn Error>> {
     };
     for cell in Cell::all().filter(|cell| options.cells.contains(&cell.key())) {
         for round in 0..options.rounds {
-            match launch(cell, &options.peers) {
+            match launch(cell, &options.machine, &options.peers) {
                 // What it reads from files is in the page cache from now on.
                 Ok(_) if round == 0 && options.rounds > 1 => {}
                 Ok(sample) => say(&Message::Sample(cell, sample))?,

@@ -5,7 +5,7 @@
 //! on the console.
 
 use std::io::{self, ErrorKind, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,18 +17,15 @@ use super::cells::{Boot, Cell, Sample, Vmm};
 use super::memory;
 use super::plan::{FIRST_BYTE, MachineArguments, NONCE, WRITTEN};
 
-/// The program that stands for vmbisect; the outer machine has it where the host has it.
-pub(crate) const MACHINE: &str = env!("CARGO_BIN_EXE_machine");
-
 /// How long a launch may take on the outer machine's clock.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Launches what `cell` says once.
+/// Launches what `cell` says once; `machine` is the program that stands for vmbisect.
 ///
 /// # Errors
 /// Says what the VMM said if it does not get where it should.
-pub(crate) fn launch(cell: Cell, peers: &[PathBuf]) -> anyhow::Result<Sample> {
-    let mut command = command(cell, peers)?;
+pub(crate) fn launch(cell: Cell, machine: &Path, peers: &[PathBuf]) -> anyhow::Result<Sample> {
+    let mut command = command(cell, machine, peers)?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = Instant::now();
     let child = command.spawn().with_context(|| format!("{:?}", command.get_program()))?;
@@ -42,14 +39,14 @@ pub(crate) fn launch(cell: Cell, peers: &[PathBuf]) -> anyhow::Result<Sample> {
 }
 
 /// How a VMM is started.
-fn command(cell: Cell, peers: &[PathBuf]) -> io::Result<Command> {
+fn command(cell: Cell, machine: &Path, peers: &[PathBuf]) -> io::Result<Command> {
     let append = cell.boot.command_line();
     let own = |native, vcpus| {
         let (image, command_line) = (cell.vmm.kernel().to_owned(), append.clone());
         let initramfs = cell.boot.initramfs().to_owned();
         let arguments = MachineArguments { image, native, vcpus, initramfs, command_line };
-        let mut command = Command::new(MACHINE);
-        command.arg(serde_json::json!(arguments).to_string());
+        let mut command = Command::new(machine);
+        command.args(arguments.words());
         command
     };
     Ok(match cell.vmm {

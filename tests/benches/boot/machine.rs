@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use guest_init::protocol::PREFIX;
-use serde_json::json;
 use vmm::{BootMode, Kernel, Machine, MachineConfig, MachineEvent, Milestone};
 
 use self::plan::{FIRST_BYTE, GUEST_MIB, MachineArguments, NONCE};
@@ -26,8 +25,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 fn main() -> anyhow::Result<()> {
     let begun = Instant::now();
     let micros = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let arguments = std::env::args().nth(1).context("the machine is not said")?;
-    let arguments: MachineArguments = serde_json::from_str(&arguments)?;
+    let arguments =
+        MachineArguments::read(std::env::args().skip(1)).context("the machine is not said")?;
     let mut read = 0;
     let machine = Machine::start_with(|| -> anyhow::Result<MachineConfig> {
         let kernel = Arc::new(Kernel::open(arguments.image)?);
@@ -67,13 +66,14 @@ fn main() -> anyhow::Result<()> {
             }
             MachineEvent::Output(_) => {}
             MachineEvent::Ended(summary) => {
-                let counts = json!({
-                    "exits": summary.exits,
-                    "console_bytes": summary.console_bytes,
-                    "launch_us": { "read": read, "made": made, "entered": entered,
-                        "first_byte": first_byte },
-                });
-                writeln!(stderr, "{counts}")?;
+                let launch = format!(
+                    r#"{{"read":{read},"made":{made},"entered":{entered},"first_byte":{first_byte}}}"#
+                );
+                writeln!(
+                    stderr,
+                    r#"{{"exits":{},"console_bytes":{},"launch_us":{launch}}}"#,
+                    summary.exits, summary.console_bytes
+                )?;
                 if summary.ending != vmm::Ending::Stopped {
                     bail!("the machine ended: {}", summary.ending);
                 }

@@ -9,7 +9,8 @@
 //!
 //! This program is two: run by cargo it prepares the outer machine, starts it and prints the table; in
 //! that machine it is PID 1, launches one VMM after the other and takes the times. What stands for
-//! vmbisect there is another program (`machine.rs`), which does nothing but run one machine.
+//! vmbisect there is another program (`machine.rs`), which does nothing but run one machine and is
+//! linked statically, as VMMs are that come as one file.
 
 mod cells;
 mod inside;
@@ -18,6 +19,7 @@ mod memory;
 mod outside;
 mod peers;
 mod plan;
+mod program;
 mod table;
 
 use std::process::ExitCode;

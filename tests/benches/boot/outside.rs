@@ -15,9 +15,9 @@ use vmbisect::trial::{Workload, prepare};
 use vmbisect_tests::fixture;
 
 use super::cells::{Cell, Message, Vmm};
-use super::launch::MACHINE;
 use super::peers::Peer;
 use super::plan::{EMPTY_INITRAMFS, INITRAMFS, KERNEL, LOGGING_INITRAMFS, VMLINUX};
+use super::program;
 use super::table::{self, Samples};
 
 /// Memory of the outer machine in MiB: the guest, the VMM, and an initramfs with QEMU in it twice.
@@ -186,6 +186,8 @@ impl Options {
 /// An outer machine that can be started.
 struct Outer {
     qemu: PathBuf,
+    /// The program that stands for vmbisect, in its initramfs where the host has it.
+    machine: PathBuf,
     /// Programs of other VMMs, in its initramfs.
     peers: Vec<PathBuf>,
     kernel: OuterKernel,
@@ -206,7 +208,8 @@ impl Outer {
                 image.file(at, fs::read(path).with_context(|| format!("{}", path.display()))?);
             }
         }
-        image.program(Path::new(MACHINE))?;
+        let machine = program::build()?;
+        image.program(&machine)?;
         let directory = tempfile::tempdir()?;
         for (at, text) in [(INITRAMFS, WORKLOAD), (LOGGING_INITRAMFS, LOGGER)] {
             let source = directory.path().join("workload.c");
@@ -226,7 +229,7 @@ impl Outer {
         }
         fs::write(directory.path().join("initramfs"), image.build()?)?;
         let peers = peers.into_iter().map(|(_, program)| program).collect();
-        Ok(Outer { qemu, peers, kernel: outer_kernel, directory })
+        Ok(Outer { qemu, machine, peers, kernel: outer_kernel, directory })
     }
 
     /// Runs it once; false if it hung.
@@ -236,7 +239,8 @@ impl Outer {
         cells: &[Cell],
         on_message: &mut dyn FnMut(Message),
     ) -> anyhow::Result<bool> {
-        let mut arguments = format!("inside --rounds {}", options.rounds);
+        let mut arguments =
+            format!("inside --rounds {} --machine {}", options.rounds, self.machine.display());
         if !self.peers.is_empty() {
             let peers: Vec<_> = self.peers.iter().map(|path| path.display().to_string()).collect();
             arguments.push_str(&format!(" --peers {}", peers.join(",")));
