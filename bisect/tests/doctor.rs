@@ -101,5 +101,11 @@ fn of_what_some_kernels_need_a_configuration_says_which() {
     let nothing = doctor(&["--config", "/nowhere/config"]).output().unwrap();
     assert_eq!(nothing.status.code(), Some(2), "{nothing:?}");
     let said = String::from_utf8_lossy(&nothing.stderr).into_owned();
-    assert!(said.contains("can't read /nowhere/config"), "{said}");
+    assert!(said.contains("can't read the configuration /nowhere/config"), "{said}");
+    // A file that is none would need nothing.
+    std::fs::write(&config, "root:x:0:0\n").unwrap();
+    let none = doctor(&["--config", config.to_str().unwrap()]).output().unwrap();
+    assert_eq!(none.status.code(), Some(2));
+    let said = String::from_utf8(none.stderr).unwrap();
+    assert!(said.contains("line 1: not a kernel configuration"), "{said}");
 }

@@ -164,7 +164,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     };
     if let Outcome::Infra { reason } = &report.outcome {
         return Err(anyhow::anyhow!("{reason}"))
-            .hint("`vmbisect doctor` says what is missing here");
+            .hint("`vmbisect doctor` says what this machine can do");
     }
     for seen in &mut report.crashes {
         explainer.symbolize(&mut seen.crash, offset.get(), output);

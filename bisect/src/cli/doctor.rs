@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use serde::Serialize;
 use serde_json::json;
 use vmbisect::cancel::Cancel;
+use vmbisect::kernel::Fragment;
 use vmbisect::tools::{self, Found, Purpose};
 use vmbisect::trial::LaunchError;
 use vmbisect::trial::launcher::{Choice, Cost, InProcess, Tcg, TcgConfig, measure, select};
@@ -53,10 +53,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let mut needed = tools::needed_for(&purposes);
     match &args.config {
         Some(path) => {
-            let config = std::fs::read_to_string(path)
-                .with_context(|| format!("can't read {}", path.display()))
-                .hint("give the .config of a kernel")?;
-            needed.extend(tools::needed_by_config(&config));
+            let config = Fragment::read(path).hint("give the .config of a kernel")?;
+            needed.extend(tools::needed_by_config(&config.text));
         }
         None => needed.extend(tools::needed_for(&[Purpose::KernelOption])),
     }

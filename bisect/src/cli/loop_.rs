@@ -161,7 +161,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     }
     if let Stop::Host(reason) = &result.stopped {
         output.note(format!("the host failed: {reason}"));
-        output.note("`vmbisect doctor` says what is missing here");
+        output.note("`vmbisect doctor` says what this machine can do");
         return Ok(ExitCode::from(2));
     }
     Ok(match (&result.summary, result.stopped == Stop::Interrupted) {

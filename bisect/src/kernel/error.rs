@@ -138,6 +138,13 @@ impl BuildError {
             BuildError::Host { .. } | BuildError::Io { .. } => {
                 "check the disk and its permissions, and run again: what was built is kept".into()
             }
+            BuildError::Git { reason, .. }
+                if reason.contains("unable to write") || reason.contains("No space left") =>
+            {
+                "make room on the disk, or name another place: --build-dir DIR, or the variable \
+                 VMBISECT_CACHE"
+                    .into()
+            }
             BuildError::Git { .. } => "git's own message says what is wrong".into(),
             BuildError::Signature { .. } => "the build may be damaged: run again".into(),
         }

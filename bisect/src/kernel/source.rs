@@ -1,5 +1,6 @@
 //! The revision's files: a worktree of the builder's own beside the user's repository.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -145,10 +146,10 @@ impl Source {
         on_line: &mut dyn FnMut(&str),
         cancel: &Cancel,
     ) -> Result<(), BuildError> {
-        let mut said = Vec::new();
+        let mut said = Complaints::default();
         let mut keep = |line: &str| {
             if line.starts_with("fatal: ") || line.starts_with("error: ") {
-                said.push(line.to_owned());
+                said.push(line);
             }
             on_line(line);
         };
@@ -156,7 +157,41 @@ impl Source {
         if cancel.is_cancelled() {
             return Err(BuildError::Cancelled);
         }
-        if status.success() { Ok(()) } else { Err(failed(arguments, said.join("; "))) }
+        if status.success() { Ok(()) } else { Err(failed(arguments, said.to_string())) }
+    }
+}
+
+/// What git complains of: the first of it, and the last, for which it gave up. On a full disk it
+/// complains of every file of a tree.
+#[derive(Default)]
+struct Complaints {
+    first: Vec<String>,
+    more: u64,
+    last: String,
+}
+
+impl Complaints {
+    /// So many are told in full from the start.
+    const FIRST: usize = 3;
+
+    fn push(&mut self, line: &str) {
+        if self.first.len() < Complaints::FIRST {
+            self.first.push(line.to_owned());
+        } else {
+            self.more += 1;
+            line.clone_into(&mut self.last);
+        }
+    }
+}
+
+impl fmt::Display for Complaints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.first.join("; "))?;
+        match self.more {
+            0 => Ok(()),
+            1 => write!(f, "; {}", self.last),
+            more => write!(f, "; {} more; {}", more - 1, self.last),
+        }
     }
 }
 
@@ -195,5 +230,22 @@ fn remove_file(path: &Path) -> Result<(), BuildError> {
             Err(BuildError::io("remove", path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Complaints;
+
+    #[test]
+    fn of_many_complaints_the_first_and_the_last_are_told() {
+        let told = |lines: &[&str]| {
+            let mut complaints = Complaints::default();
+            lines.iter().for_each(|line| complaints.push(line));
+            complaints.to_string()
+        };
+        assert_eq!(told(&["a", "b"]), "a; b");
+        assert_eq!(told(&["a", "b", "c", "d"]), "a; b; c; d");
+        assert_eq!(told(&["a", "b", "c", "d", "e", "f"]), "a; b; c; 2 more; f");
     }
 }

@@ -94,6 +94,7 @@ impl LaunchError {
                 "give a kernel that has KVM and virtio with --outer-kernel and --outer-modules"
             }
             LaunchError::Tcg(TcgError::Io { .. }) => TEMPORARY,
+            LaunchError::Tcg(TcgError::Read { .. }) => "check the path and its permissions",
             LaunchError::Tcg(TcgError::GuestTooLarge { .. }) => "give the guest less with --memory",
             LaunchError::NoInit32(_) => "build vmbisect with a C compiler that knows -m32 (CC)",
             LaunchError::Refused { hint, .. } => hint,
