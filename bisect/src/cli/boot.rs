@@ -15,7 +15,7 @@ use vmbisect::trial::{
     Job, KeptConsole, LaunchError, Outcome, Target, Terminal, TitleCount, TrialEvent, TrialReport,
     stamped,
 };
-use vmm::{ConsoleLine, Ending, Milestone};
+use vmm::{ConsoleLine, Ending, HangKind, Milestone};
 
 use super::args::{Explainer, LauncherArgs, MachineArgs, SymbolsArgs, WorkloadArgs, symbols_of};
 use super::interrupt::{cancel_on_signals, interrupted};
@@ -259,6 +259,9 @@ fn summarize(report: &TrialReport, explainer: &Explainer, output: &Output) {
     }
     if let Some(machine) = &report.machine {
         output.line(format!("ending: {}", machine.ending));
+        if let Ending::Hang { kind: HangKind::Idle } = machine.ending {
+            output.line("  (so does a workload look that only waits: --timeout gives it longer)");
+        }
     }
     if let Some(online) = report.cpus_online {
         output.line(format!("CPUs online: {online}"));
