@@ -313,3 +313,35 @@ fn what_is_no_log() {
     assert_eq!(status, 2);
     assert!(error.contains("is not a bisection log") && error.contains("\nhint: "), "{error}");
 }
+
+/// Our own log states an order that is a line; where branches were merged, no line is true.
+#[test]
+fn a_line_that_contradicts_the_record_is_not_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (1..=4).map(|digit| digit.to_string().repeat(40)).collect();
+    let log = |good_at: u32| {
+        let test = |name: &str, place: &str, runs: &str| {
+            format!("[{name}] t\ntesting commit {name}\n{place}\n# runs: 8\nall runs: {runs}\n")
+        };
+        [
+            "# target: {\"crash\":[\"X\"]}\n".to_owned(),
+            test(&names[3], "# candidate 40 of 40", "crashed: X"),
+            test(&names[0], "", "OK"),
+            format!("# git bisect start {} {}\n", names[3], names[0]),
+            test(&names[2], "# candidate 30 of 40", "crashed: X"),
+            format!("# git bisect bad {}\n", names[2]),
+            test(&names[1], &format!("# candidate {good_at} of 40"), "OK"),
+            format!("# git bisect good {}\n", names[1]),
+        ]
+        .concat()
+    };
+    let path = dir.path().join("bisect.log");
+    let said = |good_at| {
+        std::fs::write(&path, log(good_at)).unwrap();
+        replay(&[path.to_str().unwrap()]).1
+    };
+    let advice = "replay it with --repo DIR";
+    let (fits, does_not) = (said(7), said(35));
+    assert!(!fits.contains("CONTRADICTS") && !fits.contains(advice), "{fits}");
+    assert!(does_not.contains("CONTRADICTS") && does_not.contains(advice), "{does_not}");
+}

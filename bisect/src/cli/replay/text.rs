@@ -66,6 +66,12 @@ impl Replayed {
         for conflict in &self.conflicts {
             output.line(conflict.describe());
         }
+        if self.order == Order::Stated && self.tested.iter().any(|tested| tested.contradicts) {
+            output.line(
+                "The log has its commits in one line. Where branches were merged, that alone can \
+                 contradict the record: replay it with --repo DIR.",
+            );
+        }
         output.line(format!("next: {}", self.next));
     }
 
