@@ -169,9 +169,14 @@ fn consoles_are_kept_without_being_asked_for_unless_they_are_not_wanted() {
 }
 
 #[test]
-fn ctrl_c_ends_it_and_the_result_is_printed() {
+fn a_signal_ends_it_and_the_result_is_printed() {
     let invalid = r#"outcome='"outcome":"invalid","reason":"one CPU"'"#;
-    for (second, status) in [(crash("BUG: bar"), 1), (invalid.to_owned(), 130)] {
+    let endings = [
+        (Signal::INT, crash("BUG: bar"), 1),
+        (Signal::INT, invalid.to_owned(), 130),
+        (Signal::HUP, invalid.to_owned(), 130),
+    ];
+    for (signal, second, status) in endings {
         // The third is never answered.
         let answers = format!("1) {CLEAN} ;; 2) {second} ;;");
         let mut scripted = Scripted::new(&answers);
@@ -181,7 +186,7 @@ fn ctrl_c_ends_it_and_the_result_is_printed() {
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         assert!(stderr.any(|line| line.unwrap().contains("run 2")), "it says what showed");
         let process = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-        kill_process(process, Signal::INT).unwrap();
+        kill_process(process, signal).unwrap();
         let mut stdout = String::new();
         child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(status), "{stdout}");

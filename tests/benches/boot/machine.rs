@@ -2,13 +2,13 @@
 //! output, what it reports on standard error. A program of its own, which has as little else in it as
 //! theirs: vmbisect runs many machines in one process, whose start is none of a boot's time.
 
+use std::error::Error;
 use std::fs;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
 use guest_init::protocol::PREFIX;
 use vmm::{BootMode, Kernel, Machine, MachineConfig, MachineEvent, Milestone};
 
@@ -22,25 +22,26 @@ mod plan;
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Runs the machine until standard input is closed.
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let begun = Instant::now();
     let micros = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     let arguments =
-        MachineArguments::read(std::env::args().skip(1)).context("the machine is not said")?;
+        MachineArguments::read(std::env::args().skip(1)).ok_or("the machine is not said")?;
     let mut read = 0;
-    let machine = Machine::start_with(|| -> anyhow::Result<MachineConfig> {
-        let kernel = Arc::new(Kernel::open(arguments.image)?);
-        let mut config = MachineConfig::new(kernel);
-        config.boot = if arguments.native { BootMode::Native } else { BootMode::Direct };
-        config.initramfs = Some(fs::read(arguments.initramfs)?.into());
-        config.command_line = arguments.command_line;
-        config.vcpus = arguments.vcpus;
-        config.memory = GUEST_MIB << 20;
-        config.deadline = DEADLINE;
-        config.nonce = NONCE.to_owned();
-        read = micros();
-        Ok(config)
-    })?;
+    let machine =
+        Machine::start_with(|| -> Result<MachineConfig, Box<dyn Error + Send + Sync>> {
+            let kernel = Arc::new(Kernel::open(arguments.image)?);
+            let mut config = MachineConfig::new(kernel);
+            config.boot = if arguments.native { BootMode::Native } else { BootMode::Direct };
+            config.initramfs = Some(fs::read(arguments.initramfs)?.into());
+            config.command_line = arguments.command_line;
+            config.vcpus = arguments.vcpus;
+            config.memory = GUEST_MIB << 20;
+            config.deadline = DEADLINE;
+            config.nonce = NONCE.to_owned();
+            read = micros();
+            Ok(config)
+        })?;
     let made = micros();
     let (mut entered, mut first_byte) = (0, 0);
     let stopper = machine.stopper();
@@ -75,7 +76,7 @@ fn main() -> anyhow::Result<()> {
                     summary.exits, summary.console_bytes
                 )?;
                 if summary.ending != vmm::Ending::Stopped {
-                    bail!("the machine ended: {}", summary.ending);
+                    return Err(format!("the machine ended: {}", summary.ending).into());
                 }
             }
         }
