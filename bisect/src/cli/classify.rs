@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use vmbisect::maintainers::Recipients;
 use vmbisect::symbols::KernelOffset;
 
 use super::args::{Explainer, SymbolsArgs};
-use super::output::{called, printable};
+use super::output::{called, note_waiting, printable};
 use super::{Output, WithHint};
 
 /// Finds the crashes in console logs: title, kind, who is to blame, and the report itself.
@@ -91,9 +91,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let explainer = args.symbols.open(output)?;
     let (mut found, mut different) = (0, Different::default());
     for path in &args.files {
-        if path == Path::new("-") && io::stdin().is_terminal() {
-            output.note("reading the log from this terminal; Ctrl-D ends it");
-        }
+        note_waiting(path, output);
         let mut printer = Printer {
             args,
             output,

@@ -77,6 +77,14 @@ pub(crate) fn called(path: &Path) -> String {
     }
 }
 
+/// Says what a command waits for that was told to read a log from standard input, where nothing else
+/// shows that it does.
+pub(crate) fn note_waiting(path: &Path, output: &Output) {
+    if path == Path::new("-") && std::io::stdin().is_terminal() {
+        output.note("reading the log from this terminal; Ctrl-D ends it");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::printable;

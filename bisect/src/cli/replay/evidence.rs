@@ -16,7 +16,7 @@ use vmbisect::trial::Target;
 
 use super::Args;
 use crate::cli::bisect::{Asked, good_ends};
-use crate::cli::output::called;
+use crate::cli::output::{called, note_waiting};
 use crate::cli::{Output, WithHint, told};
 
 /// The confidence, where neither the command line nor the session says another.
@@ -93,6 +93,7 @@ impl Evidence {
     }
 
     fn of_log(args: &Args, output: &Output) -> anyhow::Result<Evidence> {
+        note_waiting(&args.log, output);
         let text = read(&args.log)?;
         let mut log = parse(&text)
             .with_context(|| format!("{} is not a bisection log", called(&args.log)))
