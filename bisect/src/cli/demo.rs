@@ -253,7 +253,7 @@ fn compare(planted: &Planted, report: &Report, agrees: bool, took: Duration) -> 
             planted.equal.len(),
         ),
         format!(
-            "          {} sometimes say {FOREIGN_CRASH} ({foreign} trials did)",
+            "          {} sometimes say {FOREIGN_CRASH} (in {foreign} of the trials)",
             planted.noisy.len()
         ),
         match agrees {
