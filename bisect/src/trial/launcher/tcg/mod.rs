@@ -10,6 +10,13 @@
 //! SVM on several emulated CPUs now and then hangs the outer Linux or corrupts its memory, and two
 //! guests in it starve each other's timers into RCU stalls that no kernel is to blame for.
 //!
+//! QEMU (7.2) may deliver an interrupt twice that its guest's KVM injects once: `helper_vmrun` leaves
+//! the vector in `exception_index`, and if the CPU loop is left before anything resets it, as for an
+//! I/O thread or at the end of an instruction budget, it is taken for an exception that is still to be
+//! delivered, whether interrupts are on or not. So a guest that hangs once in a timer interrupt, waiting
+//! for a lock that the interrupt below it holds, is no proof of a bug in its kernel. It is rare here, and
+//! common on the instruction clock of the benchmark, once in some ten boots with four vCPUs.
+//!
 //! QEMU's emulation of nested paging fails with guests in PAE mode: a 32-bit kernel meets page faults
 //! that it has no part in. Machines for such kernels are others, whose KVM shadows page tables.
 //!
