@@ -116,15 +116,15 @@ enum Interactive {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
+    if args.timestamps && args.interactive == Interactive::Always {
+        return Err(anyhow!("--timestamps can't be had on the guest's terminal"))
+            .hint("leave one of --timestamps and --interactive out");
+    }
     let cancel = cancel_on_signals()?;
     let (job, _room) = prepare(&args.image, args.symbols.vmlinux(), &args.workload, &args.machine)?;
     let explainer = args.symbols.open_for(&args.image, output)?;
 
     let selected = args.launcher.select(output)?;
-    if args.timestamps && args.interactive == Interactive::Always {
-        return Err(anyhow!("--timestamps can't be had on the guest's terminal"))
-            .hint("leave one of --timestamps and --interactive out");
-    }
     let terminal = args.interactive(output).then(|| Terminal::new(terminal::size()));
     let goes_on = match args.on_crash {
         Some(on_crash) => on_crash == OnCrash::Continue,

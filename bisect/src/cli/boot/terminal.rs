@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGQUIT, SIGTSTP};
 use signal_hook::iterator::{Handle, Signals};
 use vmbisect::cancel::Cancel;
 use vmbisect::trial::{Terminal, TerminalSize};
@@ -40,7 +40,7 @@ pub(super) fn attach(
     cancel: Cancel,
     output: &Output,
 ) -> anyhow::Result<Attached> {
-    let signals = Signals::new([SIGTSTP, SIGCONT, SIGHUP, SIGQUIT]);
+    let signals = Signals::new([SIGTSTP, SIGCONT, SIGQUIT]);
     let mut signals = signals.context("can't handle signals")?;
     let (ended, lifeline) = io::pipe().context("can't make a pipe")?;
     // From here on the terminal is given back, whatever fails.
