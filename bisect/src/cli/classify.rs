@@ -13,6 +13,7 @@ use serde::Serialize;
 use vmbisect::crash::{Crash, Event, Scanner, family};
 use vmbisect::maintainers::Recipients;
 use vmbisect::symbols::KernelOffset;
+use vmm::kernel::compression;
 
 use super::args::{Explainer, SymbolsArgs};
 use super::output::{called, note_waiting, printable};
@@ -122,18 +123,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         relatives(&different.crashes, output);
     }
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-/// How a file is compressed that begins so.
-fn compression(begins: &[u8]) -> Option<&'static str> {
-    let known: [(&[u8], &str); 5] = [
-        (b"\x1f\x8b", "gzip"),
-        (b"\xfd7zXZ\0", "xz"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-        (b"BZh", "bzip2"),
-        (b"\x04\x22\x4d\x18", "lz4"),
-    ];
-    known.iter().find(|(magic, _)| begins.starts_with(magic)).map(|(_, how)| *how)
 }
 
 /// Says which crashes of different titles are likely to be one bug.

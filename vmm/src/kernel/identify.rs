@@ -129,19 +129,8 @@ fn other(head: &[u8]) -> Looks {
             return Looks::OtherKernel(name);
         }
     }
-    for (magic, name) in [
-        (b"\x1f\x8b".as_slice(), "gzip"),
-        (b"BZh", "bzip2"),
-        (b"\xfd7zXZ\0", "xz"),
-        (b"\x5d\0\0", "lzma"),
-        (b"\x89LZO", "lzop"),
-        (b"\x02\x21\x4c\x18", "lz4"),
-        (b"\x04\x22\x4d\x18", "lz4"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-    ] {
-        if head.starts_with(magic) {
-            return Looks::Compressed(name);
-        }
+    if let Some(name) = compression(head) {
+        return Looks::Compressed(name);
     }
     if head.starts_with(b"070701") || head.starts_with(b"070702") || head.starts_with(b"070707") {
         return Looks::Cpio;
@@ -154,6 +143,21 @@ fn other(head: &[u8]) -> Looks {
     }
     let text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~');
     if head.iter().take(512).all(text) { Looks::Text } else { Looks::Unknown }
+}
+
+/// How a file is compressed that begins with these bytes, of which six are enough.
+pub fn compression(head: &[u8]) -> Option<&'static str> {
+    let known = [
+        (b"\x1f\x8b".as_slice(), "gzip"),
+        (b"BZh", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x5d\0\0", "lzma"),
+        (b"\x89LZO", "lzop"),
+        (b"\x02\x21\x4c\x18", "lz4"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+    ];
+    known.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| *name)
 }
 
 fn machine_name(machine: u16) -> Option<&'static str> {

@@ -60,7 +60,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, Guest
 
 pub use self::bzimage::HeaderError;
 pub use self::elf::ElfError;
-pub use self::identify::Looks;
+pub use self::identify::{Looks, compression};
 pub use self::payload::{Compression, PayloadError};
 
 use self::bzimage::BzImage;
