@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use vmbisect_tests::program::run;
+use vmbisect_tests::program::{run, vmbisect};
 use vmbisect_tests::toy::{TITLES, Toy};
 
 /// A command's exit status, its answer, and what it said on the way.
@@ -129,6 +129,40 @@ fn a_revert_and_a_fix_beside_a_dirty_checkout() {
     assert_eq!(answer["revert"]["result"], "shows", "{answer:#}");
 
     assert_eq!(state(), before);
+}
+
+/// The first baseline has no bug; of the others the second would do, too.
+#[test]
+fn baselines() {
+    let Some(toy) = Toy::new() else { return };
+    let config = |name: &str, text: &str| {
+        fs::write(toy.path(name), text).unwrap();
+        toy.path(name).to_str().unwrap().to_owned()
+    };
+    let (calm, other) = (config("calm", "CONFIG_CALM=y\n"), config("other", "CONFIG_OTHER=y\n"));
+    let of = ["--crash", "WARNING in toy_old", "--baseline", &calm];
+    let (title, answer) = named(bisect(&toy, "warning", &of));
+    assert_eq!(title, TITLES[3], "{answer:#}");
+    let dropped = &answer["dropped_baselines"][0];
+    assert_eq!((&dropped["name"], &dropped["why"]), (&calm.as_str().into(), &"not_shown".into()));
+    assert!(answer["baseline"].is_null(), "{answer:#}");
+
+    let more = ["--baseline", &other, "--baseline", "defconfig"];
+    let (title, answer) = named(bisect(&toy, "warning", &[&of[..], &more].concat()));
+    assert_eq!((title.as_str(), &answer["baseline"]), (TITLES[3], &other.as_str().into()));
+    // What was seen with another configuration is no evidence, of any title.
+    for (title, named) in [("WARNING in toy_old", Some(TITLES[3])), ("WARNING in toy_new", None)] {
+        let mut replay = vmbisect();
+        replay.args(["replay", "--json", "--crash", title]).arg(toy.state());
+        let (_, answer, said) = self::answer(replay);
+        assert_eq!(answer["named"]["title"].as_str(), named, "{answer:#}\n{said}");
+        let tested = answer["tested"].as_array().unwrap();
+        assert!(tested.iter().all(|it| it["trials"].as_u64() < Some(30)), "{answer:#}");
+    }
+
+    fs::write(&other, "CONFIG_OTHER=m\n").unwrap();
+    let (error, _) = refused(toy.resume());
+    assert!(error.contains("configuration is not what it was"), "{error}");
 }
 
 /// A bisection that was killed when the first trial of a revision between the ends was on record: which

@@ -83,7 +83,12 @@ static void report(const char *line, const char *what)
 	      "[    1.000000]  </TASK>\n"					\
 	      "[    1.000000] ---[ end trace 0000000000000000 ]---\n")
 
+/* Configured to be calm, no version of it has a bug. */
+#ifdef CALM
+#define SHOWS(bug) 0
+#else
 #define SHOWS(bug) after(line, "show=" bug)
+#endif
 
 void boot(const unsigned char *boot_params)
 {

@@ -2,6 +2,7 @@
 
 mod asked;
 mod begun;
+mod configurations;
 mod drift;
 mod progress;
 mod target;
@@ -36,7 +37,7 @@ use super::{Output, WithHint, told};
 /// bad_tip_untestable, good_tip_untestable or good_tip_bad) with its own fields, find, target, bad,
 /// good, candidates, inert (how many of them touch nothing that is built), revisions (each with its
 /// standing and tally), hit_rate, useless, titles (each with its rate by revision), contradictions,
-/// trials, build_seconds, trial_seconds and recipients (who to tell: to and cc, with the reasons).
+/// baseline (the one in use, if any), dropped_baselines (name, why and what was seen), trials, build_seconds, trial_seconds and recipients (who to tell: to and cc, with the reasons).
 ///
 /// Exit status: 0 the culprit was found, 1 none can be named, 2 something went wrong, 130
 /// interrupted.
@@ -50,6 +51,7 @@ use super::{Output, WithHint, told};
   vmbisect bisect --good v6.1 --config .config --no-boot
   vmbisect bisect --find fix --bad v6.1 --good v6.5 --config .config --hang
   vmbisect bisect --bad v6.12 --defconfig --crash 'KASAN: *' --suspect v6.11.1 -- net/ mm/
+  vmbisect bisect --good v6.1 --config .config --baseline tinyconfig --fragment guest.config --hang
   vmbisect bisect --resume"
 )]
 pub(crate) struct Args {
@@ -119,6 +121,12 @@ pub(crate) struct Args {
     /// Write the log here, too; it is in the state directory in any case
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     pub(crate) log: Option<PathBuf>,
+
+    /// Try the bad revision with this configuration first, and keep to it if the bug shows with it
+    /// too: a complete .config, tinyconfig or defconfig; --fragment is laid over it as well. May be
+    /// given several times, the smallest first
+    #[arg(long = "baseline", value_name = "CONFIG", help_heading = "Kernel")]
+    baselines: Vec<String>,
 
     #[command(flatten)]
     kernel: KernelArgs,

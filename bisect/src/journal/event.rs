@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::history::{CommitId, Find};
 use crate::search::Purpose;
-use crate::session::Skip;
+use crate::session::{Skip, WhyDropped};
 use crate::trial::{Outcome, Target};
 
 /// What a bisection is about: the first line of its journal.
@@ -114,6 +114,14 @@ pub enum Event {
         commit: CommitId,
         /// The tag.
         name: String,
+    },
+    /// The baseline configuration in use is not used any more, but the next one; all measured until
+    /// now is of other kernels.
+    BaselineDropped {
+        /// Why.
+        why: WhyDropped,
+        /// What was seen with it, for people.
+        seen: String,
     },
     /// The crash names files that these commits touch, so they are likelier than others.
     Favoured {
@@ -238,7 +246,7 @@ impl Event {
             Event::Favoured { commits, .. }
             | Event::Inert { commits }
             | Event::NotInert { commits } => commits.iter_mut().collect(),
-            Event::Resumed(_) => Vec::new(),
+            Event::Resumed(_) | Event::BaselineDropped { .. } => Vec::new(),
         }
     }
 
@@ -252,6 +260,7 @@ impl Event {
             | Event::Trial { commit, .. } => Some(*commit),
             Event::Resumed(_)
             | Event::Good { .. }
+            | Event::BaselineDropped { .. }
             | Event::Favoured { .. }
             | Event::Inert { .. }
             | Event::NotInert { .. }

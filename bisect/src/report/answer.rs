@@ -9,7 +9,7 @@ use super::ending_text;
 use crate::history::{CommitId, Find, History, HistoryError, Rev};
 use crate::maintainers::Recipients;
 use crate::search::{Verdict, WhyNot};
-use crate::session::{Fold, FoldError, Skip, Tried};
+use crate::session::{Dropped, Fold, FoldError, Skip, Tried};
 use crate::trial::Target;
 
 /// The answer and what it rests on.
@@ -41,6 +41,13 @@ pub struct Report {
     pub titles: Vec<TitleReport>,
     /// What was measured and does not fit the answer.
     pub contradictions: Vec<Contradiction>,
+    /// The baseline configuration in use, with which the bug shows; `None` where it is the one
+    /// asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+    /// The baselines that are not used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped_baselines: Vec<DroppedBaseline>,
     /// Trials of every kind.
     pub trials: u64,
     /// Wall-clock seconds spent on builds.
@@ -50,6 +57,16 @@ pub struct Report {
     /// Who to tell of the culprit, see [`recipients`](super::recipients).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipients: Option<Recipients>,
+}
+
+/// A baseline configuration that is not used.
+#[derive(Clone, Debug, Serialize)]
+pub struct DroppedBaseline {
+    /// What it is called on the command line.
+    pub name: String,
+    /// Why, and what was seen with it.
+    #[serde(flatten)]
+    pub dropped: Dropped,
 }
 
 /// The answer.
@@ -244,6 +261,14 @@ impl Report {
             useless,
             titles: ending::titles(fold),
             contradictions: ending::contradictions(fold),
+            baseline: fold.baseline().map(str::to_owned),
+            dropped_baselines: fold
+                .dropped_baselines()
+                .map(|(name, dropped)| DroppedBaseline {
+                    name: name.to_owned(),
+                    dropped: dropped.clone(),
+                })
+                .collect(),
             trials: fold.spent(),
             build_seconds: build.as_secs_f64(),
             trial_seconds: trial.as_secs_f64(),

@@ -29,6 +29,9 @@ pub fn log(
     if let Ok(target) = serde_json::to_string(target) {
         log.line(format!("# target: {target}"));
     }
+    if let Some(name) = fold.baseline() {
+        log.line(format!("# configuration: the baseline {name}"));
+    }
     log.trials()?;
     log.answer(verdict)?;
     Ok(log.text)

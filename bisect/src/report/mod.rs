@@ -7,7 +7,9 @@ mod log;
 mod text;
 mod told;
 
-pub use answer::{Answer, Report, ReportError, RevisionReport, StandIn, Standing, Suspect};
+pub use answer::{
+    Answer, DroppedBaseline, Report, ReportError, RevisionReport, StandIn, Standing, Suspect,
+};
 pub use ending::{
     Contradiction, MergeReport, RevertReport, RevertResult, Seen, Side, TitleReport,
     contradictions, titles,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
 use super::ending_text::{doubts, trials_to_believe};
-use super::{Answer, Report, RevisionReport, StandIn, Standing, Suspect};
+use super::{Answer, DroppedBaseline, Report, RevisionReport, StandIn, Standing, Suspect};
 use crate::history::Find;
 use crate::search::WhyNot;
 use crate::session::Skip;
@@ -23,6 +23,12 @@ impl Display for Report {
         if let Some(told) = &self.recipients {
             writeln!(f, "Who to tell:")?;
             told.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        }
+        if let Some(name) = &self.baseline {
+            writeln!(f, "The bug shows with the baseline {name}, which was used.")?;
+        }
+        for DroppedBaseline { name, dropped } in &self.dropped_baselines {
+            writeln!(f, "The baseline {name} was not used: {}.", dropped.seen)?;
         }
         if self.inert > 0 {
             writeln!(

@@ -4,6 +4,7 @@
 //! record and applies it, `--resume` applies the records that are there, and then both go on the
 //! same way; so a resumed session believes and decides what an uninterrupted one would have.
 
+mod baseline;
 mod crash_hint;
 mod fold;
 mod hints;
@@ -20,6 +21,7 @@ mod step;
 mod tried;
 mod work;
 
+pub use baseline::{Dropped, WhyDropped};
 pub use fold::Fold;
 pub use hints::Hints;
 pub use releases::Releases;

@@ -41,6 +41,7 @@ fn is_conclusion(event: &Event) -> bool {
         // A release that was picked is an end of the range for any title.
         Event::Resumed(_)
         | Event::Good { .. }
+        | Event::BaselineDropped { .. }
         | Event::Inert { .. }
         | Event::NotInert { .. }
         | Event::Built { .. }

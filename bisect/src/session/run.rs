@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::crash_hint::crash_hint;
 use super::inert::Inert;
 use super::work::{Finished, Message, run_batch};
-use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Hints, Releases, Step};
+use super::{Build, BuildFault, BuildOutcome, Dropped, Fold, FoldError, Hints, Releases, Step};
 use crate::cancel::Cancel;
 use crate::crash::Crash;
 use crate::history::{CommitId, History, HistoryError, Rev, Revert};
@@ -35,8 +35,10 @@ pub struct Session<'a> {
     pub releases: Option<Releases>,
     /// Where what happens is kept.
     pub journal: Journal,
-    /// Who builds.
+    /// Who builds with the configuration asked for.
     pub builder: &'a dyn Build,
+    /// Who builds with each baseline, as many as the fold has.
+    pub baselines: Vec<&'a dyn Build>,
     /// Who runs trials.
     pub launcher: &'a dyn Launcher,
     /// A trial, but for its kernel and its number.
@@ -195,6 +197,10 @@ impl Session<'_> {
                     let event = self.revert(rev)?;
                     self.record(event, watch)?;
                 }
+                Step::DropBaseline(Dropped { why, seen }) => {
+                    self.record(Event::BaselineDropped { why, seen }, watch)?;
+                    inert = Inert::default();
+                }
                 Step::Build { rev } => self.build(rev, watch)?,
                 Step::Trials { rev, trials } => self.trials(rev, trials, watch)?,
                 Step::GiveUp { stage, reason } => return Err(SessionError::Host { stage, reason }),
@@ -226,7 +232,8 @@ impl Session<'_> {
         let commit = self.fold.commit(rev)?;
         let fold = &self.fold;
         let mut on_line = |line: &str| watch(fold, Progress::BuildLine(line));
-        let event = match self.builder.build(commit, &mut on_line, &self.cancel) {
+        let builder = self.baselines.get(fold.configuration()).unwrap_or(&self.builder);
+        let event = match builder.build(commit, &mut on_line, &self.cancel) {
             Ok(BuildOutcome::Image { signature, path: image, compiler, seconds, cached }) => {
                 Event::Built { commit, signature, image, compiler, seconds, cached }
             }
@@ -308,7 +315,12 @@ impl Session<'_> {
             return Ok(infra(reason));
         }
         let number = self.fold.of(rev).map_or(0, |tried| tried.trials.len());
-        let name = |what: &str| format!("{}-{number:03}.{what}", commit.short());
+        // Those of a baseline that was dropped are kept, too.
+        let of = match self.fold.baseline() {
+            Some(_) => format!("baseline-{}-", self.fold.configuration() + 1),
+            None => String::new(),
+        };
+        let name = |what: &str| format!("{of}{}-{number:03}.{what}", commit.short());
         let (mut console, mut kept_report) = (None, None);
         if report.outcome != Outcome::Clean && number < CONSOLES {
             console = Some(self.journal.keep(&name("console"), &finished.console)?);

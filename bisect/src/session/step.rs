@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::Skip;
+use super::{Dropped, Skip};
 use crate::history::{CommitId, Rev};
 use crate::journal::Stage;
 use crate::search::{Purpose, Verdict};
@@ -33,6 +33,8 @@ pub enum Step {
         /// The answer.
         rev: Rev,
     },
+    /// Record that the baseline configuration in use is not used any more.
+    DropBaseline(Dropped),
     /// Build it.
     Build {
         /// The revision.

@@ -174,6 +174,8 @@ pub(crate) struct World<'a> {
     same_as: BTreeMap<String, String>,
     /// What the user suspects.
     pub(crate) hints: Hints,
+    /// Baseline configurations, which are tried first.
+    pub(crate) baselines: Vec<Baseline>,
     /// What is looked for.
     pub(crate) target: Target,
     /// The user interrupts after so many trials.
@@ -223,6 +225,7 @@ impl<'a> World<'a> {
             starved: BTreeSet::new(),
             same_as: BTreeMap::new(),
             hints: Hints::default(),
+            baselines: Vec::new(),
             target: Target::Crash(vec![TARGET.into()]),
             interrupted_after: None,
             arguments: Vec::new(),
@@ -320,6 +323,9 @@ impl<'a> World<'a> {
             Some(prior) => fold.with_prior(&prior),
             None => fold,
         };
+        let fold = fold.with_baselines(self.baselines.iter().map(|it| it.name.into()).collect());
+        let of = |&baseline: &Baseline| BaselineBuild { world: self, baseline };
+        let baselines: Vec<BaselineBuild<'_>> = self.baselines.iter().map(of).collect();
         let cancel = Cancel::new();
         let mut session = Session {
             fold,
@@ -329,6 +335,7 @@ impl<'a> World<'a> {
             releases,
             journal,
             builder: self,
+            baselines: baselines.iter().map(|it| it as &dyn Build).collect(),
             launcher: &self.lab,
             job: self.job(),
             cancel: cancel.clone(),
@@ -367,6 +374,43 @@ impl<'a> World<'a> {
             directory: PathBuf::new(),
             config: String::new(),
         }
+    }
+}
+
+/// A baseline configuration. What its kernels show is asked of the title with its name before it.
+#[derive(Clone, Copy)]
+pub(crate) struct Baseline {
+    pub(crate) name: &'static str,
+    /// Whether kernels build with it.
+    pub(crate) builds: bool,
+}
+
+struct BaselineBuild<'a> {
+    world: &'a World<'a>,
+    baseline: Baseline,
+}
+
+impl Build for BaselineBuild<'_> {
+    fn build(
+        &self,
+        commit: CommitId,
+        on_line: &mut dyn FnMut(&str),
+        cancel: &Cancel,
+    ) -> Result<BuildOutcome, BuildFault> {
+        let Baseline { name, builds } = self.baseline;
+        if !builds {
+            let (reason, log) = (format!("no {name}"), PathBuf::from("build.log"));
+            return Ok(BuildOutcome::Failed { reason, log, seconds: 6.0, cached: false });
+        }
+        let mut built = self.world.build(commit, on_line, cancel)?;
+        if let BuildOutcome::Image { signature, path, seconds, .. } = &mut built {
+            let runs = std::fs::read_to_string(&*path).unwrap();
+            *path = path.with_file_name(format!("{name} {}", self.world.title(commit)));
+            std::fs::write(&*path, format!("{name} {runs}")).unwrap();
+            *signature = format!("{name} {signature}");
+            *seconds = 6.0;
+        }
+        Ok(built)
     }
 }
 

@@ -81,11 +81,15 @@ impl KernelArgs {
 
     /// What is to be built; reads the files that are named.
     pub(crate) fn build_config(&self) -> anyhow::Result<BuildConfig> {
-        let base = match &self.base {
+        self.build_config_from(match &self.base {
             BaseArgs { config: Some(path), .. } => Base::File(hinted(Fragment::read(path))?),
             BaseArgs { tinyconfig: true, .. } => Base::Tinyconfig,
             BaseArgs { .. } => Base::Defconfig,
-        };
+        })
+    }
+
+    /// The same, but for what the configuration starts from.
+    pub(crate) fn build_config_from(&self, base: Base) -> anyhow::Result<BuildConfig> {
         let mut config = BuildConfig::new(base);
         for path in &self.fragments {
             config.fragments.push(hinted(Fragment::read(path))?);
@@ -104,9 +108,14 @@ impl KernelArgs {
 
     /// The builder of what was asked for.
     pub(crate) fn builder(&self) -> anyhow::Result<Builder> {
+        self.builder_with(self.build_config()?)
+    }
+
+    /// The builder of the same with another configuration.
+    pub(crate) fn builder_with(&self, config: BuildConfig) -> anyhow::Result<Builder> {
         let store = self.store.clone().unwrap_or_else(default_store);
         let scratch = self.build_dir.clone().unwrap_or_else(|| default_scratch(self.repo()));
-        hinted(Builder::new(self.repo(), self.build_config()?, &store, &scratch))
+        hinted(Builder::new(self.repo(), config, &store, &scratch))
     }
 }
 

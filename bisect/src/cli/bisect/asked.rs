@@ -20,6 +20,7 @@ pub(in crate::cli) struct Asked {
     paths: Vec<String>,
     no_crash_prior: bool,
     revert: bool,
+    baselines: Vec<String>,
 }
 
 impl Args {
@@ -46,6 +47,7 @@ impl Args {
             paths: self.paths.clone(),
             no_crash_prior: self.no_crash_prior,
             revert: self.revert,
+            baselines: self.baselines.clone(),
         }
     }
 }
@@ -60,7 +62,7 @@ impl Asked {
     /// The same, of another title: what was suspected of the one says nothing of the other, and
     /// nothing is to be reverted for it.
     pub(in crate::cli) fn of_another_title(self) -> Asked {
-        Asked { limits: self.limits, ..Asked::default() }
+        Asked { limits: self.limits, baselines: self.baselines, ..Asked::default() }
     }
 
     /// What the user suspects.
@@ -84,7 +86,8 @@ impl Asked {
         machines: u32,
     ) -> Fold {
         let model = Model { find: header.find, ..Model::new(header.confidence) };
-        let mut fold = Fold::new(Arc::new(candidates), model, self.limits, machines);
+        let mut fold = Fold::new(Arc::new(candidates), model, self.limits, machines)
+            .with_baselines(self.baselines.clone());
         if header.good.is_empty() {
             fold = fold.with_picked_good();
         }

@@ -10,12 +10,12 @@ use anyhow::{Context, anyhow};
 use vmbisect::cancel::Cancel;
 use vmbisect::history::{Candidates, CommitId, Find, History, HistoryError, Release};
 use vmbisect::journal::{Event, Header, Journal, JournalError, Record, Resumption, now_ms};
-use vmbisect::kernel::Builder;
 use vmbisect::report::{self, Report};
-use vmbisect::session::{Releases, Rewritten, Session, SessionError};
+use vmbisect::session::{Build, Releases, Rewritten, Session, SessionError};
 use vmbisect::trial::launcher::Selected;
 
 use super::asked::{good_ends, picked_good};
+use super::configurations::{Builders, Configurations};
 use super::progress::Progress;
 use super::{Args, told};
 use crate::cli::{Output, WithHint};
@@ -28,7 +28,7 @@ pub(super) struct Begun {
     args: Args,
     history: History,
     candidates: Candidates,
-    builder: Builder,
+    builders: Builders,
     selected: Selected,
     header: Header,
     journal: Journal,
@@ -68,8 +68,9 @@ impl Begun {
             Find::Cause if picked.is_some() => (Vec::new(), newer.1),
             _ => find.ends(range.older, newer.1),
         };
-        let config = args.kernel.build_config()?.key();
-        let builder = args.kernel.builder()?;
+        let configurations = Configurations::read(&args.kernel, &args.baselines)?;
+        let config = configurations.key();
+        let builders = configurations.builders(&args.kernel)?;
         let archive = args.workload.prepare()?;
         let selected = args.launcher.select(output)?;
         let header = Header {
@@ -99,7 +100,7 @@ impl Begun {
             args: args.clone(),
             history,
             candidates: range.candidates,
-            builder,
+            builders,
             selected,
             header,
             journal,
@@ -133,7 +134,8 @@ impl Begun {
                 ),
             );
         };
-        if args.kernel.build_config()?.key() != header.config {
+        let configurations = Configurations::read(&args.kernel, &args.baselines)?;
+        if configurations.key() != header.config {
             return Err(anyhow!("the kernel configuration is not what it was at the start"))
                 .hint("what was measured does not hold for it: begin anew with --state DIR");
         }
@@ -145,7 +147,7 @@ impl Begun {
         let candidates = told(history.candidates(&older, newer), HistoryError::hint)?;
         let initramfs = state.join(INITRAMFS);
         let archive = if initramfs.exists() { None } else { Some(args.workload.prepare()?) };
-        let builder = args.kernel.builder()?;
+        let builders = configurations.builders(&args.kernel)?;
         let selected = args.launcher.select(output)?;
         let resumed = told(journal.append(Event::Resumed(anew)), JournalError::hint)?;
         output.note(format!("going on after {} recorded events", records.len()));
@@ -154,7 +156,7 @@ impl Begun {
             args,
             history,
             candidates,
-            builder,
+            builders,
             selected,
             header,
             journal,
@@ -218,7 +220,8 @@ impl Begun {
             releases,
             job: machine.job(PathBuf::new(), self.initramfs, self.header.target.clone()),
             journal: self.journal,
-            builder: &self.builder,
+            builder: &self.builders.asked,
+            baselines: self.builders.baselines.iter().map(|it| it as &dyn Build).collect(),
             launcher: self.selected.launcher.as_ref(),
             cancel: cancel.clone(),
         };

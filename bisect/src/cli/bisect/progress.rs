@@ -25,6 +25,8 @@ pub(super) struct Progress<'a> {
     titles: HashMap<CommitId, String>,
     started: Instant,
     drift: Drift,
+    /// Whether it was said that the bug shows with a baseline.
+    shows_with_baseline: bool,
     /// What is being built or tried, for the line that is redrawn.
     doing: String,
 }
@@ -40,6 +42,7 @@ impl<'a> Progress<'a> {
             titles: HashMap::new(),
             started: Instant::now(),
             drift: Drift::default(),
+            shows_with_baseline: false,
             doing: String::new(),
         };
         progress.note(format!(
@@ -74,11 +77,18 @@ impl<'a> Progress<'a> {
 
     fn step(&mut self, fold: &Fold, step: &Step) {
         match step {
-            Step::Plan { .. } if fold.spent() > 0 => self.belief(fold),
+            Step::Plan { purpose, .. } if fold.spent() > 0 => {
+                self.keeps_baseline(fold, *purpose);
+                self.belief(fold);
+            }
             Step::Build { rev } => {
                 let why = fold.purpose().map_or("", |(_, purpose)| word(purpose));
                 self.doing = format!("building {}", self.name(fold, *rev));
-                self.note(format!("{}{why}", self.doing));
+                let with = match (fold.purpose(), fold.baseline()) {
+                    (Some((_, Purpose::BadTip)), Some(name)) => format!(", with {name}"),
+                    _ => String::new(),
+                };
+                self.note(format!("{}{why}{with}", self.doing));
             }
             Step::Trials { rev, trials } => {
                 self.doing = format!("{trials} x {}", self.name(fold, *rev));
@@ -142,6 +152,11 @@ impl<'a> Progress<'a> {
                     "now {name} ({short}) is taken for good, until it shows the bug"
                 ));
             }
+            Event::BaselineDropped { seen, .. } => {
+                let dropped = fold.dropped_baselines().last().map_or("", |(name, _)| name);
+                self.note(format!("{dropped} is not used: {seen}"));
+                self.drift = Drift::default();
+            }
             Event::Favoured { commits, .. } if !commits.is_empty() => {
                 self.note(format!(
                     "{} commits touch files that the crash names: likelier than others",
@@ -194,6 +209,16 @@ impl<'a> Progress<'a> {
         let rev = fold.candidates().rev(commit);
         let tally = rev.map(|rev| fold.belief().tally(rev)).filter(|tally| tally.trials() > 0);
         tally.unwrap_or(tried.tally())
+    }
+
+    /// Says once that the bug shows with a baseline.
+    fn keeps_baseline(&mut self, fold: &Fold, next: Purpose) {
+        if let Some(name) = fold.baseline()
+            && next != Purpose::BadTip
+            && !std::mem::replace(&mut self.shows_with_baseline, true)
+        {
+            self.note(format!("the bug shows with {name}, which is used from here on"));
+        }
     }
 
     /// How far the answer has been narrowed down.

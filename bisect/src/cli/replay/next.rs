@@ -63,6 +63,7 @@ pub(super) fn describe(evidence: &Evidence, step: &Step) -> String {
                 None => format!("{name}{why}"),
             }
         }
+        Step::DropBaseline(_) => "the bad end with the next configuration".into(),
         Step::Done(Verdict::Culprit { .. }) => "nothing, the culprit is known".into(),
         Step::Done(Verdict::Undecided { why: WhyNot::Budget, .. }) => "as far as allowed".into(),
         Step::Done(Verdict::Undecided { why: WhyNot::Unconfirmed, .. }) => {

@@ -1,5 +1,6 @@
 //! What a session knows: a fold over the records of its journal.
 
+mod baseline;
 mod end;
 mod fix;
 
@@ -7,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::baseline::{Baselines, Dropped};
 use super::mean::Mean;
 use super::presence::Presence;
 use super::{FoldError, Image, Reverted, Skip, Step, Trial, Tried};
@@ -42,6 +44,7 @@ pub struct Fold {
     inert: Option<BTreeSet<Rev>>,
     limits: Limits,
     machines: u32,
+    baselines: Baselines,
     /// Whether the good end was picked among the releases, and not given.
     picked: bool,
     /// Whether the answer is to be reverted in the end.
@@ -84,6 +87,7 @@ impl Fold {
             inert: None,
             limits,
             machines,
+            baselines: Baselines::default(),
             picked: false,
             reverting: false,
             reverted: None,
@@ -135,6 +139,7 @@ impl Fold {
     pub fn anew(&self, candidates: Arc<Candidates>) -> Fold {
         let fold = Fold::new(candidates, self.model, self.limits, self.machines);
         let Fold { picked, reverting, crash_hints, .. } = *self;
+        let fold = fold.with_baselines(self.baselines.names.clone());
         Fold { picked, reverting, crash_hints, crash_hint: crash_hints, ..fold }
     }
 
@@ -161,6 +166,9 @@ impl Fold {
                 self.inert = None;
                 self.crash_hint = self.crash_hints;
                 self.belief.set_prior(&self.suspicion);
+            }
+            Event::BaselineDropped { why, seen } => {
+                self.drop_baseline(Dropped { why: *why, seen: seen.clone() });
             }
             Event::Favoured { commits, share } => {
                 self.crash_hint = false;
@@ -289,9 +297,12 @@ impl Fold {
         if self.picked && self.good_ends().iter().all(untestable) {
             return Step::Done(Verdict::GoodTipUntestable);
         }
-        match next(&self.belief, &self.costs(), &self.limits, self.spent) {
+        match next(&self.belief, &self.costs(), &self.limits_in_use(), self.spent) {
             Action::Test { rev, trials, purpose } => self.plan(rev, trials, purpose),
-            Action::Done(verdict) => self.end(verdict),
+            Action::Done(verdict) => match self.drops_baseline(&verdict) {
+                Some(dropped) => Step::DropBaseline(dropped),
+                None => self.end(verdict),
+            },
         }
     }
 

@@ -29,6 +29,20 @@ fn killed_anywhere_it_knows_what_is_not_built() {
     assert!(expected.iter().any(|event| matches!(event, Event::NotInert { .. })), "{expected:?}");
 }
 
+#[test]
+fn killed_anywhere_it_knows_the_configuration_in_use() {
+    let tree = Tree::new();
+    let without = World { bad: Default::default(), ..World::new(&tree, "b2") };
+    let mut broken = World::new(&tree, "b2");
+    broken.broken.insert(tree.bad);
+    let with = World::new(&tree, "b2");
+    let world = World { baselines: vec![without, broken, with], ..World::new(&tree, "b2") };
+    let expected = kill_anywhere(&tree, &world, "b2");
+    let dropped = |event: &&Event| matches!(event, Event::BaselineDropped { .. });
+    assert_eq!(expected.iter().filter(dropped).count(), 2, "{expected:?}");
+    assert!(world.builds.lock().unwrap().is_empty());
+}
+
 /// Kills a session at every end of a record, and in the midst of every one, and goes on. Gives what
 /// is recorded in the end.
 fn kill_anywhere(tree: &Tree, world: &World, title: &str) -> Vec<Event> {

@@ -106,6 +106,8 @@ pub(super) struct World {
     pub(super) builds: Mutex<Vec<CommitId>>,
     pub(super) cancel: Cancel,
     pub(super) images: Option<tempfile::TempDir>,
+    /// What is so with baseline configurations.
+    pub(super) baselines: Vec<World>,
 }
 
 impl World {
@@ -203,6 +205,11 @@ impl Launcher for World {
         }
         let commit: CommitId = job.kernel.file_name().unwrap().to_str().unwrap().parse().unwrap();
         self.trials.lock().unwrap().push(commit);
+        let is_of =
+            |it: &&World| it.images.as_ref().is_some_and(|at| job.kernel.starts_with(at.path()));
+        if let Some(baseline) = self.baselines.iter().find(is_of) {
+            return baseline.run(job, on_event, cancel);
+        }
         on_event(TrialEvent::Line(vmm::ConsoleLine { at_us: 1, text: "Linux version 6.1".into() }));
         let truth = match self.bad.contains(&commit) {
             true => Outcome::Hit { title: TARGET.into() },
@@ -259,7 +266,8 @@ pub(super) struct Ended {
 
 /// Begins a session in `state`, or goes on with the one that is there.
 pub(super) fn run(tree: &Tree, world: &World, state: &Path) -> Ended {
-    let mut fold = tree.fold(world.machines as u32);
+    let names = (0..world.baselines.len()).map(|n| format!("baseline {n}")).collect();
+    let mut fold = tree.fold(world.machines as u32).with_baselines(names);
     let journal = match Journal::open(state) {
         Ok((mut journal, _, records)) => {
             for record in &records {
@@ -281,6 +289,7 @@ pub(super) fn run(tree: &Tree, world: &World, state: &Path) -> Ended {
         releases: None,
         journal,
         builder: world,
+        baselines: world.baselines.iter().map(|it| it as &dyn Build).collect(),
         launcher: world,
         job: job(),
         cancel,
