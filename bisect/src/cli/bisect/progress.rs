@@ -29,6 +29,8 @@ pub(super) struct Progress<'a> {
     shows_with_baseline: bool,
     /// What is being built or tried, for the line that is redrawn.
     doing: String,
+    /// The revision to be built, and why, until it is known that it was not built before.
+    to_build: Option<String>,
 }
 
 impl<'a> Progress<'a> {
@@ -44,6 +46,7 @@ impl<'a> Progress<'a> {
             drift: Drift::default(),
             shows_with_baseline: false,
             doing: String::new(),
+            to_build: None,
         };
         progress.note(format!(
             "{} candidates, {} trials at a time",
@@ -65,7 +68,10 @@ impl<'a> Progress<'a> {
                 self.doing = "reading what the candidates change".to_owned();
                 self.bar.set_message(self.doing.clone());
             }
-            session::Progress::BuildLine(line) => self.live(line),
+            session::Progress::BuildLine(line) => {
+                self.builds();
+                self.live(line);
+            }
             session::Progress::Trial(TrialEvent::Line(line)) => self.live(&line.text),
             session::Progress::Trial(TrialEvent::Restarted { reason }) => {
                 self.note(format!("a trial starts again: {reason}"));
@@ -83,12 +89,13 @@ impl<'a> Progress<'a> {
             }
             Step::Build { rev } => {
                 let why = fold.purpose().map_or("", |(_, purpose)| word(purpose));
-                self.doing = format!("building {}", self.name(fold, *rev));
+                let name = self.name(fold, *rev);
+                self.doing = format!("building {name}");
                 let with = match (fold.purpose(), fold.baseline()) {
                     (Some((_, Purpose::BadTip)), Some(name)) => format!(", with {name}"),
                     _ => String::new(),
                 };
-                self.note(format!("{}{why}{with}", self.doing));
+                self.to_build = Some(format!("{name}{why}{with}"));
             }
             Step::Trials { rev, trials } => {
                 self.doing = format!("{trials} x {}", self.name(fold, *rev));
@@ -106,13 +113,16 @@ impl<'a> Progress<'a> {
                 let same = same.first().map_or(String::new(), |other| {
                     format!(", the same image as {}", other.commit.short())
                 });
-                let took = match cached {
-                    true => "was built before".to_owned(),
-                    false => format!("built in {seconds:.0} s"),
-                };
-                self.note(format!("{} {took}{same}", commit.short()));
+                if *cached {
+                    let revision = self.to_build.take().unwrap_or_else(|| commit.short());
+                    self.note(format!("{revision}, was built before{same}"));
+                } else {
+                    self.builds();
+                    self.note(format!("{} built in {seconds:.0} s{same}", commit.short()));
+                }
             }
             Event::BuildFailed { commit, reason, .. } => {
+                self.to_build = None;
                 let reason = reason.lines().next().unwrap_or_default();
                 self.note(format!("{} does not build: {reason}", commit.short()));
             }
@@ -209,6 +219,13 @@ impl<'a> Progress<'a> {
         let rev = fold.candidates().rev(commit);
         let tally = rev.map(|rev| fold.belief().tally(rev)).filter(|tally| tally.trials() > 0);
         tally.unwrap_or(tried.tally())
+    }
+
+    /// Says, once, that the revision to be built is being built: it was not built before.
+    fn builds(&mut self) {
+        if let Some(revision) = self.to_build.take() {
+            self.note(format!("building {revision}"));
+        }
     }
 
     /// Says once that the bug shows with a baseline.
