@@ -125,6 +125,34 @@ impl Graph {
         set
     }
 
+    /// By revision, whether it contains `rev`: is it, or has it among its ancestors.
+    pub fn containing(&self, rev: Rev) -> Vec<bool> {
+        let mut contains = vec![false; self.revisions];
+        if let Some(own) = contains.get_mut(rev as usize) {
+            *own = true;
+        }
+        // Children come after their parents.
+        for child in 0..self.candidates() as Rev {
+            let has = |&parent: &Rev| contains.get(parent as usize) == Some(&true);
+            let inherits = self.parents(child).iter().any(has);
+            if let Some(child) = contains.get_mut(child as usize).filter(|_| inherits) {
+                *child = true;
+            }
+        }
+        contains
+    }
+
+    /// The merge by which `rev` came into the line of first parents that ends in the bad tip: the
+    /// oldest commit of that line that has it among its ancestors. `None` if that is no merge, or none
+    /// has it.
+    pub fn merged_by(&self, rev: Rev) -> Option<Rev> {
+        let has = self.containing(rev);
+        let first_parent = |&rev: &Rev| self.parents(rev).first().copied();
+        let line = std::iter::successors(self.bad_tip(), first_parent);
+        let oldest = line.take_while(|&rev| has.get(rev as usize) == Some(&true)).last()?;
+        (self.parents(oldest).len() > 1).then_some(oldest)
+    }
+
     /// Revisions with their steps from `rev` along parent edges in either direction, nearest first,
     /// up to `most` steps.
     pub fn distances(&self, children: &Children, rev: Rev, most: u32) -> Vec<(Rev, u32)> {
@@ -247,6 +275,15 @@ mod tests {
         assert_eq!(members(6), [] as [u32; 0]);
         assert_eq!(graph.bad_tip(), Some(5));
         assert_eq!(graph.good_tips(), [6]);
+    }
+
+    #[test]
+    fn a_branch_comes_in_by_its_merge() {
+        let graph = merged();
+        assert_eq!(graph.containing(2), [false, false, true, true, true, true, false]);
+        assert_eq!(graph.merged_by(2), Some(4));
+        assert_eq!(graph.merged_by(0), None, "0 is on the line itself");
+        assert_eq!(Graph::linear(3).merged_by(9), None);
     }
 
     #[test]

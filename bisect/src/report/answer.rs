@@ -100,6 +100,9 @@ pub enum Answer {
         /// Where a side branch left that has the bug already, if that is why: it is no candidate.
         #[serde(skip_serializing_if = "Option::is_none")]
         base: Option<Suspect>,
+        /// The merge by which that branch came into the bad end's own line.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        merged_by: Option<Suspect>,
     },
     /// The bug did not show at the bad end.
     NotReproduced {
@@ -293,19 +296,23 @@ fn answer(fold: &Fold, verdict: &Verdict, history: &History) -> Result<Answer, R
             merge: MergeReport::new(fold, history, *rev, unconfirmed)?,
             revert: RevertReport::new(fold, *rev),
         },
-        Verdict::Undecided { why, remaining } => Answer::Undecided {
-            why: *why,
-            remaining: remaining.iter().map(|&(rev, _)| suspect(rev)).collect::<Result<_, _>>()?,
-            outside: fold.belief().outside(),
-            base: fold
-                .belief()
-                .bad_base()
-                .filter(|_| *why == WhyNot::BaseIsBad)
-                .map(|(base, probability)| {
-                    Ok::<_, ReportError>(Suspect { probability, ..suspect(base)? })
-                })
-                .transpose()?,
-        },
+        Verdict::Undecided { why, remaining } => {
+            let base = fold.belief().bad_base().filter(|_| *why == WhyNot::BaseIsBad);
+            let merge = base.and_then(|(base, _)| fold.candidates().graph().merged_by(base));
+            let of_base = |(base, probability)| {
+                Ok::<_, ReportError>(Suspect { probability, ..suspect(base)? })
+            };
+            Answer::Undecided {
+                why: *why,
+                remaining: remaining
+                    .iter()
+                    .map(|&(rev, _)| suspect(rev))
+                    .collect::<Result<_, _>>()?,
+                outside: fold.belief().outside(),
+                base: base.map(of_base).transpose()?,
+                merged_by: merge.map(suspect).transpose()?,
+            }
+        }
         Verdict::NotReproduced => {
             let clean = at_bad.map_or(0, |tried| tried.tally().clean);
             // The rate at which as many clean trials in a row would be a chance of 5 %.

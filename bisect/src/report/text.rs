@@ -69,7 +69,7 @@ impl Report {
                 merge.iter().try_for_each(|merge| self.write_merge(f, merge))?;
                 revert.iter().try_for_each(|revert| self.write_revert(f, revert))
             }
-            Answer::Undecided { why, remaining, outside, base } => {
+            Answer::Undecided { why, remaining, outside, base, merged_by } => {
                 let reason = match why {
                     WhyNot::Indistinguishable => {
                         "nothing that can be tested would tell these apart"
@@ -94,6 +94,9 @@ impl Report {
                         }
                     };
                     writeln!(f, "{}, where the branch left, {has_it}.", line(base))?;
+                }
+                if let Some(merge) = merged_by {
+                    writeln!(f, "The branch was merged by {}.", line(merge))?;
                 }
                 for suspect in remaining.iter().take(LISTED) {
                     writeln!(f, "  {:>7}  {}", percent(suspect.probability), line(suspect))?;

@@ -51,14 +51,7 @@ impl Presence {
             Find::Cause => return None,
             Find::Fix => find.bad_end(graph)?,
         };
-        let mut sure = vec![false; graph.revisions()];
-        *sure.get_mut(bad as usize)? = true;
-        for rev in 0..graph.candidates() as Rev {
-            let parents = graph.parents(rev).iter();
-            let on_top = parents.clone().any(|&it| sure.get(it as usize) == Some(&true));
-            *sure.get_mut(rev as usize)? = on_top;
-        }
-        Some(Presence { sure, found: BTreeMap::new() })
+        Some(Presence { sure: graph.containing(bad), found: BTreeMap::new() })
     }
 
     /// Takes in what was found out of a revision.

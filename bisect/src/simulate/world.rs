@@ -80,7 +80,7 @@ impl World {
             }
         };
         let mut world = World {
-            bad: containing(&graph, culprit),
+            bad: graph.containing(culprit),
             foreign,
             broken: vec![false; revisions],
             graph,
@@ -134,32 +134,16 @@ impl World {
     }
 }
 
-/// The revisions that contain `rev`.
-fn containing(graph: &Graph, rev: Rev) -> Vec<bool> {
-    let mut contains = vec![false; graph.revisions()];
-    if let Some(own) = contains.get_mut(rev as usize) {
-        *own = true;
-    }
-    for child in 0..graph.candidates() as Rev {
-        let has = |&parent: &Rev| contains.get(parent as usize).copied().unwrap_or(false);
-        let inherits = graph.parents(child).iter().any(has);
-        if let Some(child) = contains.get_mut(child as usize).filter(|_| inherits) {
-            *child = true;
-        }
-    }
-    contains
-}
-
 /// The revisions that have something which came in at one commit and went about `length` later:
 /// those that contain the one and not the other.
 fn stretch(graph: &Graph, rng: &mut Rng, length: usize) -> Vec<bool> {
     let from = rng.below(graph.candidates()) as Rev;
-    let mut has = containing(graph, from);
+    let mut has = graph.containing(from);
     let gone = (from as usize..graph.candidates())
         .filter(|&rev| has.get(rev).copied().unwrap_or(false))
         .nth(length);
     if let Some(gone) = gone {
-        let fixed = containing(graph, gone as Rev);
+        let fixed = graph.containing(gone as Rev);
         has.iter_mut().zip(fixed).for_each(|(has, fixed)| *has &= !fixed);
     }
     has

@@ -56,6 +56,7 @@ fn is_the_base(ended: &Ended<'_>) {
     assert_eq!(base.title, "old", "{report}");
     let text = report.to_string();
     assert!(text.contains("shows it already: it is no good revision"), "{text}");
+    assert!(text.contains("The branch was merged by ") && text.contains(" merge.\n"), "{text}");
     assert!(text.contains(&format!("--find fix --bad {}", base.commit.short())), "{text}");
 }
 
