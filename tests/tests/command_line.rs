@@ -160,9 +160,20 @@ fn baselines() {
         assert!(tested.iter().all(|it| it["trials"].as_u64() < Some(30)), "{answer:#}");
     }
 
+    // Where no good revision is given, as well.
+    toy.git(&["tag", "v1.0", "v1"]);
+    let _ = fs::remove_dir_all(toy.state());
+    let (title, answer) =
+        named(toy.bisect("warning", &[&["--bad", "v7"], &of[..], &more].concat()));
+    assert_eq!((title.as_str(), &answer["baseline"]), (TITLES[3], &other.as_str().into()));
+
     fs::write(&other, "CONFIG_OTHER=m\n").unwrap();
     let (error, _) = refused(toy.resume());
     assert!(error.contains("configuration is not what it was"), "{error}");
+    let (error, _) = refused(bisect(&toy, "warning", &[&of[..], &["--baseline", &calm]].concat()));
+    assert!(error.contains("named twice"), "{error}");
+    let (_, hint) = refused(bisect(&toy, "warning", &["--any-crash", "--baseline", "defconfg"]));
+    assert!(hint.contains("tinyconfig and defconfig"), "{hint}");
 }
 
 /// A bisection that was killed when the first trial of a revision between the ends was on record: which

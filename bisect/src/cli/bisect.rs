@@ -37,7 +37,9 @@ use super::{Output, WithHint, told};
 /// bad_tip_untestable, good_tip_untestable or good_tip_bad) with its own fields, find, target, bad,
 /// good, candidates, inert (how many of them touch nothing that is built), revisions (each with its
 /// standing and tally), hit_rate, useless, titles (each with its rate by revision), contradictions,
-/// baseline (the one in use, if any), dropped_baselines (name, why and what was seen), trials, build_seconds, trial_seconds and recipients (who to tell: to and cc, with the reasons).
+/// baseline (the one in use, if any), dropped_baselines (name, why and what was seen) and
+/// dropped_trials, trials, build_seconds, trial_seconds and recipients (who to tell: to and cc, with
+/// the reasons).
 ///
 /// Exit status: 0 the culprit was found, 1 none can be named, 2 something went wrong, 130
 /// interrupted.
@@ -51,7 +53,7 @@ use super::{Output, WithHint, told};
   vmbisect bisect --good v6.1 --config .config --no-boot
   vmbisect bisect --find fix --bad v6.1 --good v6.5 --config .config --hang
   vmbisect bisect --bad v6.12 --defconfig --crash 'KASAN: *' --suspect v6.11.1 -- net/ mm/
-  vmbisect bisect --good v6.1 --config .config --baseline tinyconfig --fragment guest.config --hang
+  vmbisect bisect --good v6.1 --config .config --hang --baseline tinyconfig --fragment min.config
   vmbisect bisect --resume"
 )]
 pub(crate) struct Args {

@@ -40,7 +40,8 @@ pub struct Header {
     pub arguments: Vec<String>,
     /// The directory that paths on the command line start from.
     pub directory: PathBuf,
-    /// Hash of the kernel configuration and the toolchain.
+    /// Hashes of the kernel configurations and the toolchain: of each baseline, and of the one asked
+    /// for.
     pub config: String,
 }
 
@@ -115,8 +116,8 @@ pub enum Event {
         /// The tag.
         name: String,
     },
-    /// The baseline configuration in use is not used any more, but the next one; all measured until
-    /// now is of other kernels.
+    /// The baseline configuration in use is given up for the next one; all measured until now is of
+    /// other kernels.
     BaselineDropped {
         /// Why.
         why: WhyDropped,

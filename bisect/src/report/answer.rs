@@ -41,8 +41,7 @@ pub struct Report {
     pub titles: Vec<TitleReport>,
     /// What was measured and does not fit the answer.
     pub contradictions: Vec<Contradiction>,
-    /// The baseline configuration in use, with which the bug shows; `None` where it is the one
-    /// asked for.
+    /// The baseline configuration in use; `None` where it is the one asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
     /// The baselines that are not used.
@@ -50,6 +49,9 @@ pub struct Report {
     pub dropped_baselines: Vec<DroppedBaseline>,
     /// Trials of every kind.
     pub trials: u64,
+    /// How many of them were of kernels that were built with those.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped_trials: u64,
     /// Wall-clock seconds spent on builds.
     pub build_seconds: f64,
     /// Wall-clock seconds spent on trials.
@@ -57,6 +59,10 @@ pub struct Report {
     /// Who to tell of the culprit, see [`recipients`](super::recipients).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipients: Option<Recipients>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A baseline configuration that is not used.
@@ -273,6 +279,7 @@ impl Report {
                 })
                 .collect(),
             trials: fold.spent(),
+            dropped_trials: fold.dropped_trials(),
             build_seconds: build.as_secs_f64(),
             trial_seconds: trial.as_secs_f64(),
             recipients: None,

@@ -29,6 +29,9 @@ pub fn log(
     if let Ok(target) = serde_json::to_string(target) {
         log.line(format!("# target: {target}"));
     }
+    for (name, dropped) in fold.dropped_baselines() {
+        log.line(format!("# baseline {name} not used: {}", dropped.seen));
+    }
     if let Some(name) = fold.baseline() {
         log.line(format!("# configuration: the baseline {name}"));
     }

@@ -25,7 +25,7 @@ impl Display for Report {
             told.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
         }
         if let Some(name) = &self.baseline {
-            writeln!(f, "The bug shows with the baseline {name}, which was used.")?;
+            writeln!(f, "The baseline {name} was used.")?;
         }
         for DroppedBaseline { name, dropped } in &self.dropped_baselines {
             writeln!(f, "The baseline {name} was not used: {}.", dropped.seen)?;
@@ -39,8 +39,12 @@ impl Display for Report {
         }
         writeln!(
             f,
-            "{} trials of {} revisions out of {} candidates; {} building, {} in trials.",
+            "{} trials{} of {} revisions out of {} candidates; {} building, {} in trials.",
             self.trials,
+            match self.dropped_trials {
+                0 => String::new(),
+                trials => format!(" ({trials} with what was not used)"),
+            },
             self.revisions.len(),
             self.candidates,
             duration(self.build_seconds),

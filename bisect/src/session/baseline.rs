@@ -14,7 +14,8 @@ pub(super) const CLEAN_TRIALS: u32 = 30;
 pub enum WhyDropped {
     /// The bad end does not show the bug with it.
     NotShown,
-    /// The bad end does not build or boot with it, or always dies of something else first.
+    /// The bad end, or no good one, builds and boots with it, or it always dies of something else
+    /// first.
     Untestable,
     /// A good end shows it as well, as where the configuration is to blame.
     ShownAtGood,
@@ -36,6 +37,8 @@ pub(super) struct Baselines {
     pub(super) names: Vec<String>,
     /// The first of them, which are not used.
     pub(super) dropped: Vec<Dropped>,
+    /// Trials until the last of these was given up.
+    pub(super) spent: u64,
 }
 
 impl Baselines {

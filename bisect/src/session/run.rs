@@ -148,11 +148,26 @@ impl Session<'_> {
             let verdict = self.search(watch)?;
             let go_on = matches!(verdict, Verdict::GoodTipBad { .. } | Verdict::GoodTipUntestable);
             let older = self.releases.as_mut().filter(|_| go_on).and_then(Iterator::next);
-            let Some(release) = older else { return Ok(verdict) };
-            let event = Event::Good { commit: release.commit, name: release.name };
-            self.record(event, watch)?;
-            self.begin_at(release.commit)?;
+            if let Some(release) = older {
+                self.record(Event::Good { commit: release.commit, name: release.name }, watch)?;
+                self.begin_at(release.commit)?;
+                continue;
+            }
+            // Releases that are newer than this one were tried with the baseline alone; the range from
+            // here is wider than it need be.
+            match self.fold.drops_baseline_at_last(&verdict) {
+                Some(dropped) => self.drop_baseline(dropped, watch)?,
+                None => return Ok(verdict),
+            }
         }
+    }
+
+    fn drop_baseline(
+        &mut self,
+        Dropped { why, seen }: Dropped,
+        watch: &mut dyn FnMut(&Fold, Progress<'_>),
+    ) -> Result<(), SessionError> {
+        self.record(Event::BaselineDropped { why, seen }, watch)
     }
 
     /// Takes another good end. What was measured counts as before.
@@ -197,8 +212,8 @@ impl Session<'_> {
                     let event = self.revert(rev)?;
                     self.record(event, watch)?;
                 }
-                Step::DropBaseline(Dropped { why, seen }) => {
-                    self.record(Event::BaselineDropped { why, seen }, watch)?;
+                Step::DropBaseline(dropped) => {
+                    self.drop_baseline(dropped, watch)?;
                     inert = Inert::default();
                 }
                 Step::Build { rev } => self.build(rev, watch)?,
@@ -232,7 +247,8 @@ impl Session<'_> {
         let commit = self.fold.commit(rev)?;
         let fold = &self.fold;
         let mut on_line = |line: &str| watch(fold, Progress::BuildLine(line));
-        let builder = self.baselines.get(fold.configuration()).unwrap_or(&self.builder);
+        let baseline = fold.baseline().and_then(|_| self.baselines.get(fold.configuration()));
+        let builder = baseline.unwrap_or(&self.builder);
         let event = match builder.build(commit, &mut on_line, &self.cancel) {
             Ok(BuildOutcome::Image { signature, path: image, compiler, seconds, cached }) => {
                 Event::Built { commit, signature, image, compiler, seconds, cached }

@@ -2,8 +2,9 @@
 //! told: what should come of the situations in which bisections of kernels are known to go wrong.
 //!
 //! Syzkaller tests its own bisection on a repository of this shape. What its tests set up is set up
-//! here too, with what should come of it in this program. Where it searches for a *minimised*
-//! configuration of its own, the user gives one or several here ([`baseline`]); so no such search can
+//! here too, with what should come of it in this program. It tries a
+//! *baseline* configuration too ([`baseline`]). Where it also searches for a *minimised* one of its own,
+//! the user gives several baselines here; so no such search can
 //! fail, and two last commits of one image, the second of which is blamed there, are those of
 //! [`baseline::two_last_commits_of_one_image`], the first of which is blamed here.
 

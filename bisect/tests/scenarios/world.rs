@@ -318,12 +318,13 @@ impl<'a> World<'a> {
         let mut journal = Journal::create(state.path(), &header).unwrap();
         let picked = picked.map(|Release { commit, name, .. }| Event::Good { commit, name });
         let records = picked.map(|event| journal.append(event).unwrap()).into_iter().collect();
-        let fold = options(Fold::new(candidates.clone(), model, limits, 2));
+        let baselines = self.baselines.iter().map(|it| it.name.into()).collect();
+        let fold = Fold::new(candidates.clone(), model, limits, 2).with_baselines(baselines);
+        let fold = options(fold);
         let fold = match self.hints.prior(&history, &candidates).unwrap() {
             Some(prior) => fold.with_prior(&prior),
             None => fold,
         };
-        let fold = fold.with_baselines(self.baselines.iter().map(|it| it.name.into()).collect());
         let of = |&baseline: &Baseline| BaselineBuild { world: self, baseline };
         let baselines: Vec<BaselineBuild<'_>> = self.baselines.iter().map(of).collect();
         let cancel = Cancel::new();

@@ -81,15 +81,11 @@ impl KernelArgs {
 
     /// What is to be built; reads the files that are named.
     pub(crate) fn build_config(&self) -> anyhow::Result<BuildConfig> {
-        self.build_config_from(match &self.base {
+        let base = match &self.base {
             BaseArgs { config: Some(path), .. } => Base::File(hinted(Fragment::read(path))?),
             BaseArgs { tinyconfig: true, .. } => Base::Tinyconfig,
             BaseArgs { .. } => Base::Defconfig,
-        })
-    }
-
-    /// The same, but for what the configuration starts from.
-    pub(crate) fn build_config_from(&self, base: Base) -> anyhow::Result<BuildConfig> {
+        };
         let mut config = BuildConfig::new(base);
         for path in &self.fragments {
             config.fragments.push(hinted(Fragment::read(path))?);

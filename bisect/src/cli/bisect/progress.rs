@@ -121,10 +121,11 @@ impl<'a> Progress<'a> {
                     self.note(format!("{} built in {seconds:.0} s{same}", commit.short()));
                 }
             }
-            Event::BuildFailed { commit, reason, .. } => {
-                self.to_build = None;
+            Event::BuildFailed { commit, reason, cached, .. } => {
+                let known = self.to_build.take().filter(|_| *cached);
+                let revision = known.map_or_else(|| commit.short(), |revision| revision + ",");
                 let reason = reason.lines().next().unwrap_or_default();
-                self.note(format!("{} does not build: {reason}", commit.short()));
+                self.note(format!("{revision} does not build: {reason}"));
             }
             Event::Trial { commit, outcome, boot, seconds, .. } => {
                 let tally = self.drifts(fold, *commit, outcome);
@@ -166,6 +167,7 @@ impl<'a> Progress<'a> {
                 let dropped = fold.dropped_baselines().last().map_or("", |(name, _)| name);
                 self.note(format!("{dropped} is not used: {seen}"));
                 self.drift = Drift::default();
+                self.shows_with_baseline = false;
             }
             Event::Favoured { commits, .. } if !commits.is_empty() => {
                 self.note(format!(
@@ -234,7 +236,10 @@ impl<'a> Progress<'a> {
             && next != Purpose::BadTip
             && !std::mem::replace(&mut self.shows_with_baseline, true)
         {
-            self.note(format!("the bug shows with {name}, which is used from here on"));
+            self.note(format!(
+                "the bug shows with {name}, which is used unless a good revision shows it with \
+                 it, too"
+            ));
         }
     }
 

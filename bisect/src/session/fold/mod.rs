@@ -108,7 +108,8 @@ impl Fold {
     /// The same, with a good end that was picked among the releases: it may well have the bug.
     pub fn with_picked_good(self) -> Fold {
         let model = Model { outside: PICKED_GOOD_IS_BAD, ..self.model };
-        let fold = Fold::new(self.candidates, model, self.limits, self.machines);
+        let fold = Fold::new(self.candidates, model, self.limits, self.machines)
+            .with_baselines(self.baselines.names);
         let (reverting, crash_hints) = (self.reverting, self.crash_hints);
         Fold { picked: true, reverting, crash_hints, crash_hint: crash_hints, ..fold }
     }
@@ -293,9 +294,14 @@ impl Fold {
                 false => Step::Build { rev: plan.rev },
             };
         }
-        let untestable = |&end: &Rev| self.belief.is_untestable(end);
-        if self.picked && self.good_ends().iter().all(untestable) {
-            return Step::Done(Verdict::GoodTipUntestable);
+        let good = self.good_ends();
+        if !good.is_empty() && good.iter().all(|&end| self.belief.is_untestable(end)) {
+            if let Some(dropped) = self.no_good_end_with_baseline() {
+                return Step::DropBaseline(dropped);
+            }
+            if self.picked {
+                return Step::Done(Verdict::GoodTipUntestable);
+            }
         }
         match next(&self.belief, &self.costs(), &self.limits_in_use(), self.spent) {
             Action::Test { rev, trials, purpose } => self.plan(rev, trials, purpose),
