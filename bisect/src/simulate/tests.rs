@@ -53,6 +53,15 @@ fn claims_are_true_as_often_as_they_say() {
     assert!((all.claimed - all.actual).abs() < 0.02, "{all:?}");
 }
 
+/// Where each trial tells next to nothing many are run, and nobody is told that there is nothing to tell.
+#[test]
+fn rates_that_lie_close_together_take_trials() {
+    let limits = Limits { trials: 50_000, ..Limits::default() };
+    let setting = Setting { limits, ..setting(Shape::Linear { candidates: 8 }, 0.05, 0.03) };
+    let score = &scores(&setting, &[Rule::Ours], 20)[0];
+    assert!(score.unanswered <= 2 && score.wrong <= 3, "{score:?}");
+}
+
 /// A branch has the bug from where it left, below the good end.
 #[test]
 fn a_branch_that_brings_the_bug_along() {
