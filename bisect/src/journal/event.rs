@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::history::{CommitId, Find};
 use crate::search::Purpose;
-use crate::session::{Skip, WhyDropped};
+use crate::session::{Dropped, Skip};
 use crate::trial::{Outcome, Target};
 
 /// What a bisection is about: the first line of its journal.
@@ -118,12 +118,7 @@ pub enum Event {
     },
     /// The baseline configuration in use is given up for the next one; all measured until now is of
     /// other kernels.
-    BaselineDropped {
-        /// Why.
-        why: WhyDropped,
-        /// What was seen with it, for people.
-        seen: String,
-    },
+    BaselineDropped(Dropped),
     /// The crash names files that these commits touch, so they are likelier than others.
     Favoured {
         /// Which.
@@ -247,7 +242,7 @@ impl Event {
             Event::Favoured { commits, .. }
             | Event::Inert { commits }
             | Event::NotInert { commits } => commits.iter_mut().collect(),
-            Event::Resumed(_) | Event::BaselineDropped { .. } => Vec::new(),
+            Event::Resumed(_) | Event::BaselineDropped(_) => Vec::new(),
         }
     }
 
@@ -261,7 +256,7 @@ impl Event {
             | Event::Trial { commit, .. } => Some(*commit),
             Event::Resumed(_)
             | Event::Good { .. }
-            | Event::BaselineDropped { .. }
+            | Event::BaselineDropped(_)
             | Event::Favoured { .. }
             | Event::Inert { .. }
             | Event::NotInert { .. }

@@ -22,7 +22,7 @@ pub enum WhyDropped {
 }
 
 /// A baseline that is not used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     /// Why.
     pub why: WhyDropped,

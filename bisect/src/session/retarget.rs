@@ -41,7 +41,7 @@ fn is_conclusion(event: &Event) -> bool {
         // A release that was picked is an end of the range for any title.
         Event::Resumed(_)
         | Event::Good { .. }
-        | Event::BaselineDropped { .. }
+        | Event::BaselineDropped(_)
         | Event::Inert { .. }
         | Event::NotInert { .. }
         | Event::Built { .. }

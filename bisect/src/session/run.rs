@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::crash_hint::crash_hint;
 use super::inert::Inert;
 use super::work::{Finished, Message, run_batch};
-use super::{Build, BuildFault, BuildOutcome, Dropped, Fold, FoldError, Hints, Releases, Step};
+use super::{Build, BuildFault, BuildOutcome, Fold, FoldError, Hints, Releases, Step};
 use crate::cancel::Cancel;
 use crate::crash::Crash;
 use crate::history::{CommitId, History, HistoryError, Rev, Revert};
@@ -156,18 +156,10 @@ impl Session<'_> {
             // Releases that are newer than this one were tried with the baseline alone; the range from
             // here is wider than it need be.
             match self.fold.drops_baseline_at_last(&verdict) {
-                Some(dropped) => self.drop_baseline(dropped, watch)?,
+                Some(dropped) => self.record(Event::BaselineDropped(dropped), watch)?,
                 None => return Ok(verdict),
             }
         }
-    }
-
-    fn drop_baseline(
-        &mut self,
-        Dropped { why, seen }: Dropped,
-        watch: &mut dyn FnMut(&Fold, Progress<'_>),
-    ) -> Result<(), SessionError> {
-        self.record(Event::BaselineDropped { why, seen }, watch)
     }
 
     /// Takes another good end. What was measured counts as before.
@@ -213,7 +205,7 @@ impl Session<'_> {
                     self.record(event, watch)?;
                 }
                 Step::DropBaseline(dropped) => {
-                    self.drop_baseline(dropped, watch)?;
+                    self.record(Event::BaselineDropped(dropped), watch)?;
                     inert = Inert::default();
                 }
                 Step::Build { rev } => self.build(rev, watch)?,
@@ -247,7 +239,7 @@ impl Session<'_> {
         let commit = self.fold.commit(rev)?;
         let fold = &self.fold;
         let mut on_line = |line: &str| watch(fold, Progress::BuildLine(line));
-        let baseline = fold.baseline().and_then(|_| self.baselines.get(fold.configuration()));
+        let baseline = fold.baseline_number().and_then(|number| self.baselines.get(number));
         let builder = baseline.unwrap_or(&self.builder);
         let event = match builder.build(commit, &mut on_line, &self.cancel) {
             Ok(BuildOutcome::Image { signature, path: image, compiler, seconds, cached }) => {
@@ -332,8 +324,8 @@ impl Session<'_> {
         }
         let number = self.fold.of(rev).map_or(0, |tried| tried.trials.len());
         // Those of a baseline that was dropped are kept, too.
-        let of = match self.fold.baseline() {
-            Some(_) => format!("baseline-{}-", self.fold.configuration() + 1),
+        let of = match self.fold.baseline_number() {
+            Some(number) => format!("baseline-{}-", number + 1),
             None => String::new(),
         };
         let name = |what: &str| format!("{of}{}-{number:03}.{what}", commit.short());

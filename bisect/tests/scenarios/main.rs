@@ -2,11 +2,10 @@
 //! told: what should come of the situations in which bisections of kernels are known to go wrong.
 //!
 //! Syzkaller tests its own bisection on a repository of this shape. What its tests set up is set up
-//! here too, with what should come of it in this program. It tries a
-//! *baseline* configuration too ([`baseline`]). Where it also searches for a *minimised* one of its own,
-//! the user gives several baselines here; so no such search can
-//! fail, and two last commits of one image, the second of which is blamed there, are those of
-//! [`baseline::two_last_commits_of_one_image`], the first of which is blamed here.
+//! here too, with what should come of it in this program. Its *baseline* configurations are those of
+//! [`baseline`]. Where it also searches for a *minimised* one of its own, the user gives several
+//! baselines here; so no such search can fail. Of two last commits of one image it blames the second,
+//! and this program the first.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // clippy knows only test functions for tests
 

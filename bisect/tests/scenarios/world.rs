@@ -400,8 +400,7 @@ impl Build for BaselineBuild<'_> {
     ) -> Result<BuildOutcome, BuildFault> {
         let Baseline { name, builds } = self.baseline;
         if !builds {
-            let (reason, log) = (format!("no {name}"), PathBuf::from("build.log"));
-            return Ok(BuildOutcome::Failed { reason, log, seconds: 6.0, cached: false });
+            return Ok(does_not_build(format!("no {name}")));
         }
         let mut built = self.world.build(commit, on_line, cancel)?;
         if let BuildOutcome::Image { signature, path, seconds, .. } = &mut built {
@@ -460,6 +459,10 @@ impl Ended<'_> {
     }
 }
 
+fn does_not_build(reason: String) -> BuildOutcome {
+    BuildOutcome::Failed { reason, log: PathBuf::from("build.log"), seconds: 60.0, cached: false }
+}
+
 impl Build for World<'_> {
     fn build(
         &self,
@@ -473,8 +476,7 @@ impl Build for World<'_> {
             return Err(BuildFault::Host("cc1 was killed".into()));
         }
         if self.broken.contains(&title) {
-            let (reason, log) = ("fork.c:1: error: no".into(), PathBuf::from("build.log"));
-            return Ok(BuildOutcome::Failed { reason, log, seconds: 60.0, cached: false });
+            return Ok(does_not_build("fork.c:1: error: no".into()));
         }
         let path = self.images.path().join(&title);
         // What runs is the image, whatever the commit.

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use vmbisect::history::{CommitId, History, Rev};
 use vmbisect::journal::{Event, Stage};
 use vmbisect::search::{Purpose, Tally};
-use vmbisect::session::{self, Fold, Skip, Step};
+use vmbisect::session::{self, Dropped, Fold, Skip, Step};
 use vmbisect::trial::{Outcome, TrialEvent};
 
 use super::drift::Drift;
@@ -163,7 +163,7 @@ impl<'a> Progress<'a> {
                     "now {name} ({short}) is taken for good, until it shows the bug"
                 ));
             }
-            Event::BaselineDropped { seen, .. } => {
+            Event::BaselineDropped(Dropped { seen, .. }) => {
                 let dropped = fold.dropped_baselines().last().map_or("", |(name, _)| name);
                 self.note(format!("{dropped} is not used: {seen}"));
                 self.drift = Drift::default();

@@ -28,9 +28,9 @@ impl Fold {
         self.baselines.spent
     }
 
-    /// The number of the configuration in use: baselines first, the one asked for last.
-    pub(in crate::session) fn configuration(&self) -> usize {
-        self.baselines.dropped.len()
+    /// Which baseline is in use, counted from 0; `None` where that is the configuration asked for.
+    pub(in crate::session) fn baseline_number(&self) -> Option<usize> {
+        self.baseline().map(|_| self.baselines.dropped.len())
     }
 
     /// Where trying is given up with the configuration in use.

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::baseline::{Baselines, Dropped};
+use super::baseline::Baselines;
 use super::mean::Mean;
 use super::presence::Presence;
 use super::{FoldError, Image, Reverted, Skip, Step, Trial, Tried};
@@ -108,10 +108,8 @@ impl Fold {
     /// The same, with a good end that was picked among the releases: it may well have the bug.
     pub fn with_picked_good(self) -> Fold {
         let model = Model { outside: PICKED_GOOD_IS_BAD, ..self.model };
-        let fold = Fold::new(self.candidates, model, self.limits, self.machines)
-            .with_baselines(self.baselines.names);
-        let (reverting, crash_hints) = (self.reverting, self.crash_hints);
-        Fold { picked: true, reverting, crash_hints, crash_hint: crash_hints, ..fold }
+        let candidates = self.candidates.clone();
+        Fold { picked: true, model, ..self }.anew(candidates)
     }
 
     /// The same, in which the files that the crash names point at candidates.
@@ -168,9 +166,7 @@ impl Fold {
                 self.crash_hint = self.crash_hints;
                 self.belief.set_prior(&self.suspicion);
             }
-            Event::BaselineDropped { why, seen } => {
-                self.drop_baseline(Dropped { why: *why, seen: seen.clone() });
-            }
+            Event::BaselineDropped(dropped) => self.drop_baseline(dropped.clone()),
             Event::Favoured { commits, share } => {
                 self.crash_hint = false;
                 let revs = commits.iter().filter_map(|&commit| self.candidates.rev(commit));
