@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::payload::Compression;
+
 /// What a file that is not a kernel for this machine looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Looks {
@@ -145,19 +147,16 @@ fn other(head: &[u8]) -> Looks {
     if head.iter().take(512).all(text) { Looks::Text } else { Looks::Unknown }
 }
 
-/// How a file is compressed that begins with these bytes, of which six are enough.
+/// The program that compressed a file which begins with these bytes, of which six are enough.
 pub fn compression(head: &[u8]) -> Option<&'static str> {
-    let known = [
-        (b"\x1f\x8b".as_slice(), "gzip"),
-        (b"BZh", "bzip2"),
-        (b"\xfd7zXZ\0", "xz"),
-        (b"\x5d\0\0", "lzma"),
-        (b"\x89LZO", "lzop"),
-        (b"\x02\x21\x4c\x18", "lz4"),
-        (b"\x04\x22\x4d\x18", "lz4"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-    ];
-    known.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| *name)
+    // The lz4 program writes another form than the kernel's build, which has it write the older one.
+    if head.starts_with(b"\x04\x22\x4d\x18") {
+        return Some("lz4");
+    }
+    Some(match Compression::of(head).ok()? {
+        Compression::Lzo => "lzop",
+        other => other.name(),
+    })
 }
 
 fn machine_name(machine: u16) -> Option<&'static str> {

@@ -39,15 +39,7 @@ pub enum Compression {
 
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Compression::Gzip => "gzip",
-            Compression::Bzip2 => "bzip2",
-            Compression::Lzma => "lzma",
-            Compression::Xz => "xz",
-            Compression::Lzo => "lzo",
-            Compression::Lz4 => "lz4",
-            Compression::Zstd => "zstd",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -94,6 +86,19 @@ pub enum PayloadError {
 }
 
 impl Compression {
+    /// What it is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Compression::Gzip => "gzip",
+            Compression::Bzip2 => "bzip2",
+            Compression::Lzma => "lzma",
+            Compression::Xz => "xz",
+            Compression::Lzo => "lzo",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+        }
+    }
+
     /// How `payload` is compressed, by its first bytes.
     pub(super) fn of(payload: &[u8]) -> Result<Compression, PayloadError> {
         let is = |magic: &[u8]| payload.starts_with(magic);
