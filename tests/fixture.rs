@@ -37,9 +37,13 @@ impl Kernels {
 /// The option of prctl(2) by which the [`mortal`] kernel dies.
 pub const DIE: u32 = 0x76_6d62;
 
-/// What `prctl(DIE, …)` takes for a lock that nobody gives back: all but the first caller wait for it
-/// with interrupts off, and for a kick that does not come.
-pub const TAKE_THE_LOCK: u32 = 8;
+/// `prctl(DIE, TAKE_A_LOCK, lock)` takes lock 0 or 1, which nobody gives back: all but the first caller
+/// wait for it with interrupts off, and for a kick that does not come.
+pub const TAKE_A_LOCK: u32 = 8;
+
+/// `prctl(DIE, LOCK_BYTE, lock)` is the low byte of that lock: 0 if it is free, 1 if it is taken, and 3
+/// from when on the first that waits for it goes to sleep (`_Q_SLOW_VAL`).
+pub const LOCK_BYTE: u32 = 9;
 
 /// System calls that do not come back: with interrupts off or on, spinning or halted; with a `BUG()` in
 /// a function that is inlined; and waiting for a spinlock.
@@ -68,19 +72,20 @@ static noinline void die_of(unsigned long how)
 	lose_the_cpu(how);
 }
 
-static arch_spinlock_t taken = __ARCH_SPIN_LOCK_UNLOCKED;
+static arch_spinlock_t locks[2];
 
-static noinline void take_the_lock(void)
+static noinline void take_a_lock(unsigned long lock)
 {
 	local_irq_disable();
-	arch_spin_lock(&taken);
+	arch_spin_lock(&locks[lock]);
 	local_irq_enable();
 }
 
 ";
 
 /// A kernel in which `prctl(DIE, how)` loses the CPU, where `how` is less than 4, with interrupts
-/// off if it is odd and halted from 2 on; from 4 on it runs into a `BUG()`, and see [`TAKE_THE_LOCK`].
+/// off if it is odd and halted from 2 on; from 4 on it runs into a `BUG()`. And see [`TAKE_A_LOCK`] and
+/// [`LOCK_BYTE`].
 ///
 /// # Errors
 /// Fails if it can't be built.
@@ -93,7 +98,8 @@ pub fn mortal(kernels: &Kernels) -> anyhow::Result<Image> {
     ensure!(text.matches(PRCTL).count() == 1 && text.matches(CHECK).count() == 1, "{SYS_C}");
     let text = text.replace(PRCTL, &format!("{DEATHS}{PRCTL}"));
     let call = format!(
-        "\tif (option == {DIE:#x} && arg2 == {TAKE_THE_LOCK})\n\t\ttake_the_lock();\n\
+        "\tif (option == {DIE:#x} && arg2 == {LOCK_BYTE})\n\t\treturn READ_ONCE(locks[arg3].locked);\n\
+         \tif (option == {DIE:#x} && arg2 == {TAKE_A_LOCK})\n\t\ttake_a_lock(arg3);\n\
          \telse if (option == {DIE:#x})\n\t\tdie_of(arg2);\n\n{CHECK}"
     );
     let changes = [Change { path: SYS_C.into(), text: Some(text.replace(CHECK, &call)) }];

@@ -14,7 +14,7 @@ use vmbisect::crash::Kind;
 use vmbisect::tools::Purpose;
 use vmbisect::trial::launcher::{Choice, Launcher, TcgConfig, select};
 use vmbisect::trial::{Job, Outcome, Target, TrialReport, Workload, prepare};
-use vmbisect_tests::fixture::{self, DIE, Kernels, TAKE_THE_LOCK};
+use vmbisect_tests::fixture::{self, DIE, Kernels, LOCK_BYTE, TAKE_A_LOCK};
 use vmbisect_tests::program::vmbisect;
 use vmm::{Ending, HangKind};
 
@@ -22,22 +22,25 @@ use vmm::{Ending, HangKind};
 const HEAD: &str = "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <sched.h>\n\
     #include <string.h>\n#include <sys/prctl.h>\n#include <sys/reboot.h>\n#include <unistd.h>\n";
 
-/// The body of a program whose two processes, a CPU each, wait for a lock that was taken before and is
-/// never given back.
-const WAITERS: &str = "
+/// What the body of a program begins with that becomes two processes, a CPU each. The child says when it
+/// is ready; the parent goes on when it has heard that.
+const PAIR: &str = "
     int ready[2], child;
     char byte = 0;
     cpu_set_t cpu;
-    if (prctl(DIE, TAKE_THE_LOCK, 0, 0, 0) == 0 || pipe(ready))
+    prctl(DIE, TAKE_A_LOCK, 0, 0, 0);
+    if (pipe(ready))
         return 2;
     child = fork() == 0;
     CPU_ZERO(&cpu);
     CPU_SET(child, &cpu);
     if (sched_setaffinity(0, sizeof cpu, &cpu))
         return 3;
+    if (child)
+        prctl(DIE, TAKE_A_LOCK, 1, 0, 0);
     if ((child ? write(ready[1], &byte, 1) : read(ready[0], &byte, 1)) != 1)
         return 4;
-    return prctl(DIE, TAKE_THE_LOCK, 0, 0, 0);";
+";
 
 struct Place {
     room: TempDir,
@@ -236,13 +239,33 @@ fn a_kernel_that_hangs_is_seen_to_hang_where_it_does() {
         assert_eq!(machine.symbols_fit, Some(true));
     }
 
-    // Both vCPUs wait for a kick, as those of a guest do that has lost one.
-    let defines = format!("enum {{ DIE = {DIE}, TAKE_THE_LOCK = {TAKE_THE_LOCK} }}; {WAITERS}");
-    let report = place.run(&job(&image.path, place.workload("waits", &defines)));
+    let pair = |name: &str, body: &str, hang_after_s| {
+        let calls = format!(
+            "enum {{ DIE = {DIE}, TAKE_A_LOCK = {TAKE_A_LOCK}, LOCK_BYTE = {LOCK_BYTE} }};"
+        );
+        let workload = place.workload(name, &format!("{calls}{PAIR}{body}"));
+        place.run(&Job { hang_after_s, ..job(&image.path, workload) })
+    };
+    // Each has what the other one waits for.
+    let report = pair("deadlock", "return prctl(DIE, TAKE_A_LOCK, !child, 0, 0);", None);
     assert_eq!(*ending(&report), Ending::Hang { kind: HangKind::HaltedInterruptsOff });
     assert_eq!(report.outcome, Outcome::Hit { title: "hang in kvm_wait".into() });
     let text = &report.crashes[0].crash.report;
     assert_eq!(text.matches("\nRIP: 0010:kvm_wait+0x").count(), 2, "{text}");
-    assert_eq!(text.matches("\n take_the_lock+0x").count(), 2, "{text}");
+    assert_eq!(text.matches("\n take_a_lock+0x").count(), 2, "{text}");
     assert!(text.contains(" kernel/sys.c:") && text.contains(" arch/x86/kernel/kvm.c:"), "{text}");
+
+    // Where the first in a lock's queue sleeps, nobody queues behind it: pv_hybrid_queued_unfair_trylock()
+    // spins for as long as that lasts. Who comes second is no other bug.
+    let second = "while (!child && prctl(DIE, LOCK_BYTE, 0, 0, 0) != 3)
+        ;
+    return prctl(DIE, TAKE_A_LOCK, 0, 0, 0);";
+    let report = pair("second", second, Some(3));
+    assert_eq!(*ending(&report), Ending::Hang { kind: HangKind::SpinningInterruptsOff });
+    assert_eq!(report.outcome, Outcome::Hit { title: "hang in kvm_wait".into() });
+    let text = &report.crashes[0].crash.report;
+    let at = |place: &str| {
+        text.find(&format!("\nRIP: 0010:{place}+0x")).unwrap_or_else(|| panic!("{text}"))
+    };
+    assert!(at("kvm_wait") < at("pv_hybrid_queued_unfair_trylock"), "{text}");
 }

@@ -21,7 +21,22 @@ const INTERRUPT_ENTRIES: &[&str] = &[
     "irq_work_interrupt",
 ];
 
+/// What runs on a CPU that waits for another one: to let go of a spinlock, or to answer.
+const FOR_ANOTHER: &[&str] = &[
+    "*spin_lock*",
+    "*unfair_trylock",
+    "*raw_read_lock*",
+    "*raw_write_lock*",
+    "queued_read_lock*",
+    "queued_write_lock*",
+    "csd_lock_wait*",
+    "smp_call_function_*",
+    "multi_cpu_stop",
+];
+
 static WAITERS: LazyLock<Names> = LazyLock::new(|| Names::parse(WAITING));
+static WAITERS_FOR_ANOTHER: LazyLock<Names> =
+    LazyLock::new(|| Names::new(FOR_ANOTHER.iter().copied()));
 
 /// The function to blame for a CPU that does not go on, in a stack from the innermost function
 /// outwards. None where all that can be said is that it idles.
@@ -32,11 +47,33 @@ static WAITERS: LazyLock<Names> = LazyLock::new(|| Names::parse(WAITING));
 /// assert_eq!(vmbisect::crash::hangs_in(["default_idle", "do_idle"]), None);
 /// ```
 pub fn hangs_in<'a>(stack: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let names = stack.into_iter().map(|name| name.split('.').next().unwrap_or(name));
-    names
+    stack.into_iter().map(plain).find(|name| is_to_blame(name)).map(frames::canonical)
+}
+
+/// Whether a CPU waits for another one, which has its lock or does not answer: what it hangs in is where
+/// it does so, and not why.
+///
+/// ```
+/// let stack = ["native_queued_spin_lock_slowpath", "_raw_spin_lock", "do_dup2"];
+/// assert!(vmbisect::crash::waits_for_another(stack));
+/// assert!(!vmbisect::crash::waits_for_another(["do_dup2", "_raw_spin_lock", "ksys_dup3"]));
+/// ```
+pub fn waits_for_another<'a>(stack: impl IntoIterator<Item = &'a str>) -> bool {
+    let waits = |name: &&str| WAITERS_FOR_ANOTHER.contains(name);
+    stack
         .into_iter()
-        .find(|name| !WAITERS.contains(name) && !frames::is_innocent(name))
-        .map(frames::canonical)
+        .map(plain)
+        .find(|name| waits(name) || is_to_blame(name))
+        .is_some_and(|name| waits(&name))
+}
+
+/// A function's name without what a compiler has added to it.
+fn plain(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+fn is_to_blame(function: &str) -> bool {
+    !WAITERS.contains(function) && !frames::is_innocent(function)
 }
 
 /// What an interrupt took the CPU from: the stack behind the innermost way in of an interrupt, which

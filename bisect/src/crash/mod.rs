@@ -21,7 +21,7 @@ mod tracker;
 
 use serde::{Deserialize, Serialize};
 
-pub use hang::{hangs_in, interrupted};
+pub use hang::{hangs_in, interrupted, waits_for_another};
 pub use kind::Kind;
 pub(crate) use names::Names;
 pub use report::Executor;

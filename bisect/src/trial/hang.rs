@@ -9,7 +9,7 @@ use vmm::forensics::{Frame, FrameSource};
 use vmm::{Ending, HangKind, MpState, Summary, VcpuState};
 
 use super::{Job, SeenCrash, TitleCount, TrialReport, UnseenLog};
-use crate::crash::{Phase, classify, hangs_in, interrupted};
+use crate::crash::{Phase, classify, hangs_in, interrupted, waits_for_another};
 use crate::symbols::{Symbolizer, Symbols};
 
 /// Lines of the kernel's log that a report ends with.
@@ -62,21 +62,52 @@ pub(super) fn conclude(job: &Job, mut report: TrialReport) -> TrialReport {
     report
 }
 
-/// The vCPUs that were started, those first that tell most about a hang of this kind.
-fn in_order(vcpus: &[VcpuState], kind: HangKind) -> Vec<&VcpuState> {
-    let rank = |vcpu: &&VcpuState| {
-        let suspect = match kind {
-            HangKind::SpinningInterruptsOff | HangKind::SpinningInterruptsOn => vcpu.spins,
-            HangKind::HaltedInterruptsOff | HangKind::Idle => {
-                vcpu.mp_state != MpState::Running && !vcpu.registers.interrupts_on()
-            }
-        };
-        (!suspect, vcpu.vcpu)
-    };
-    let mut vcpus: Vec<_> =
-        vcpus.iter().filter(|vcpu| vcpu.mp_state != MpState::NotStarted).collect();
-    vcpus.sort_by_key(rank);
-    vcpus
+/// A vCPU, and where it is.
+struct Seen<'a> {
+    vcpu: &'a VcpuState,
+    /// The functions that have names, from the innermost outwards, without the interrupt that it was met
+    /// in if that is not to blame.
+    stack: Vec<String>,
+}
+
+impl Seen<'_> {
+    /// How much it tells of why the machine hangs, the most first: it runs and does not come back; it
+    /// sleeps for ever; it waits for one that does either.
+    fn rank(&self) -> u8 {
+        let stack = self.stack.iter().map(String::as_str);
+        let sleeps = self.vcpu.mp_state != MpState::Running;
+        match (self.vcpu.spins, sleeps && !self.vcpu.registers.interrupts_on()) {
+            (true, _) if !waits_for_another(stack) => 0,
+            (_, true) => 1,
+            (true, false) => 2,
+            (false, false) => 3,
+        }
+    }
+}
+
+/// The vCPUs that were started, those first that tell most.
+fn in_order<'a>(
+    vcpus: &'a [VcpuState],
+    kind: HangKind,
+    symbols: Option<&Symbols>,
+) -> Vec<Seen<'a>> {
+    let started = vcpus.iter().filter(|vcpu| vcpu.mp_state != MpState::NotStarted);
+    let mut seen: Vec<Seen> = started
+        .map(|vcpu| {
+            let named = |frame| Some(name(frame, symbols?)?.0);
+            let names: Vec<String> = vcpu.backtrace.iter().filter_map(named).collect();
+            // Who spins with interrupts on is not to be blamed on the interrupt that it was met in.
+            let stack = match kind {
+                HangKind::SpinningInterruptsOn if !vcpu.registers.interrupts_on() => {
+                    interrupted(&names).to_vec()
+                }
+                _ => names,
+            };
+            Seen { vcpu, stack }
+        })
+        .collect();
+    seen.sort_by_key(|seen| (seen.rank(), seen.vcpu.vcpu));
+    seen
 }
 
 fn write(
@@ -86,28 +117,17 @@ fn write(
     symbols: Option<&Symbols>,
     log: Option<&UnseenLog>,
 ) -> String {
-    let vcpus = in_order(&machine.vcpus, kind);
-    let blamed = vcpus.iter().find_map(|vcpu| {
-        let names: Vec<String> =
-            vcpu.backtrace.iter().filter_map(|frame| Some(name(frame, symbols?)?.0)).collect();
-        // Who spins with interrupts on is not to be blamed on the interrupt that it was met in.
-        let stack = match kind {
-            HangKind::SpinningInterruptsOn if !vcpu.registers.interrupts_on() => {
-                interrupted(&names)
-            }
-            _ => &names,
-        };
-        hangs_in(stack.iter().map(String::as_str))
-    });
+    let vcpus = in_order(&machine.vcpus, kind, symbols);
+    let blamed = vcpus.iter().find_map(|seen| hangs_in(seen.stack.iter().map(String::as_str)));
     let mut text = String::from("vmbisect: hang");
     if let Some(function) = blamed {
         let _ = write!(text, " in {function}");
     }
     let silent = machine.silent_us / 1_000_000;
     let _ = writeln!(text, ": {kind}, silent for {silent} s");
-    for vcpu in vcpus {
+    for seen in vcpus {
         let _ = writeln!(text);
-        write_vcpu(&mut text, vcpu, symbols);
+        write_vcpu(&mut text, seen.vcpu, symbols);
     }
     let never: Vec<String> = machine
         .vcpus
@@ -277,7 +297,9 @@ ffffffff81000400 t default_idle
 ffffffff81000500 T cpu_startup_entry
 ffffffff81000600 T asm_sysvec_apic_timer_interrupt
 ffffffff81000700 T lapic_next_deadline
-ffffffff81000800 T _etext
+ffffffff81000800 T _raw_spin_lock
+ffffffff81000900 t ext4_writepages
+ffffffff81000a00 T _etext
 ";
 
     fn vcpu(vcpu: u8, rflags: u64, addresses: &[u64]) -> VcpuState {
@@ -360,6 +382,26 @@ ffffffff81000800 T _etext
         let vcpus = vec![running(met_in_the_timer), spinning(vcpu(2, OFF, &[0x314]))];
         let report = conclude(&job, hung(HangKind::SpinningInterruptsOff, vcpus));
         assert_eq!(report.outcome, Outcome::Hit { title: "hang in do_dup2".into() });
+    }
+
+    #[test]
+    fn who_waits_for_another_is_blamed_last() {
+        let (job, _map) = with_map(Target::Hang);
+        let spinning = |number, addresses: &[u64]| VcpuState {
+            mp_state: MpState::Running,
+            spins: true,
+            ..vcpu(number, OFF, addresses)
+        };
+        let title = |vcpus| {
+            let report = conclude(&job, hung(HangKind::SpinningInterruptsOff, vcpus));
+            report.crashes[0].crash.title.clone()
+        };
+        let waits = || spinning(0, &[0x814, 0x914]);
+        let sleeps = || vcpu(1, OFF, &[0x134, 0x278, 0x305]);
+        assert_eq!(title(vec![waits()]), "hang in ext4_writepages");
+        assert_eq!(title(vec![waits(), vcpu(1, ON, &[0x410])]), "hang in ext4_writepages");
+        assert_eq!(title(vec![waits(), sleeps()]), "hang in kvm_wait");
+        assert_eq!(title(vec![waits(), sleeps(), spinning(2, &[0x314])]), "hang in do_dup2");
     }
 
     #[test]
