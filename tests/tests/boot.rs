@@ -1,11 +1,16 @@
 //! Real kernels under real KVM: on this machine's own where it can run Linux, else in an outer
 //! Linux under QEMU's emulation.
 
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::OnceLock;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use vmbisect::cancel::Cancel;
 use vmbisect::tools::Purpose;
 use vmbisect::trial::launcher::OuterKernel;
 use vmbisect_tests::fixture::{self, Kernels};
@@ -115,7 +120,7 @@ fn a_stock_kernel_that_knows_acpi_alone_finds_both_of_its_cpus() {
     if !runs_trials() {
         return;
     }
-    let stock = match OuterKernel::fetch(&cache()) {
+    let stock = match OuterKernel::fetch(&cache(), &mut |line| println!("{line}"), &Cancel::new()) {
         Ok(stock) => stock,
         Err(error) => return eprintln!("skipped: no stock kernel: {error}"),
     };
@@ -136,4 +141,28 @@ fn the_images_own_decompressor_and_the_elf_kernel_reach_init() {
     let vmlinux = kernels.good.vmlinux.as_ref().expect("the fixtures keep vmlinux");
     let (ran, report) = boot(vmlinux, 1, &[]);
     assert_eq!(ran.status, Some(0), "{report:#}\n{}", ran.stderr);
+}
+
+/// What comes through a proxy that takes every connection and answers none.
+#[test]
+fn a_download_that_does_not_come_is_told_of_and_ended_by_ctrl_c() {
+    let Some(kernels) = kernels() else { return };
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = vmbisect();
+    command.args(["boot", "--launcher", "tcg"]).arg(&kernels.good.path);
+    command.env("VMBISECT_CACHE", cache.path()).env_remove("no_proxy");
+    command.envs(["http_proxy", "https_proxy"].map(|variable| (variable, &address)));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.starts_with("apt-get download linux-image-")));
+    let (mut download, _) = proxy.accept().unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(said.last(), None);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // It ends when apt-get does.
+    download.read_to_end(&mut Vec::new()).unwrap();
+    let outer = std::fs::read_dir(cache.path().join("outer")).unwrap();
+    assert_eq!(outer.count(), 0, "what was begun is left behind");
 }

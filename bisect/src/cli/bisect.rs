@@ -21,7 +21,7 @@ pub(super) use self::asked::{Asked, good_ends};
 use self::begun::Begun;
 use self::target::TargetArgs;
 use super::args::{KernelArgs, LauncherArgs, MachineArgs, WorkloadArgs, at_least_one};
-use super::interrupt::{cancel_on_signals, interrupted};
+use super::interrupt::{cancel_on_signals, interrupted, unless_interrupted};
 use super::{Output, WithHint, told};
 
 /// Finds the commit that brought in a crash: builds and boots revisions between a good and a bad
@@ -234,7 +234,7 @@ pub(crate) fn find(
     let log = args.log.as_deref().map(std::path::absolute).transpose()?;
     let begun = match args.resume {
         true => Begun::resume(&state, args, cancel, output),
-        false => Begun::begin(&state, args, arguments, history()?, output),
+        false => Begun::begin(&state, args, arguments, history()?, cancel, output),
     };
     let begun = unless_interrupted(begun)?;
     if begun.is_none() && !args.resume {
@@ -256,15 +256,4 @@ pub(crate) fn find(
             .hint("the answer is not lost: --resume gives it again")?;
     }
     Ok(Some(report))
-}
-
-/// Nothing, where the user asked to stop while the history was read.
-fn unless_interrupted<T>(result: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
-    match result {
-        Err(error) => match super::error::find(&error) {
-            Some(HistoryError::Cancelled) => Ok(None),
-            _ => Err(error),
-        },
-        done => done.map(Some),
-    }
 }

@@ -18,7 +18,7 @@ use vmbisect::trial::{
 use vmm::{ConsoleLine, Ending, HangKind, Milestone};
 
 use super::args::{Explainer, LauncherArgs, MachineArgs, SymbolsArgs, WorkloadArgs, symbols_of};
-use super::interrupt::{cancel_on_signals, interrupted};
+use super::interrupt::{cancel_on_signals, interrupted, unless_interrupted};
 use super::output::printable;
 use super::{Output, WithHint};
 
@@ -124,7 +124,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let (job, _room) = prepare(&args.image, args.symbols.vmlinux(), &args.workload, &args.machine)?;
     let explainer = args.symbols.open_for(&args.image, output)?;
 
-    let selected = args.launcher.select(output)?;
+    let selected = unless_interrupted(args.launcher.select(output, &cancel))?;
+    let Some(selected) = selected else { return Ok(interrupted()) };
     let terminal = args.interactive(output).then(|| Terminal::new(terminal::size()));
     let goes_on = match args.on_crash {
         Some(on_crash) => on_crash == OnCrash::Continue,

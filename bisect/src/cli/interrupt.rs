@@ -7,10 +7,26 @@ use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use vmbisect::cancel::Cancel;
+use vmbisect::history::HistoryError;
+use vmbisect::trial::LaunchError;
+
+use super::error::find;
 
 /// The exit status of an interrupted command, as a shell reports SIGINT.
 pub(crate) fn interrupted() -> ExitCode {
     ExitCode::from(130)
+}
+
+/// Nothing, where what failed did so because the user asked to stop.
+pub(crate) fn unless_interrupted<T>(result: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    let stopped = |error| {
+        matches!(find(error), Some(HistoryError::Cancelled))
+            || matches!(find(error), Some(LaunchError::Cancelled))
+    };
+    match result {
+        Err(error) if stopped(&error) => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 /// Signals that come this soon after the first are the same one: timeout(1) sends it to the program

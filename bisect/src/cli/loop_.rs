@@ -17,7 +17,7 @@ use self::show::Show;
 use super::Output;
 use super::args::{LauncherArgs, MachineArgs, WorkloadArgs, at_least_one, title};
 use super::boot::{prepare, refused};
-use super::interrupt::{cancel_on_signals, interrupted};
+use super::interrupt::{cancel_on_signals, interrupted, unless_interrupted};
 
 /// Runs that are made where nothing else says when to stop.
 const RUNS: u64 = 100;
@@ -117,7 +117,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let (job, _room) =
         prepare(&args.image, args.vmlinux.as_deref(), &args.workload, &args.machine)?;
     let mut keep = args.keep(output)?;
-    let launcher = args.launcher.select(output)?.launcher;
+    let selected = unless_interrupted(args.launcher.select(output, &cancel))?;
+    let Some(launcher) = selected.map(|it| it.launcher) else { return Ok(interrupted()) };
     let jobs = launcher.capacity(args.machine.memory, args.overcommit, &cancel);
     let jobs = NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN);
     let limits = args.limits();

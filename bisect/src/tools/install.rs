@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::{Tool, check, on_path};
 use crate::cancel::Cancel;
+use crate::group;
 
 /// Why tools are still missing.
 #[derive(Debug, Error)]
@@ -91,10 +92,10 @@ pub fn ensure(
         if !fresh_lists {
             on_line("apt-get update");
             // Some of the lists may do; whether they do shows in what is installed.
-            let _ = apt_get(&["update"], on_line, cancel)?;
+            let _ = run(apt_get(&["update"]), WhenCancelled::Finish, on_line, cancel)?;
         }
         on_line(&format!("apt-get {}", arguments.join(" ")));
-        match apt_get(&arguments, on_line, cancel)? {
+        match run(apt_get(&arguments), WhenCancelled::Finish, on_line, cancel)? {
             Ok(_) => reason = "apt-get reported success".into(),
             Err(said) => reason = said,
         }
@@ -142,22 +143,54 @@ fn has_package_lists() -> bool {
     entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
 }
 
+/// Downloads packages into a directory, which takes no privileges; the inner result is the last error
+/// that apt-get printed.
+pub(crate) fn download(
+    packages: &[String],
+    directory: &Path,
+    on_line: &mut dyn FnMut(&str),
+    cancel: &Cancel,
+) -> Result<Result<(), String>, ToolError> {
+    // Without this, apt as root warns that its sandbox user can't write here.
+    let mut command = apt_get(&["-o", "APT::Sandbox::User=root", "download"]);
+    command.args(packages).current_dir(directory);
+    on_line(&format!("apt-get download {}", packages.join(" ")));
+    run(command, WhenCancelled::Kill, on_line, cancel)
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .args(["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Color=0"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// What becomes of a package manager that runs when the user asks to stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhenCancelled {
+    /// What it changes on this system, it is not to leave half-way.
+    Finish,
+    /// It changes nothing.
+    Kill,
+}
+
 /// Runs apt-get; the inner result is the last error that it printed.
-fn apt_get(
-    arguments: &[&str],
+fn run(
+    command: Command,
+    when_cancelled: WhenCancelled,
     on_line: &mut dyn FnMut(&str),
     cancel: &Cancel,
 ) -> Result<Result<(), String>, ToolError> {
     if cancel.is_cancelled() {
         return Err(ToolError::Cancelled);
     }
-    let start = || -> std::io::Result<_> {
+    // It holds the pipe's other end, which the reader below would wait for.
+    let start = |mut command: Command| -> std::io::Result<_> {
         let (reader, writer) = std::io::pipe()?;
-        let child = Command::new("apt-get")
-            .args(["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Color=0"])
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .env("LC_ALL", "C.UTF-8")
+        let child = command
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
@@ -166,10 +199,12 @@ fn apt_get(
             .spawn()?;
         Ok((reader, child))
     };
-    let (reader, mut child) = match start() {
+    let (reader, mut child) = match start(command) {
         Ok(started) => started,
         Err(error) => return Ok(Err(format!("can't run apt-get: {error}"))),
     };
+    let killer =
+        (when_cancelled == WhenCancelled::Kill).then(|| group::kill_on_cancel(&child, cancel));
     let mut errors = Vec::new();
     for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
@@ -181,7 +216,7 @@ fn apt_get(
             on_line(line);
         }
     }
-    // A package manager is not killed half-way: what it has begun it finishes.
+    drop(killer);
     let status = child.wait();
     if cancel.is_cancelled() {
         return Err(ToolError::Cancelled);

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
+pub(crate) use install::download;
 pub use install::{ToolError, ensure, install_line};
 
 /// What tools are needed for.

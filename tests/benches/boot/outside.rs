@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use vmbisect::cancel::Cancel;
 use vmbisect::tools::{Purpose, on_path};
 use vmbisect::trial::launcher::{Clock, OuterImage, OuterKernel, OuterMachine};
 use vmbisect::trial::{Workload, prepare};
@@ -201,7 +202,11 @@ impl Outer {
         peers: Vec<(Peer, PathBuf)>,
     ) -> anyhow::Result<Outer> {
         let qemu = on_path("qemu-system-x86_64").context("qemu-system-x86_64 is not on PATH")?;
-        let outer_kernel = OuterKernel::fetch(&vmbisect::cache::dir())?;
+        let outer_kernel = OuterKernel::fetch(
+            &vmbisect::cache::dir(),
+            &mut |line| eprintln!("{line}"),
+            &Cancel::new(),
+        )?;
         let mut image = OuterImage::new(&outer_kernel, &std::env::current_exe()?)?;
         for (at, path) in [(KERNEL, Some(kernel)), (VMLINUX, vmlinux)] {
             if let Some(path) = path {

@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use vmbisect::cancel::Cancel;
 use vmbisect::tools::{self, Purpose};
 use vmbisect::trial::launcher::{
     Choice, OuterKernel, SelectError, Selected, TcgConfig, TcgError, select,
 };
 
-use crate::cli::{Output, WithHint};
+use crate::cli::{Output, WithHint, told};
 
 /// Where trials run, and how many at a time.
 #[derive(Clone, Debug, Args)]
@@ -34,12 +35,14 @@ pub(crate) struct LauncherArgs {
 }
 
 impl LauncherArgs {
-    /// Makes the launcher and says what it is and why.
-    pub(crate) fn select(&self, output: &Output) -> anyhow::Result<Selected> {
+    /// Makes the launcher ready and says what it is and why.
+    pub(crate) fn select(&self, output: &Output, cancel: &Cancel) -> anyhow::Result<Selected> {
         let selected = select(&self.launcher, self.tcg(), vmm::host::inspect);
         let hint = selected.as_ref().err().map(select_hint).unwrap_or_default();
         let selected = selected.hint(hint)?;
         output.note(format!("launcher: {} ({})", selected.launcher.describe(), selected.why));
+        let prepared = selected.launcher.prepare(&mut |line| output.note(line), cancel);
+        told(prepared, |error| error.hint().to_owned())?;
         Ok(match self.jobs {
             Some(jobs) => selected.at_a_time(jobs),
             None => selected,

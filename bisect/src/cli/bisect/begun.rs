@@ -43,6 +43,7 @@ impl Begun {
         args: &Args,
         arguments: Vec<String>,
         history: History,
+        cancel: &Cancel,
         output: &Output,
     ) -> anyhow::Result<Begun> {
         let find = args.find.into();
@@ -72,7 +73,7 @@ impl Begun {
         let config = configurations.key();
         let builders = configurations.builders(&args.kernel)?;
         let archive = args.workload.prepare()?;
-        let selected = args.launcher.select(output)?;
+        let selected = args.launcher.select(output, cancel)?;
         let header = Header {
             format: Header::FORMAT,
             vmbisect: env!("CARGO_PKG_VERSION").into(),
@@ -148,7 +149,7 @@ impl Begun {
         let initramfs = state.join(INITRAMFS);
         let archive = if initramfs.exists() { None } else { Some(args.workload.prepare()?) };
         let builders = configurations.builders(&args.kernel)?;
-        let selected = args.launcher.select(output)?;
+        let selected = args.launcher.select(output, cancel)?;
         let resumed = told(journal.append(Event::Resumed(anew)), JournalError::hint)?;
         output.note(format!("going on after {} recorded events", records.len()));
         let records = records.into_iter().chain([resumed]).collect();

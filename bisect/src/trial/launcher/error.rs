@@ -90,6 +90,12 @@ impl LaunchError {
                 "name a directory that you may write to, and that has some 100 MB to spare, with the \
                  variable VMBISECT_CACHE"
             }
+            LaunchError::Tcg(TcgError::Kernel(
+                OuterKernelError::NoPackage | OuterKernelError::Command { .. },
+            )) => {
+                "see that apt has package lists (`apt-get update`) and network, or give a kernel that \
+                 has KVM and virtio with --outer-kernel and --outer-modules"
+            }
             LaunchError::Tcg(TcgError::Kernel(_)) => {
                 "give a kernel that has KVM and virtio with --outer-kernel and --outer-modules"
             }

@@ -44,6 +44,16 @@ pub trait Launcher: Send + Sync {
     /// its CPUs as far as its memory lasts; at least 1. It may have to be started to find that out.
     fn capacity(&self, memory_mib: u64, per_cpu: NonZeroUsize, cancel: &Cancel) -> usize;
 
+    /// Does now what would keep the first trial waiting for long, as a download does, and hands over
+    /// what is to be told of it meanwhile, a line at a time.
+    ///
+    /// # Errors
+    /// Fails where the first trial would for want of it, or when cancelled.
+    fn prepare(&self, on_line: &mut dyn FnMut(&str), cancel: &Cancel) -> Result<(), LaunchError> {
+        let _ = (on_line, cancel);
+        Ok(())
+    }
+
     /// Runs one trial and hands over what it says as it happens (`Done` included).
     ///
     /// # Errors

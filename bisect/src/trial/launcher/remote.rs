@@ -24,7 +24,13 @@ pub(super) trait Place: Send + Sync {
     /// CPUs and MiB that guests can have, as far as that is known before it runs.
     fn size(&self) -> Option<(usize, u64)>;
 
-    /// Prepares whatever a new worker needs. May take as long as a download does.
+    /// See [`Launcher::prepare`].
+    fn prepare(&self, on_line: &mut dyn FnMut(&str), cancel: &Cancel) -> Result<(), LaunchError> {
+        let _ = (on_line, cancel);
+        Ok(())
+    }
+
+    /// Makes whatever a new worker needs, prepared or not.
     fn start(&self, cancel: &Cancel) -> Result<Start, LaunchError>;
 }
 
@@ -127,6 +133,10 @@ impl<P: Place> Launcher for Remote<P> {
             Some((hello.cpus, hello.memory_mib))
         });
         known.map_or(1, |(cpus, mib)| machines_at_a_time(cpus, per_cpu, mib, memory_mib))
+    }
+
+    fn prepare(&self, on_line: &mut dyn FnMut(&str), cancel: &Cancel) -> Result<(), LaunchError> {
+        self.place.prepare(on_line, cancel)
     }
 
     fn run(

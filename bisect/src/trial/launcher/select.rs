@@ -6,7 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 use vmm::host::{HostReport, Verdict};
 
-use super::{Command, InProcess, LaunchError, Launcher, OuterKernel, Tcg, TcgConfig, TcgError};
+use super::{Command, InProcess, LaunchError, Launcher, Tcg, TcgConfig, TcgError};
 use crate::cancel::Cancel;
 use crate::trial::{Job, TrialEvent, TrialReport};
 
@@ -74,6 +74,10 @@ impl Launcher for Limited {
         self.trials.get()
     }
 
+    fn prepare(&self, on_line: &mut dyn FnMut(&str), cancel: &Cancel) -> Result<(), LaunchError> {
+        self.launcher.prepare(on_line, cancel)
+    }
+
     fn run(
         &self,
         job: &Job,
@@ -124,10 +128,7 @@ pub fn select(
                 selected(Box::new(InProcess::new()), why)
             }
         },
-        Choice::Tcg => {
-            let why = format!("as asked{}", fetches(&config));
-            selected(Box::new(Tcg::new(config)?), why)
-        }
+        Choice::Tcg => selected(Box::new(Tcg::new(config)?), "as asked".into()),
         Choice::Command(line) => {
             selected(Box::new(Command::new(line, config.program)), "as asked".into())
         }
@@ -136,13 +137,10 @@ pub fn select(
                 let why = "this machine's KVM runs stock Linux kernels";
                 selected(Box::new(InProcess::new()), why.into())
             }
-            verdict => {
-                let why = format!("{}{}", why_not_here(&verdict), fetches(&config));
-                match Tcg::new(config) {
-                    Ok(tcg) => selected(Box::new(tcg), why),
-                    Err(tcg) => Err(SelectError::Nowhere { verdict, tcg }),
-                }
-            }
+            verdict => match Tcg::new(config) {
+                Ok(tcg) => selected(Box::new(tcg), why_not_here(&verdict)),
+                Err(tcg) => Err(SelectError::Nowhere { verdict, tcg }),
+            },
         },
     }
 }
@@ -155,20 +153,12 @@ fn why_not_here(verdict: &Verdict) -> String {
     }
 }
 
-/// What is told beforehand of a first trial that takes as long as a download.
-fn fetches(config: &TcgConfig) -> &'static str {
-    match config.kernel.is_some() || OuterKernel::kept(&config.cache).is_some() {
-        true => "",
-        false => "; the first trial fetches the outer Linux's kernel with apt-get",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use vmm::host::{HostReport, KvmState, Verdict};
 
     use super::{Choice, SelectError, select};
-    use crate::trial::launcher::{OuterKernel, TcgConfig};
+    use crate::trial::launcher::TcgConfig;
 
     fn host(verdict: Verdict) -> HostReport {
         HostReport {
@@ -203,20 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_says_what_is_wrong_here_and_what_takes_long() {
-        let cache = tempfile::tempdir().unwrap();
-        let config = || TcgConfig {
-            qemu: "sh".into(),
-            cache: cache.path().to_owned(),
-            ..TcgConfig::default()
-        };
+    fn the_reason_says_what_is_wrong_here() {
         let reason = "no permission to open /dev/kvm";
         let none = || host(Verdict::NoKvm { reason: reason.into() });
-        let why = |config| select(&Choice::Auto, config, none).map(|it| it.why).unwrap();
-        let fetches = "; the first trial fetches the outer Linux's kernel with apt-get";
-        assert_eq!(why(config()), format!("no KVM: {reason}{fetches}"));
-        let kernel = Some(OuterKernel { image: "bzImage".into(), modules: "modules".into() });
-        assert_eq!(why(TcgConfig { kernel, ..config() }), format!("no KVM: {reason}"));
+        let config = TcgConfig { qemu: "sh".into(), ..TcgConfig::default() };
+        let why = select(&Choice::Auto, config, none).map(|it| it.why).unwrap();
+        assert_eq!(why, format!("no KVM: {reason}"));
     }
 
     #[test]

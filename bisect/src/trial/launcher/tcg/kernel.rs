@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 
 use thiserror::Error;
 
+use crate::cancel::Cancel;
+use crate::tools;
+
 /// Packages that stand for the newest kernel with KVM and virtio, the smallest first: Debian's
 /// two, Ubuntu's.
 const META_PACKAGES: [&str; 3] =
@@ -38,6 +41,9 @@ pub enum OuterKernelError {
         /// What it said.
         reason: String,
     },
+    /// The user asked to stop.
+    #[error("cancelled")]
+    Cancelled,
     /// What was unpacked is not what was looked for.
     #[error("there is no kernel in {0}")]
     NotThere(PathBuf),
@@ -60,11 +66,16 @@ impl OuterKernel {
 
     /// The kernel that is kept under `cache`, fetched through apt if there is none yet.
     ///
-    /// Fetching takes no privileges: the package is downloaded into the cache and unpacked there.
+    /// Fetching takes no privileges: the package is downloaded into the cache and unpacked there. Every
+    /// line that apt-get prints is handed to `on_line`.
     ///
     /// # Errors
-    /// Fails without apt, without network, or if the cache can't be written.
-    pub fn fetch(cache: &Path) -> Result<OuterKernel, OuterKernelError> {
+    /// Fails without apt, without network, if the cache can't be written, or when cancelled.
+    pub fn fetch(
+        cache: &Path,
+        on_line: &mut dyn FnMut(&str),
+        cancel: &Cancel,
+    ) -> Result<OuterKernel, OuterKernelError> {
         if let Some(kernel) = OuterKernel::kept(cache) {
             return Ok(kernel);
         }
@@ -77,10 +88,10 @@ impl OuterKernel {
         for directory in [&downloads, &root] {
             std::fs::create_dir(directory).map_err(failed)?;
         }
-        // Without this, apt as root warns that its sandbox user can't write here.
-        let options = ["-o", "APT::Sandbox::User=root", "-qq", "download"];
-        let mut download = Command::new("apt-get");
-        run(download.args(options).args(&packages).current_dir(&downloads))?;
+        on_line("the outer Linux's kernel is not here yet");
+        tools::download(&packages, &downloads, on_line, cancel)
+            .map_err(|_| OuterKernelError::Cancelled)?
+            .map_err(|reason| OuterKernelError::Command { command: "apt-get".into(), reason })?;
         for package in std::fs::read_dir(&downloads).map_err(failed)? {
             let package = package.map_err(failed)?.path();
             run(Command::new("dpkg-deb").arg("-x").arg(package).arg(&root))?;

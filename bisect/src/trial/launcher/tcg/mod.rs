@@ -267,6 +267,11 @@ impl Launcher for Tcg {
         self.nested.outers.iter().map(each).sum()
     }
 
+    fn prepare(&self, on_line: &mut dyn FnMut(&str), cancel: &Cancel) -> Result<(), LaunchError> {
+        // One kernel serves them all.
+        self.nested.outers.iter().take(1).try_for_each(|outer| outer.prepare(on_line, cancel))
+    }
+
     fn run(
         &self,
         job: &Job,
@@ -301,21 +306,39 @@ impl Place for Outer {
         Some((1, self.config.memory_mib.saturating_sub(OUTER_OWN_MIB)))
     }
 
-    fn start(&self, _cancel: &Cancel) -> Result<Start, LaunchError> {
-        Ok(self.prepare()?)
+    fn prepare(&self, on_line: &mut dyn FnMut(&str), cancel: &Cancel) -> Result<(), LaunchError> {
+        self.kernel(on_line, cancel)?;
+        Ok(())
+    }
+
+    fn start(&self, cancel: &Cancel) -> Result<Start, LaunchError> {
+        let kernel = self.kernel(&mut |_| {}, cancel)?;
+        Ok(self.machine(&kernel)?)
     }
 }
 
 impl Outer {
-    fn prepare(&self) -> Result<Start, TcgError> {
-        let kernel = match &self.config.kernel {
-            Some(kernel) => kernel.clone(),
-            None => OuterKernel::fetch(&self.config.cache)?,
-        };
+    /// The kernel of the outer Linux, fetched if it is not there.
+    fn kernel(
+        &self,
+        on_line: &mut dyn FnMut(&str),
+        cancel: &Cancel,
+    ) -> Result<OuterKernel, LaunchError> {
+        if let Some(kernel) = &self.config.kernel {
+            return Ok(kernel.clone());
+        }
+        OuterKernel::fetch(&self.config.cache, on_line, cancel).map_err(|error| match error {
+            OuterKernelError::Cancelled => LaunchError::Cancelled,
+            error => TcgError::Kernel(error).into(),
+        })
+    }
+
+    /// What boots the machine.
+    fn machine(&self, kernel: &OuterKernel) -> Result<Start, TcgError> {
         // Not /proc/self: the dynamic linker that is asked about it is a process of its own.
         let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
         let program = self.config.program.as_ref().unwrap_or(&running);
-        let mut image = OuterImage::new(&kernel, program)?;
+        let mut image = OuterImage::new(kernel, program)?;
         if self.paging == Paging::Shadow {
             image.module_parameters("kvm_amd", "npt=0");
         }
