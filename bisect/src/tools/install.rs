@@ -1,15 +1,12 @@
 //! Installing what is missing.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use thiserror::Error;
 
+use super::apt::{self, AptError};
 use super::{Tool, check, on_path};
 use crate::cancel::Cancel;
-use crate::group;
 
 /// Why tools are still missing.
 #[derive(Debug, Error)]
@@ -90,15 +87,16 @@ pub fn ensure(
     let mut reason = String::new();
     for fresh_lists in [has_package_lists(), false] {
         if !fresh_lists {
-            on_line("apt-get update");
             // Some of the lists may do; whether they do shows in what is installed.
-            let _ = run(apt_get(&["update"]), WhenCancelled::Finish, on_line, cancel)?;
+            if let Err(AptError::Cancelled) = apt::get(&["update"], on_line, cancel) {
+                return Err(ToolError::Cancelled);
+            }
         }
-        on_line(&format!("apt-get {}", arguments.join(" ")));
-        match run(apt_get(&arguments), WhenCancelled::Finish, on_line, cancel)? {
-            Ok(_) => reason = "apt-get reported success".into(),
-            Err(said) => reason = said,
-        }
+        reason = match apt::get(&arguments, on_line, cancel) {
+            Ok(()) => "apt-get reported success".into(),
+            Err(AptError::Failed(said)) => said,
+            Err(AptError::Cancelled) => return Err(ToolError::Cancelled),
+        };
         if missing_of(tools).is_empty() {
             return Ok(());
         }
@@ -141,92 +139,6 @@ fn debian_release(text: &str) -> bool {
 fn has_package_lists() -> bool {
     let Ok(entries) = Path::new("/var/lib/apt/lists").read_dir() else { return false };
     entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
-}
-
-/// Downloads packages into a directory, which takes no privileges; the inner result is the last error
-/// that apt-get printed.
-pub(crate) fn download(
-    packages: &[String],
-    directory: &Path,
-    on_line: &mut dyn FnMut(&str),
-    cancel: &Cancel,
-) -> Result<Result<(), String>, ToolError> {
-    // Without this, apt as root warns that its sandbox user can't write here.
-    let mut command = apt_get(&["-o", "APT::Sandbox::User=root", "download"]);
-    command.args(packages).current_dir(directory);
-    on_line(&format!("apt-get download {}", packages.join(" ")));
-    run(command, WhenCancelled::Kill, on_line, cancel)
-}
-
-fn apt_get(arguments: &[&str]) -> Command {
-    let mut command = Command::new("apt-get");
-    command
-        .args(["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Color=0"])
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .env("LC_ALL", "C.UTF-8");
-    command
-}
-
-/// What becomes of a package manager that runs when the user asks to stop.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WhenCancelled {
-    /// What it changes on this system, it is not to leave half-way.
-    Finish,
-    /// It changes nothing.
-    Kill,
-}
-
-/// Runs apt-get; the inner result is the last error that it printed.
-fn run(
-    command: Command,
-    when_cancelled: WhenCancelled,
-    on_line: &mut dyn FnMut(&str),
-    cancel: &Cancel,
-) -> Result<Result<(), String>, ToolError> {
-    if cancel.is_cancelled() {
-        return Err(ToolError::Cancelled);
-    }
-    // It holds the pipe's other end, which the reader below would wait for.
-    let start = |mut command: Command| -> std::io::Result<_> {
-        let (reader, writer) = std::io::pipe()?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
-            // Ctrl-C on a terminal goes to a whole process group, and would stop dpkg half-way.
-            .process_group(0)
-            .spawn()?;
-        Ok((reader, child))
-    };
-    let (reader, mut child) = match start(command) {
-        Ok(started) => started,
-        Err(error) => return Ok(Err(format!("can't run apt-get: {error}"))),
-    };
-    let killer =
-        (when_cancelled == WhenCancelled::Kill).then(|| group::kill_on_cancel(&child, cancel));
-    let mut errors = Vec::new();
-    for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line);
-        let line = line.trim_end();
-        if let Some(error) = line.strip_prefix("E: ") {
-            errors.push(error.to_owned());
-        }
-        if !line.is_empty() {
-            on_line(line);
-        }
-    }
-    drop(killer);
-    let status = child.wait();
-    if cancel.is_cancelled() {
-        return Err(ToolError::Cancelled);
-    }
-    Ok(match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) if errors.is_empty() => Err(format!("apt-get ended with {status}")),
-        Ok(_) => Err(errors.join("; ")),
-        Err(error) => Err(format!("apt-get: {error}")),
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The programs and headers of the host that building and emulating need: which, whether they are
 //! there, and which package brings them.
 
+mod apt;
 mod install;
 
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
-pub(crate) use install::download;
+pub(crate) use apt::{AptError, download};
 pub use install::{ToolError, ensure, install_line};
 
 /// What tools are needed for.

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use thiserror::Error;
 
 use crate::cancel::Cancel;
-use crate::tools;
+use crate::tools::{self, AptError};
 
 /// Packages that stand for the newest kernel with KVM and virtio, the smallest first: Debian's
 /// two, Ubuntu's.
@@ -89,9 +89,12 @@ impl OuterKernel {
             std::fs::create_dir(directory).map_err(failed)?;
         }
         on_line("the outer Linux's kernel is not here yet");
-        tools::download(&packages, &downloads, on_line, cancel)
-            .map_err(|_| OuterKernelError::Cancelled)?
-            .map_err(|reason| OuterKernelError::Command { command: "apt-get".into(), reason })?;
+        tools::download(&packages, &downloads, on_line, cancel).map_err(|error| match error {
+            AptError::Cancelled => OuterKernelError::Cancelled,
+            AptError::Failed(reason) => {
+                OuterKernelError::Command { command: "apt-get download".into(), reason }
+            }
+        })?;
         for package in std::fs::read_dir(&downloads).map_err(failed)? {
             let package = package.map_err(failed)?.path();
             run(Command::new("dpkg-deb").arg("-x").arg(package).arg(&root))?;
