@@ -1,7 +1,10 @@
 //! The program itself, run as a user runs it.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fixture;
 
@@ -53,4 +56,38 @@ pub fn run(command: &mut Command) -> Ran {
     let Output { status, stdout, stderr } = command.output().expect("vmbisect runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ran { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// A command that runs, and what it says on standard error.
+pub struct Running {
+    child: Child,
+    said: Box<dyn Iterator<Item = String>>,
+}
+
+impl Running {
+    /// Starts a command.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn start(command: &mut Command) -> Running {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("vmbisect runs");
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        Running { child, said: Box::new(stderr.lines().map_while(Result::ok)) }
+    }
+
+    /// Waits until it has said such a line; `false` if it ended without.
+    pub fn says(&mut self, such: impl Fn(&str) -> bool) -> bool {
+        self.said.any(|line| such(&line))
+    }
+
+    /// Sends it SIGINT: its exit status, and the last line that it said from then on.
+    ///
+    /// # Panics
+    /// If it has ended and can't be sent one.
+    pub fn interrupt(mut self) -> (Option<i32>, Option<String>) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
+        let last = self.said.last();
+        (self.child.wait().expect("it ends").code(), last)
+    }
 }

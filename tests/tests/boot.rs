@@ -1,20 +1,18 @@
 //! Real kernels under real KVM: on this machine's own where it can run Linux, else in an outer
 //! Linux under QEMU's emulation.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::OnceLock;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use vmbisect::cancel::Cancel;
 use vmbisect::tools::Purpose;
 use vmbisect::trial::launcher::OuterKernel;
 use vmbisect_tests::fixture::{self, Kernels};
-use vmbisect_tests::program::{Ran, cache, run, vmbisect};
+use vmbisect_tests::program::{Ran, Running, cache, run, vmbisect};
 
 /// Whether this host can run trials; if not, that is printed.
 fn runs_trials() -> bool {
@@ -154,13 +152,10 @@ fn a_download_that_does_not_come_is_told_of_and_ended_by_ctrl_c() {
     command.args(["boot", "--launcher", "tcg"]).arg(&kernels.good.path);
     command.env("VMBISECT_CACHE", cache.path()).env_remove("no_proxy");
     command.envs(["http_proxy", "https_proxy"].map(|variable| (variable, &address)));
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.starts_with("apt-get download linux-image-")));
+    let mut running = Running::start(&mut command);
+    assert!(running.says(|line| line.starts_with("apt-get download linux-image-")));
     let (mut download, _) = proxy.accept().unwrap();
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    assert_eq!(said.last(), None);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(running.interrupt(), (Some(130), None));
     // It ends when apt-get does.
     download.read_to_end(&mut Vec::new()).unwrap();
     let outer = std::fs::read_dir(cache.path().join("outer")).unwrap();

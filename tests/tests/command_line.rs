@@ -3,12 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use vmbisect_tests::program::{run, vmbisect};
+use vmbisect_tests::program::{Running, run, vmbisect};
 use vmbisect_tests::toy::{TITLES, Toy};
 
 /// A command's exit status, its answer, and what it said on the way.
@@ -309,12 +307,11 @@ fn journals_that_are_damaged_or_elsewhere() {
 fn ctrl_c_ends_it_and_says_how_to_go_on() {
     let Some(toy) = Toy::new() else { return };
     let mut command = bisect(&toy, "waiting", &["--crash", "WARNING in toy_old"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.contains("a good revision")));
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let last = said.last().unwrap_or_default();
+    let mut running = Running::start(&mut command);
+    assert!(running.says(|line| line.contains("a good revision")));
+    let (status, last) = running.interrupt();
+    let last = last.unwrap_or_default();
     assert!(last.contains("go on with: vmbisect bisect --resume"), "{last}");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(status, Some(130));
     assert!(trials(&toy.journal()) > 0);
 }

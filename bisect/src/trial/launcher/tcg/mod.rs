@@ -269,7 +269,7 @@ impl Launcher for Tcg {
 
     fn prepare(&self, on_line: &mut dyn FnMut(&str), cancel: &Cancel) -> Result<(), LaunchError> {
         // One kernel serves them all.
-        self.nested.outers.iter().take(1).try_for_each(|outer| outer.prepare(on_line, cancel))
+        self.nested.outers.first().map_or(Ok(()), |outer| outer.prepare(on_line, cancel))
     }
 
     fn run(
